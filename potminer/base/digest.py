@@ -1,0 +1,53 @@
+"""Digests: BLAKE2b-256 with a domain tag per use.
+
+Two uses never share a domain, so a digest made for one purpose is never valid for another.
+Every part is preceded by its length: different lists of parts never give the same input.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from hashlib import blake2b
+
+
+class Domain(StrEnum):
+    """What a digest is for. At most 16 bytes each (BLAKE2b personalisation)."""
+
+    GENESIS = "pot/genesis"
+    TRANSACTION = "pot/tx"
+    TX_TREE_LEAF = "pot/txs/leaf"
+    TX_TREE_NODE = "pot/txs/node"
+    BLOCK = "pot/block"
+    CERTIFICATE = "pot/certificate"
+    STATE_KEY = "pot/state/key"
+    STATE_LEAF = "pot/state/leaf"
+    STATE_NODE = "pot/state/node"
+    BEACON = "pot/beacon"
+    ONION = "pot/onion"
+    DRAW = "pot/draw"
+    SAMPLES = "pot/samples"
+    DITHER = "pot/dither"
+    UNIT = "pot/unit"
+    COMMITMENT = "pot/commitment"
+    SNAPSHOTS = "pot/snapshots"
+    TASK = "pot/task"
+    VIEW_CHANGE = "pot/view-change"
+    NEW_VIEW = "pot/new-view"
+    CHECKPOINT = "pot/checkpoint"
+    ANNOUNCEMENT = "pot/announce"
+    LINK_KEY = "pot/link-key"
+    MESSAGE = "pot/message"
+
+
+def digest(domain: Domain, *parts: bytes) -> bytes:
+    """32-byte digest of length-prefixed *parts* under *domain*."""
+    hasher = blake2b(digest_size=32, person=domain.encode())
+    for part in parts:
+        hasher.update(len(part).to_bytes(8, "big"))
+        hasher.update(part)
+    return hasher.digest()
+
+
+def number(value: int) -> bytes:
+    """Eight big-endian bytes: how an integer enters a digest."""
+    return value.to_bytes(8, "big")

@@ -1,0 +1,43 @@
+"""Limits: bounds that are code, the same for everybody, each with its reason."""
+
+from __future__ import annotations
+
+FRAME_BYTES = 65_535
+"""One Noise message: the protocol's own limit."""
+
+VOTE_BYTES = 512
+"""A signed vote is about 215 bytes."""
+
+BLOCK_BYTES = 1_048_576
+BLOCK_TRANSACTIONS = 1_000
+PREPREPARE_BYTES = BLOCK_BYTES + 65_536
+"""A block and its votes."""
+
+VIEW_CHANGE_BYTES = 16_384
+"""A certificate of 31 signatures is about 3 KiB; a view-change carries two."""
+NEW_VIEW_BYTES = BLOCK_BYTES + 32 * VIEW_CHANGE_BYTES
+"""A quorum of view-changes and the re-proposed block."""
+
+COMMITTEE = 31
+"""Every replica verifies a quorum of votes per decision; 31 is what one core carries comfortably."""
+
+TRANSACTION_BYTES = 32_768
+"""SubmitTask carries a whole task specification; everything else is below 2 KiB."""
+
+TASK_BYTES = 16_384
+SEGMENTS = 64
+TRAINERS_PER_TASK = 1_024
+UNITS_PER_ROUND = 4_096
+TASKS_OPEN = 256
+
+MEMPOOL_TRANSACTIONS = 20_000
+MEMPOOL_PER_SENDER = 256
+
+BLOB_BYTES = 8 * 1024**3
+PIECE_MESSAGE_BYTES = 1_048_576 + 4_096
+
+PEERS = 64
+ADDRESSES_PER_EXCHANGE = 32
+
+if FRAME_BYTES > 2**16 - 1 or BLOCK_BYTES >= PREPREPARE_BYTES:
+    raise AssertionError("limits contradict each other")

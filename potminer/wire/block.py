@@ -1,0 +1,63 @@
+"""Blocks and the certificates that make them final."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from potminer.base import limits, merkle
+from potminer.base.bounded import U8, Epoch, Hash, Height, Millis, PublicKey, Signature, View
+from potminer.base.digest import Domain, digest
+from potminer.wire.codec import Wire, encode
+from potminer.wire.tx import SignedTransaction, transaction_digest
+
+
+class Header(Wire, frozen=True):
+    """What a certificate signs. No view number: a re-proposed block keeps its digest.
+
+    *state_root* is the root after the parent; *preimage* is the proposer's next reveal of its
+    hash onion.
+    """
+
+    parent: Hash
+    height: Height
+    epoch: Epoch
+    transactions_root: Hash
+    state_root: Hash
+    proposer: PublicKey
+    time_ms: Millis
+    preimage: Hash
+
+
+class Block(Wire, frozen=True):
+    header: Header
+    transactions: Annotated[tuple[SignedTransaction, ...], Meta(max_length=limits.BLOCK_TRANSACTIONS)]
+
+
+class Certificate(Wire, frozen=True):
+    """A quorum of signatures of one purpose over one (epoch, height, view, digest).
+
+    *signatures* are (index into the epoch's committee, signature) by rising index. In a
+    prepared certificate the primary's signature is its PRE-PREPARE.
+    """
+
+    purpose: U8
+    epoch: Epoch
+    height: Height
+    view: View
+    digest: Hash
+    signatures: Annotated[tuple[tuple[U8, Signature], ...], Meta(max_length=limits.COMMITTEE)]
+
+
+class CertifiedBlock(Wire, frozen=True):
+    block: Block
+    certificate: Certificate
+
+
+def block_digest(header: Header) -> bytes:
+    return digest(Domain.BLOCK, encode(header))
+
+
+def transactions_root(transactions: tuple[SignedTransaction, ...]) -> bytes:
+    return merkle.root(Domain.TX_TREE_LEAF, [transaction_digest(t.transaction) for t in transactions])

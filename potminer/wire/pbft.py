@@ -1,0 +1,80 @@
+"""What replicas say to each other. Every vote is signed, so misbehaviour is provable."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from potminer.base import limits
+from potminer.base.bounded import U8, Epoch, Hash, Height, Signature, View
+from potminer.base.digest import Domain, digest
+from potminer.wire.block import Block, Certificate
+from potminer.wire.codec import Wire, encode
+
+
+class PrePrepare(Wire, frozen=True):
+    """The primary's proposal; its signature counts as the primary's PREPARE."""
+
+    view: View
+    block: Block
+    signature: Signature
+
+
+class Vote(Wire, frozen=True):
+    """PREPARE, COMMIT or CHECKPOINT (*purpose*). *signer* indexes the epoch's committee."""
+
+    purpose: U8
+    epoch: Epoch
+    height: Height
+    view: View
+    digest: Hash
+    signer: U8
+    signature: Signature
+
+
+class ViewChange(Wire, frozen=True):
+    """Asks for *view* at *height*. *prepared* proves the highest block this replica prepared there."""
+
+    epoch: Epoch
+    height: Height
+    view: View
+    prepared: Certificate | None
+    signer: U8
+    signature: Signature
+
+
+class NewView(Wire, frozen=True):
+    """The new primary's proof that *view* may begin and what it must begin with.
+
+    *view_changes* hold a quorum; *proposal* re-proposes the block of the highest prepared
+    certificate among them, or a fresh block where there is none.
+    """
+
+    height: Height
+    view: View
+    view_changes: Annotated[tuple[ViewChange, ...], Meta(max_length=limits.COMMITTEE)]
+    proposal: PrePrepare
+
+
+class Status(Wire, frozen=True):
+    """Where this replica stands: what peers should retransmit to it."""
+
+    height: Height
+    view: View
+
+
+class PreparedBlockWanted(Wire, frozen=True):
+    """Asks for the body of a prepared block that a view change refers to."""
+
+    height: Height
+    digest: Hash
+
+
+class PreparedBlock(Wire, frozen=True):
+    block: Block
+
+
+def view_change_digest(*, prepared: Certificate | None) -> bytes:
+    """What a VIEW-CHANGE signature covers beyond its epoch, height and view."""
+    return digest(Domain.VIEW_CHANGE, encode(prepared))

@@ -1,0 +1,31 @@
+"""Catching up: certified blocks in ranges."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from potminer.base.bounded import Hash, Height
+from potminer.wire.block import CertifiedBlock
+from potminer.wire.codec import Wire
+
+BLOCKS_PER_REPLY = 64
+
+
+class Head(Wire, frozen=True):
+    """Says which block the sender holds last. A claim: only certificates are believed."""
+
+    height: Height
+    digest: Hash
+
+
+class BlocksWanted(Wire, frozen=True):
+    first: Height
+    count: Annotated[int, Meta(ge=1, le=BLOCKS_PER_REPLY)]
+
+
+class Blocks(Wire, frozen=True):
+    """Consecutive certified blocks, fewer than asked where the reply would grow too large."""
+
+    blocks: Annotated[tuple[CertifiedBlock, ...], Meta(max_length=BLOCKS_PER_REPLY)]

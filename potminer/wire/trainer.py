@@ -1,0 +1,147 @@
+"""Between a node and its GPU child: words by pipe, weights by blob id.
+
+Both sides share one blob folder (``base.blobs.file_name``). A message is four big-endian
+bytes of length, then the canonical encoding of one Job or Report.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from potminer.base import limits
+from potminer.base.bounded import U32, U63, BlobId, Ppm
+from potminer.wire.codec import Wire
+from potminer.wire.task import ModelSpec, TaskSpec, Unit
+from potminer.wire.tx import Finding
+
+PIPE_BYTES = 1_048_576
+Text = Annotated[str, Meta(max_length=2_000)]
+
+
+class TrainJob(Wire, frozen=True, tag="train"):
+    """Compute *unit* from model *base*. Answered by Trained."""
+
+    job: U32
+    spec: TaskSpec
+    unit: Unit
+    base: BlobId
+
+
+class AuditJob(Wire, frozen=True, tag="audit"):
+    """Recompute *segment* (1 .. S) of *unit* from snapshot *before* (None for the first) and
+    measure it against snapshot *after*. Answered by Audited."""
+
+    job: U32
+    spec: TaskSpec
+    unit: Unit
+    base: BlobId
+    segment: Annotated[int, Meta(ge=1, le=limits.SEGMENTS)]
+    before: BlobId | None
+    after: BlobId
+
+
+class AggregateJob(Wire, frozen=True, tag="aggregate"):
+    """theta - eta * mean(updates), exactly. Answered by Aggregated. Needs no torch."""
+
+    job: U32
+    spec: TaskSpec
+    base: BlobId
+    units: Annotated[tuple[Unit, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
+    updates: Annotated[tuple[BlobId, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
+
+
+class EvaluateJob(Wire, frozen=True, tag="evaluate"):
+    """Loss and accuracy of *model* on the validation split. Answered by Evaluated."""
+
+    job: U32
+    spec: TaskSpec
+    model: BlobId
+
+
+class InitialiseJob(Wire, frozen=True, tag="initialise"):
+    """Write freshly initialised weights. Answered by Initialised."""
+
+    job: U32
+    model: ModelSpec
+    seed: U63
+
+
+class Cancel(Wire, frozen=True, tag="cancel"):
+    """Give *job* up at the next micro-batch. Answered by Failed with reason ``cancelled``."""
+
+    job: U32
+
+
+Job = TrainJob | AuditJob | AggregateJob | EvaluateJob | InitialiseJob | Cancel
+
+
+class Ready(Wire, frozen=True, tag="ready"):
+    """First word of a child: the device it will use and why."""
+
+    device: Text
+    reason: Text
+    pid: U32
+
+
+class Heartbeat(Wire, frozen=True, tag="heartbeat"):
+    resident_bytes: U63
+
+
+class Progress(Wire, frozen=True, tag="progress"):
+    job: U32
+    done: U32
+    total: U32
+
+
+class Trained(Wire, frozen=True, tag="trained"):
+    job: U32
+    snapshots: Annotated[tuple[BlobId, ...], Meta(min_length=1, max_length=limits.SEGMENTS)]
+    loss_micro: U63
+    samples: U63
+    compute_us: U63
+
+
+class Audited(Wire, frozen=True, tag="audited"):
+    job: U32
+    finding: Finding
+    error_ppm: Ppm
+    samples: U63
+    compute_us: U63
+
+
+class Aggregated(Wire, frozen=True, tag="aggregated"):
+    """*malformed* are positions in ``AggregateJob.units`` that were left out of the mean.
+    *model* is None where nothing was left to aggregate."""
+
+    job: U32
+    model: BlobId | None
+    malformed: Annotated[tuple[U32, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
+    compute_us: U63
+
+
+class Evaluated(Wire, frozen=True, tag="evaluated"):
+    job: U32
+    accuracy_ppm: U32
+    loss_micro: U63
+    samples: U63
+
+
+class Initialised(Wire, frozen=True, tag="initialised"):
+    job: U32
+    model: BlobId
+
+
+class Failed(Wire, frozen=True, tag="failed"):
+    """*reason* is a word (``cancelled``, ``missing-blob``, ``bad-weights``, ``bad-data``, ``out-of-memory``,
+    ``fault``), *detail* says more."""
+
+    job: U32
+    reason: Text
+    detail: Text
+
+
+Report = (
+    Ready | Heartbeat | Progress | Trained | Audited | Aggregated | Evaluated | Initialised | Failed
+)

@@ -1,0 +1,177 @@
+"""Transactions: the only way a person or a rig changes the ledger."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Annotated
+
+from msgspec import Meta
+
+from potminer.base import limits
+from potminer.base.bounded import U32, U63, BlobId, Grains, Hash, Height, Ppm, PublicKey, Signature, Slot
+from potminer.base.digest import Domain, digest
+from potminer.wire.codec import Wire, encode
+from potminer.wire.seal import Purpose, SigningKey, statement, verify
+from potminer.wire.task import TaskSpec
+
+
+class Finding(IntEnum):
+    """What an auditor saw when it recomputed a segment."""
+
+    MEASURED = 0
+    """The segment was recomputed; ``error_ppm`` says how far the claim is off."""
+    MALFORMED = 1
+    """A snapshot is not one: wrong tag, wrong length, scale out of range."""
+    UNAVAILABLE = 2
+    """A snapshot could not be fetched from anybody before the deadline."""
+
+
+class Transfer(Wire, frozen=True, tag=1):
+    to: PublicKey
+    amount: Grains
+
+
+class Bond(Wire, frozen=True, tag=2):
+    """Moves balance into the sender's trainer bond."""
+
+    amount: Grains
+
+
+class Unbond(Wire, frozen=True, tag=3):
+    """Starts the unbonding delay for part of the bond."""
+
+    amount: Grains
+
+
+class RegisterTrainer(Wire, frozen=True, tag=4):
+    """Names the account that this rig's earnings go to. Repeatable: the newest wins."""
+
+    payout: PublicKey
+
+
+class SubmitTask(Wire, frozen=True, tag=5):
+    """Orders a task and escrows its whole budget."""
+
+    spec: TaskSpec
+
+
+class CancelTask(Wire, frozen=True, tag=6):
+    task: Hash
+
+
+class JoinTask(Wire, frozen=True, tag=7):
+    """Offers this trainer's work from the next round on, also after it fell inactive."""
+
+    task: Hash
+
+
+class LeaveTask(Wire, frozen=True, tag=8):
+    task: Hash
+
+
+class CommitWork(Wire, frozen=True, tag=9):
+    """Binds a unit's result before anybody shows theirs. *base* is the model it started from."""
+
+    task: Hash
+    round: U32
+    attempt: U32
+    slot: Slot
+    base: BlobId
+    commitment: Hash
+
+
+class RevealWork(Wire, frozen=True, tag=10):
+    """Opens a commitment. The last snapshot is the unit's update."""
+
+    task: Hash
+    round: U32
+    attempt: U32
+    slot: Slot
+    salt: Hash
+    loss_micro: U63
+    snapshots: Annotated[tuple[BlobId, ...], Meta(min_length=1, max_length=limits.SEGMENTS)]
+
+
+class AuditVerdict(Wire, frozen=True, tag=11):
+    """What the sender found when it recomputed the drawn segment, as auditor or, in a dispute, as judge."""
+
+    task: Hash
+    round: U32
+    attempt: U32
+    slot: Slot
+    segment: Annotated[int, Meta(ge=1, le=limits.SEGMENTS)]
+    finding: Finding
+    error_ppm: Ppm
+
+
+class AggregateResult(Wire, frozen=True, tag=12):
+    """A validator's attestation of the next model. *malformed* lists slots whose update is no update."""
+
+    task: Hash
+    round: U32
+    attempt: U32
+    model: BlobId
+    malformed: Annotated[tuple[Slot, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
+
+
+Body = (
+    Transfer
+    | Bond
+    | Unbond
+    | RegisterTrainer
+    | SubmitTask
+    | CancelTask
+    | JoinTask
+    | LeaveTask
+    | CommitWork
+    | RevealWork
+    | AuditVerdict
+    | AggregateResult
+)
+
+
+class Transaction(Wire, frozen=True):
+    chain: Hash
+    sender: PublicKey
+    nonce: U63
+    fee: Grains
+    expiry: Height
+    """Last height at which it may be included."""
+    body: Body
+
+
+class SignedTransaction(Wire, frozen=True):
+    transaction: Transaction
+    signature: Signature
+
+
+def transaction_digest(transaction: Transaction) -> bytes:
+    """Identity of a transaction: what its receipt is found under."""
+    return digest(Domain.TRANSACTION, encode(transaction))
+
+
+def _statement(transaction: Transaction) -> bytes:
+    return statement(
+        Purpose.TRANSACTION,
+        chain=transaction.chain,
+        signer=transaction.sender,
+        digest=transaction_digest(transaction),
+    )
+
+
+def sign_transaction(transaction: Transaction, key: SigningKey) -> SignedTransaction:
+    if key.public != transaction.sender:
+        raise AssertionError("a transaction is signed by its sender")
+    return SignedTransaction(transaction, key.sign(_statement(transaction)))
+
+
+def signature_holds(signed: SignedTransaction) -> bool:
+    return verify(signed.transaction.sender, _statement(signed.transaction), signed.signature)
+
+
+def commitment(work: RevealWork, *, trainer: bytes) -> bytes:
+    """What CommitWork must have held for *work* to open it."""
+    place = (work.round.to_bytes(8, "big"), work.attempt.to_bytes(8, "big"), work.slot.to_bytes(8, "big"))
+    return digest(
+        Domain.COMMITMENT, trainer, work.task, *place, work.salt, work.loss_micro.to_bytes(8, "big"), *work.snapshots
+    )
