@@ -15,8 +15,7 @@ class Domain(StrEnum):
 
     GENESIS = "pot/genesis"
     TRANSACTION = "pot/tx"
-    TX_TREE_LEAF = "pot/txs/leaf"
-    TX_TREE_NODE = "pot/txs/node"
+    TRANSACTIONS = "pot/txs"
     BLOCK = "pot/block"
     CERTIFICATE = "pot/certificate"
     STATE_KEY = "pot/state/key"

@@ -10,7 +10,7 @@ from potminer.base import limits, merkle
 from potminer.base.bounded import U8, Epoch, Hash, Height, Millis, PublicKey, Signature, View
 from potminer.base.digest import Domain, digest
 from potminer.wire.codec import Wire, encode
-from potminer.wire.tx import SignedTransaction, transaction_digest
+from potminer.wire.tx import SignedTransaction
 
 
 class Header(Wire, frozen=True):
@@ -60,4 +60,5 @@ def block_digest(header: Header) -> bytes:
 
 
 def transactions_root(transactions: tuple[SignedTransaction, ...]) -> bytes:
-    return merkle.root(Domain.TX_TREE_LEAF, [transaction_digest(t.transaction) for t in transactions])
+    """Root over the signed bytes: signatures included, or two blocks of one digest could differ in them."""
+    return merkle.root(Domain.TRANSACTIONS, [encode(signed) for signed in transactions])

@@ -42,7 +42,7 @@ def decode(kind: type[T], data: bytes | memoryview, *, max_bytes: int) -> T:
         raise Malformed(f"{len(data)} bytes where at most {max_bytes} are allowed")
     try:
         value: T = _decoder(cast(Hashable, kind)).decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(str(error)) from error
     if _ENCODER.encode(value) != bytes(data):
         raise Malformed("not the canonical encoding")

@@ -1,0 +1,365 @@
+"""What a block does by itself: rounds open, move on, close and pay, from state and block time alone.
+
+    COMMIT -> REVEAL -> DRAW -> AUDIT -> (DISPUTE) -> AGGREGATE -> closed
+    any phase -> failed: the round is opened again as the next attempt, the escrow untouched
+
+One function a phase. Each looks at the round and either leaves it or moves it on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from potminer.base import draw
+from potminer.base.digest import Domain, digest, number
+from potminer.base.quorum import is_weak_quorum
+from potminer.core.ledger import event
+from potminer.core.ledger.close import close_round, end_task
+from potminer.core.ledger.event import Event
+from potminer.core.ledger.judge import audit_passes, resolve_dispute
+from potminer.core.ledger.penalty import expel
+from potminer.core.ledger.rewards import audit_rate_ppm
+from potminer.core.ledger.state import Draft
+from potminer.core.ledger.transact import with_standing
+from potminer.wire import record as records
+from potminer.wire.record import (
+    Attestation,
+    Audit,
+    Judgement,
+    Outcome,
+    Phase,
+    RoundRecord,
+    Standing,
+    TaskRecord,
+    TaskStatus,
+    Trainer,
+    UnitRecord,
+    UpdateOwner,
+)
+from potminer.wire.tx import Finding
+
+MAX_STEPS = 16
+"""Phases one task may pass in one block; more would be a loop."""
+
+
+def advance(draft: Draft, *, proposer: bytes, events: list[Event]) -> None:
+    """Move on everything that is due at the draft's block time."""
+    _release_bonds(draft)
+    for task in draft.head.open_tasks:
+        _witness(draft, task, proposer)
+        for _ in range(MAX_STEPS):
+            if not _step(draft, task, events):
+                break
+        else:
+            raise AssertionError("a task does not come to rest")
+
+
+def is_due(draft: Draft, *, now: int) -> bool:
+    """Whether a block at *now* would move anything on: a deadline passed, a draw waits, a round can open."""
+    if any(release.time_ms <= now for release in draft.head.releases):
+        return True
+    for task_id in draft.head.open_tasks:
+        current = draft.get(RoundRecord, records.round_key(task_id))
+        if current is None:
+            task = draft.need(TaskRecord, records.task_key(task_id))
+            if task.status == TaskStatus.CANCELLED or _active(task) >= task.spec.min_trainers:
+                return True
+        elif current.phase == Phase.DRAW or now > current.deadline_ms:
+            return True
+    return False
+
+
+def _release_bonds(draft: Draft) -> None:
+    head = draft.head
+    due = [release for release in head.releases if release.time_ms <= head.time_ms]
+    for release in due:
+        key = records.trainer_key(release.trainer)
+        trainer = draft.need(Trainer, key)
+        draft.put(key, replace(trainer, unbonding=trainer.unbonding - release.amount))
+        draft.credit(trainer.payout, release.amount)
+    if due:
+        draft.put(records.CHAIN, replace(head, releases=tuple(r for r in head.releases if r.time_ms > head.time_ms)))
+
+
+def _witness(draft: Draft, task: bytes, proposer: bytes) -> None:
+    """Count *proposer* towards the draw that waits since an earlier block."""
+    current = draft.get(RoundRecord, records.round_key(task))
+    if current is not None and current.phase == Phase.DRAW and proposer not in current.witnesses:
+        draft.put(records.round_key(task), replace(current, witnesses=(*current.witnesses, proposer)))
+
+
+Stage = Callable[[Draft, bytes, TaskRecord, RoundRecord, list[Event]], bool]
+
+
+def _step(draft: Draft, task_id: bytes, events: list[Event]) -> bool:
+    """Move *task_id* on by one phase; False where it rests."""
+    task = draft.get(TaskRecord, records.task_key(task_id))
+    if task is None or task_id not in draft.head.open_tasks:
+        return False
+    current = draft.get(RoundRecord, records.round_key(task_id))
+    if current is None:
+        return _open(draft, task_id, task, events)
+    return _STAGES[current.phase](draft, task_id, task, current, events)
+
+
+# ---- opening -----------------------------------------------------------------------------
+
+
+def _active(task: TaskRecord) -> int:
+    return sum(member.standing == Standing.ACTIVE for member in task.members)
+
+
+def _open(draft: Draft, task_id: bytes, task: TaskRecord, events: list[Event]) -> bool:
+    """Open the next round with every active member, or end a task that cannot go on."""
+    spec, head = task.spec, draft.head
+    if task.status == TaskStatus.CANCELLED:
+        end_task(draft, task_id, reason="cancelled", events=events)
+        return False
+    if task.round >= spec.rounds:
+        end_task(draft, task_id, reason="all rounds done", events=events)
+        return False
+    if task.escrow < spec.min_trainers * spec.units_per_trainer * spec.reward.price_per_unit:
+        end_task(draft, task_id, reason="budget spent", events=events)
+        return False
+    trainers = [member.trainer for member in task.members if member.standing == Standing.ACTIVE]
+    if len(trainers) < spec.min_trainers:
+        return False
+    seed = digest(Domain.DRAW, head.beacon, task_id, number(task.round), number(task.attempt))
+    affordable = task.escrow // (spec.units_per_trainer * spec.reward.price_per_unit)
+    chosen = draw.shuffled(draw.words(seed, b"slots"), trainers)[:affordable]
+    slots = tuple(trainer for trainer in chosen for _ in range(spec.units_per_trainer))
+    current = RoundRecord(
+        task.round, task.attempt, seed, task.model, Phase.COMMIT, head.time_ms,
+        head.time_ms + spec.deadlines.commit_ms, slots, (), (), (),
+    )
+    draft.put(records.round_key(task_id), current)
+    for slot, trainer in enumerate(slots):
+        draft.put(records.unit_key(task_id, slot), UnitRecord(trainer))
+    events.append(event.RoundOpened(task_id, task.round, task.attempt, len(slots)))
+    return True
+
+
+# ---- phases ------------------------------------------------------------------------------
+
+
+def _units(draft: Draft, task_id: bytes, current: RoundRecord) -> list[UnitRecord]:
+    return [draft.need(UnitRecord, records.unit_key(task_id, slot)) for slot in range(len(current.slots))]
+
+
+def _judge(draft: Draft, task_id: bytes, slot: int, outcome: Outcome, *, measured_ppm: int | None = None) -> None:
+    """Give a unit its one outcome."""
+    key = records.unit_key(task_id, slot)
+    unit = draft.need(UnitRecord, key)
+    if unit.judgement is not None:
+        raise AssertionError("a unit has one outcome")
+    allowed = draft.need(TaskRecord, records.task_key(task_id)).spec.audit.tolerance_ppm
+    draft.put(key, replace(unit, judgement=Judgement(outcome, measured_ppm, allowed)))
+
+
+def _enter(
+    draft: Draft, task_id: bytes, current: RoundRecord, phase: Phase, *, lasting_ms: int, events: list[Event]
+) -> bool:
+    moved = replace(current, phase=phase, deadline_ms=draft.head.time_ms + lasting_ms)
+    draft.put(records.round_key(task_id), moved)
+    events.append(event.PhaseEntered(task_id, current.number, current.attempt, phase))
+    return True
+
+
+def _missed(draft: Draft, task_id: bytes, trainer: bytes) -> None:
+    """A trainer that missed a unit is assigned nothing until it joins again; it loses nothing else."""
+    task = draft.need(TaskRecord, records.task_key(task_id))
+    member = next(m for m in task.members if m.trainer == trainer)
+    if member.standing == Standing.ACTIVE:
+        draft.put(records.task_key(task_id), with_standing(task, trainer, Standing.INACTIVE))
+
+
+def _commit(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
+    units = _units(draft, task_id, current)
+    waiting = [slot for slot, unit in enumerate(units) if unit.commitment is None]
+    if waiting and draft.head.time_ms <= current.deadline_ms:
+        return False
+    for slot in waiting:
+        _judge(draft, task_id, slot, Outcome.LATE)
+        _missed(draft, task_id, units[slot].trainer)
+    if not any(u.judgement is None for u in _units(draft, task_id, current)):
+        return _fail(draft, task_id, current, "no unit was committed in time", events)
+    return _enter(draft, task_id, current, Phase.REVEAL, lasting_ms=task.spec.deadlines.reveal_ms, events=events)
+
+
+def _reveal(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
+    units = _units(draft, task_id, current)
+    waiting = [slot for slot, unit in enumerate(units) if unit.judgement is None and not unit.snapshots]
+    if waiting and draft.head.time_ms <= current.deadline_ms:
+        return False
+    for slot in waiting:
+        _judge(draft, task_id, slot, Outcome.NOT_REVEALED)
+        _missed(draft, task_id, units[slot].trainer)
+    if not any(u.judgement is None for u in _units(draft, task_id, current)):
+        return _fail(draft, task_id, current, "no unit was revealed in time", events)
+    return _enter(draft, task_id, current, Phase.DRAW, lasting_ms=0, events=events)
+
+
+def _draw(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
+    """Draw the audits once a weak quorum of proposers has stirred the beacon after the reveals."""
+    committee = draft.committee
+    power = sum(p for m, p in zip(committee.members, committee.powers, strict=True) if m in current.witnesses)
+    if not is_weak_quorum(power, sum(committee.powers)):
+        return False
+    audits = _draw_audits(draft, task_id, task, current)
+    _remember_auditors(draft, task_id, current, audits)
+    current = replace(current, audits=audits)
+    return _enter(draft, task_id, current, Phase.AUDIT, lasting_ms=task.spec.deadlines.audit_ms, events=events)
+
+
+def _draw_audits(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord) -> tuple[Audit, ...]:
+    """Which unit, which segment, by whom. Auditors take turns in a drawn order: nobody gets much more
+    than others, nobody audits itself, and the pair of the last round is avoided where it can be."""
+    stream = draw.words(draft.head.beacon, task_id, number(current.number), number(current.attempt))
+    units = _units(draft, task_id, current)
+    present = sorted({unit.trainer for unit in units if unit.judgement is None})
+    turns = draw.shuffled(stream, present)
+    last = {member.trainer: member.last_auditor for member in task.members}
+    audits = []
+    for slot, unit in enumerate(units):
+        if unit.judgement is not None or draw.below(stream, 1_000_000) >= _rate_ppm(draft, task, unit.trainer):
+            continue
+        segment = draw.below(stream, task.spec.segments) + 1
+        others = [trainer for trainer in turns if trainer != unit.trainer]
+        fresh = [trainer for trainer in others if trainer != last[unit.trainer]] or others
+        auditor = fresh[0] if fresh else None
+        if auditor is not None:
+            turns.remove(auditor)
+            turns.append(auditor)
+        audits.append(Audit(slot, segment, auditor))
+    return tuple(audits)
+
+
+def _rate_ppm(draft: Draft, task: TaskRecord, trainer: bytes) -> int:
+    found = draft.need(Trainer, records.trainer_key(trainer))
+    return audit_rate_ppm(
+        unit_reward=task.spec.reward.price_per_unit,
+        bond=found.bond,
+        factor=draft.parameters.audit_factor,
+        floor_ppm=task.spec.audit.rate_ppm,
+    )
+
+
+def _remember_auditors(draft: Draft, task_id: bytes, current: RoundRecord, audits: tuple[Audit, ...]) -> None:
+    task = draft.need(TaskRecord, records.task_key(task_id))
+    paired = {current.slots[audit.slot]: audit.auditor for audit in audits}
+    members = tuple(replace(m, last_auditor=paired.get(m.trainer, m.last_auditor)) for m in task.members)
+    draft.put(records.task_key(task_id), replace(task, members=members))
+
+
+def _audit(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
+    units = _units(draft, task_id, current)
+    missing = [a for a in current.audits if a.auditor is not None and units[a.slot].verdict is None]
+    if missing and draft.head.time_ms <= current.deadline_ms:
+        return False
+    audited = {audit.slot for audit in current.audits}
+    for slot, unit in enumerate(units):
+        if unit.judgement is not None:
+            continue
+        if slot not in audited:
+            _judge(draft, task_id, slot, Outcome.ACCEPTED)
+        elif unit.verdict is not None and audit_passes(unit.verdict, task.spec.audit.tolerance_ppm):
+            _judge(draft, task_id, slot, Outcome.ACCEPTED, measured_ppm=unit.verdict.error_ppm)
+    for audit in missing:
+        if audit.auditor is not None:
+            _missed(draft, task_id, audit.auditor)
+    if any(u.judgement is None for u in _units(draft, task_id, current)):
+        return _enter(draft, task_id, current, Phase.DISPUTE, lasting_ms=task.spec.deadlines.dispute_ms, events=events)
+    return _to_aggregate(draft, task_id, task, current, events)
+
+
+def _dispute(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
+    over = draft.head.time_ms > current.deadline_ms
+    waiting = False
+    for audit in current.audits:
+        unit = draft.need(UnitRecord, records.unit_key(task_id, audit.slot))
+        if unit.judgement is not None:
+            continue
+        ruling = resolve_dispute(unit.judges, draft.committee, tolerance_ppm=task.spec.audit.tolerance_ppm, final=over)
+        if ruling is None:
+            waiting = True
+            continue
+        outcome, measured = ruling
+        _judge(draft, task_id, audit.slot, outcome, measured_ppm=measured)
+        _loser_pays(draft, task_id, audit, unit, outcome, task.spec.audit.tolerance_ppm, events)
+    return False if waiting else _to_aggregate(draft, task_id, task, current, events)
+
+
+def _loser_pays(
+    draft: Draft, task_id: bytes, audit: Audit, unit: UnitRecord, outcome: Outcome, tolerance_ppm: int,
+    events: list[Event],
+) -> None:
+    """A proven cheat is expelled, and so is an auditor who accused proven honest work of a measured fault."""
+    if outcome in (Outcome.OUT_OF_TOLERANCE, Outcome.MALFORMED):
+        expel(draft, task=task_id, trainer=unit.trainer, reason=outcome, events=events)
+    elif outcome == Outcome.UNAVAILABLE:
+        _missed(draft, task_id, unit.trainer)
+    elif audit.auditor is not None and unit.verdict is not None and unit.verdict.finding != Finding.UNAVAILABLE:
+        if audit_passes(unit.verdict, tolerance_ppm):
+            raise AssertionError("a passing verdict is never disputed")
+        expel(draft, task=task_id, trainer=audit.auditor, reason="false-accusation", events=events)
+
+
+def _to_aggregate(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
+    if not any(u.judgement and u.judgement.outcome == Outcome.ACCEPTED for u in _units(draft, task_id, current)):
+        return _fail(draft, task_id, current, "no unit was accepted", events)
+    lasting = task.spec.deadlines.aggregate_ms
+    return _enter(draft, task_id, current, Phase.AGGREGATE, lasting_ms=lasting, events=events)
+
+
+def _aggregate(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
+    """Close with the model that a weak quorum attests: at least one of them is honest, and the
+    aggregate is exact, so every honest validator attests the same."""
+    committee = draft.committee
+    power = dict(zip(committee.members, committee.powers, strict=True))
+    support: dict[tuple[bytes, tuple[int, ...]], list[Attestation]] = {}
+    for attestation in current.attestations:
+        support.setdefault((attestation.model, attestation.malformed), []).append(attestation)
+    for (model, malformed), attestations in support.items():
+        if not is_weak_quorum(sum(power[a.validator] for a in attestations), sum(committee.powers)):
+            continue
+        attesters = tuple(a.validator for a in attestations)
+        if not close_round(
+            draft, task_id, current, model=model, malformed=malformed, attesters=attesters, events=events
+        ):
+            return _fail(draft, task_id, current, "every accepted update was malformed", events)
+        return True
+    if draft.head.time_ms > current.deadline_ms:
+        return _fail(draft, task_id, current, "no model was attested in time", events)
+    return False
+
+
+def _fail(draft: Draft, task_id: bytes, current: RoundRecord, reason: str, events: list[Event]) -> bool:
+    """Give the attempt up: no money moves, the round is opened again with a new seed."""
+    for slot, unit in enumerate(_units(draft, task_id, current)):
+        if unit.snapshots:
+            key = records.update_key(task_id, unit.snapshots[-1])
+            if draft.need(UpdateOwner, key).round == current.number:
+                draft.put(key, None)
+        if unit.judgement is not None:
+            ended = event.UnitEnded(
+                task_id, current.number, current.attempt, slot, unit.trainer, unit.judgement, unit.loss_micro, 0
+            )
+            events.append(ended)
+        draft.put(records.unit_key(task_id, slot), None)
+    task = draft.need(TaskRecord, records.task_key(task_id))
+    draft.put(records.task_key(task_id), replace(task, attempt=task.attempt + 1))
+    draft.put(records.round_key(task_id), None)
+    events.append(event.RoundFailed(task_id, current.number, current.attempt, reason))
+    return False
+
+
+_STAGES: dict[Phase, Stage] = {
+    Phase.COMMIT: _commit,
+    Phase.REVEAL: _reveal,
+    Phase.DRAW: _draw,
+    Phase.AUDIT: _audit,
+    Phase.DISPUTE: _dispute,
+    Phase.AGGREGATE: _aggregate,
+}

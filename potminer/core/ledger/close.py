@@ -1,0 +1,184 @@
+"""Closing a round and ending a task: where money is earned, kept back, and paid.
+
+A round's pot is price x accepted units, so refusing a unit gives nobody a grain more. What is
+not earned stays in the task's escrow and returns to the requester when the task ends.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from potminer.core.ledger import event
+from potminer.core.ledger.event import Event
+from potminer.core.ledger.judge import audit_passes
+from potminer.core.ledger.rewards import split
+from potminer.core.ledger.state import Draft
+from potminer.wire import record as records
+from potminer.wire.genesis import Parameters
+from potminer.wire.record import (
+    Judgement,
+    Outcome,
+    PendingRound,
+    RoundRecord,
+    Share,
+    Standing,
+    TaskRecord,
+    TaskStatus,
+    Trainer,
+    UnitRecord,
+    UpdateOwner,
+)
+
+
+def close_round(
+    draft: Draft,
+    task_id: bytes,
+    current: RoundRecord,
+    *,
+    model: bytes,
+    malformed: tuple[int, ...],
+    attesters: tuple[bytes, ...],
+    events: list[Event],
+) -> bool:
+    """Close *current* with *model* as theta(r+1); False where no accepted unit is left to pay for."""
+    units = [draft.need(UnitRecord, records.unit_key(task_id, slot)) for slot in range(len(current.slots))]
+    units = [_without_malformed(unit, slot in malformed) for slot, unit in enumerate(units)]
+    accepted = [unit for unit in units if _outcome(unit) == Outcome.ACCEPTED]
+    if not accepted:
+        return False
+    task = draft.need(TaskRecord, records.task_key(task_id))
+    expelled = {member.trainer for member in task.members if member.standing == Standing.EXPELLED}
+    trainers = [unit.trainer for unit in accepted if unit.trainer not in expelled]
+    auditors = _paid_auditors(current, units, tolerance_ppm=task.spec.audit.tolerance_ppm)
+    auditors = [auditor for auditor in auditors if auditor not in expelled]
+    pot = task.spec.reward.price_per_unit * len(trainers)
+    earned = _earnings(draft.parameters, pot, trainers, auditors, attesters)
+    shares = tuple(Share(earner, _account_of(draft, earner), amount) for earner, amount in earned)
+    updates = tuple(unit.snapshots[-1] for unit in units if unit.snapshots and _outcome(unit) != Outcome.DUPLICATE)
+    draft.put(records.pending_key(task_id, current.number), PendingRound(shares, updates))
+    closed = replace(task, escrow=task.escrow - pot, round=task.round + 1, attempt=0, model=model)
+    draft.put(records.task_key(task_id), closed)
+    draft.put(records.round_key(task_id), None)
+    pay = _unit_pay(draft, task, expelled)
+    _report(task_id, current, units, accepted, model=model, pot=pot, pay=pay, events=events)
+    for slot in range(len(units)):
+        draft.put(records.unit_key(task_id, slot), None)
+    events.append(event.Rewarded(task_id, current.number, shares))
+    _pay(draft, task_id, current.number - draft.parameters.escrow_rounds, events)
+    return True
+
+
+def end_task(draft: Draft, task_id: bytes, *, reason: str, events: list[Event]) -> None:
+    """Pay what is pending, return what is left and forget the task's rounds. Every dispute of a
+    round is decided before the round closes, so nothing can still be forfeited."""
+    task = draft.need(TaskRecord, records.task_key(task_id))
+    for number in range(max(0, task.round - draft.parameters.escrow_rounds), task.round):
+        _pay(draft, task_id, number, events)
+    draft.credit(task.requester, task.escrow)
+    status = TaskStatus.CANCELLED if task.status == TaskStatus.CANCELLED else TaskStatus.CLOSED
+    draft.put(records.task_key(task_id), replace(task, escrow=0, status=status))
+    head = draft.head
+    draft.put(records.CHAIN, replace(head, open_tasks=tuple(t for t in head.open_tasks if t != task_id)))
+    events.append(event.TaskEnded(task_id, task.model, task.round, task.escrow, reason))
+
+
+def _outcome(unit: UnitRecord) -> Outcome:
+    if unit.judgement is None:
+        raise AssertionError("a round closes with an outcome for every unit")
+    return unit.judgement.outcome
+
+
+def _without_malformed(unit: UnitRecord, malformed: bool) -> UnitRecord:
+    if not malformed or _outcome(unit) != Outcome.ACCEPTED or unit.judgement is None:
+        return unit
+    return replace(unit, judgement=Judgement(Outcome.MALFORMED, None, unit.judgement.allowed_ppm))
+
+
+def _paid_auditors(current: RoundRecord, units: list[UnitRecord], *, tolerance_ppm: int) -> list[bytes]:
+    """One entry per audit whose verdict agrees with the unit's outcome."""
+    paid = []
+    for audit in current.audits:
+        unit = units[audit.slot]
+        if audit.auditor is None or unit.verdict is None:
+            continue
+        said_good = audit_passes(unit.verdict, tolerance_ppm)
+        proven_bad = _outcome(unit) in (Outcome.OUT_OF_TOLERANCE, Outcome.MALFORMED)
+        if said_good == (_outcome(unit) == Outcome.ACCEPTED) and (said_good or proven_bad):
+            paid.append(audit.auditor)
+    return paid
+
+
+def _earnings(
+    parameters: Parameters, pot: int, trainers: list[bytes], auditors: list[bytes], attesters: tuple[bytes, ...]
+) -> list[tuple[bytes, int]]:
+    """(earner, grains), summing to *pot*. An empty group's share goes to the others; no trainer, no pot."""
+    if not trainers:
+        return []
+    weights = [
+        parameters.trainer_share_ppm,
+        parameters.auditor_share_ppm if auditors else 0,
+        parameters.validator_share_ppm if attesters else 0,
+    ]
+    groups = zip(split(pot, weights), (trainers, auditors, list(attesters)), strict=True)
+    earned: Counter[bytes] = Counter()
+    for amount, group in groups:
+        counts = sorted(Counter(group).items())
+        if not counts:
+            continue
+        for (earner, _), part in zip(counts, split(amount, [count for _, count in counts]), strict=True):
+            earned[earner] += part
+    if sum(earned.values()) != pot:
+        raise AssertionError("a round's rewards sum to its pot")
+    return sorted(earned.items())
+
+
+def _unit_pay(draft: Draft, task: TaskRecord, expelled: set[bytes]) -> Callable[[UnitRecord], int]:
+    """What a unit earned its trainer, rounded down: for reports, not for paying."""
+    pay = task.spec.reward.price_per_unit * draft.parameters.trainer_share_ppm // 1_000_000
+
+    def of(unit: UnitRecord) -> int:
+        return pay if _outcome(unit) == Outcome.ACCEPTED and unit.trainer not in expelled else 0
+
+    return of
+
+
+def _account_of(draft: Draft, earner: bytes) -> bytes:
+    trainer = draft.get(Trainer, records.trainer_key(earner))
+    return earner if trainer is None else trainer.payout
+
+
+def _report(
+    task_id: bytes, current: RoundRecord, units: list[UnitRecord], accepted: list[UnitRecord], *, model: bytes,
+    pot: int, pay: Callable[[UnitRecord], int], events: list[Event],
+) -> None:
+    for slot, unit in enumerate(units):
+        if unit.judgement is not None:
+            events.append(event.UnitEnded(
+                task_id, current.number, current.attempt, slot, unit.trainer, unit.judgement, unit.loss_micro, pay(unit)
+            ))
+    loss = sum(unit.loss_micro for unit in accepted) // len(accepted)
+    refused = len(units) - len(accepted)
+    events.append(event.RoundClosed(
+        task_id, current.number, current.attempt, model, loss, len(accepted), refused, pot
+    ))
+
+
+def _pay(draft: Draft, task_id: bytes, number: int, events: list[Event]) -> None:
+    """Pay a round whose dispute window is over."""
+    if number < 0:
+        return
+    key = records.pending_key(task_id, number)
+    pending = draft.get(PendingRound, key)
+    if pending is None:
+        return
+    for share in pending.shares:
+        draft.credit(share.account, share.amount)
+    for update in pending.updates:
+        owner = draft.get(UpdateOwner, records.update_key(task_id, update))
+        if owner is not None and owner.round == number:
+            draft.put(records.update_key(task_id, update), None)
+    draft.put(key, None)
+    events.append(event.Paid(task_id, number, pending.shares))

@@ -1,0 +1,105 @@
+"""What a block brought about, in the past tense: for people, logs and history. Nothing decides by these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from potminer.wire.record import Judgement, Phase, Share
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOpened:
+    task: bytes
+    name: str
+    requester: bytes
+    budget: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoundOpened:
+    task: bytes
+    round: int
+    attempt: int
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseEntered:
+    task: bytes
+    round: int
+    attempt: int
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class UnitEnded:
+    """A unit's one outcome. *paid* is its share of the pot in grains, still in the dispute window."""
+
+    task: bytes
+    round: int
+    attempt: int
+    slot: int
+    trainer: bytes
+    judgement: Judgement
+    loss_micro: int
+    paid: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoundClosed:
+    task: bytes
+    round: int
+    attempt: int
+    model: bytes
+    loss_micro: int
+    """Mean over the accepted units, as their trainers reported it."""
+    accepted: int
+    refused: int
+    pot: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFailed:
+    task: bytes
+    round: int
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rewarded:
+    task: bytes
+    round: int
+    shares: tuple[Share, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    task: bytes
+    round: int
+    shares: tuple[Share, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Expelled:
+    """*forfeited* grains went back to the task's escrow."""
+
+    task: bytes
+    trainer: bytes
+    reason: str
+    forfeited: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEnded:
+    task: bytes
+    model: bytes
+    rounds: int
+    refunded: int
+    reason: str
+
+
+Event = (
+    TaskOpened | RoundOpened | PhaseEntered | UnitEnded | RoundClosed | RoundFailed | Rewarded | Paid | Expelled
+    | TaskEnded
+)

@@ -1,0 +1,136 @@
+"""The ledger of one node: the newest state, the mempool, and what consensus asks of them.
+
+Satisfies PBFT's application protocol: builds blocks, says why a block is refused, and
+executes final ones. Holds no I/O; what must be stored is in the ``Applied`` it returns.
+"""
+
+from __future__ import annotations
+
+from potminer.base import limits
+from potminer.base.digest import Domain
+from potminer.base.digest import digest as digest_of
+from potminer.core.ledger import beacon
+from potminer.core.ledger.advance import is_due
+from potminer.core.ledger.apply import Applied, InvalidBlock, apply_block, improper
+from potminer.core.ledger.mempool import Mempool
+from potminer.core.ledger.refusal import Refusal
+from potminer.core.ledger.state import Draft, State
+from potminer.wire.block import Block, Header, block_digest, transactions_root
+from potminer.wire.codec import encode
+from potminer.wire.record import Validator, validator_key
+from potminer.wire.tx import SignedTransaction
+
+CLOCK_TOLERANCE_MS = 5_000
+"""How far a fresh proposal's time may be from a replica's own clock."""
+
+_TRIALS = 8
+
+
+class Ledger:
+    """*head* is the digest of the block *state* stands after. *onion* is None where we never propose."""
+
+    def __init__(self, state: State, *, head: bytes, onion: beacon.Onion | None = None) -> None:
+        self.state = state
+        self.head = head
+        self.mempool = Mempool()
+        self._onion = onion
+        self._trials: dict[bytes, Applied | InvalidBlock] = {}
+
+    def submit(self, signed: SignedTransaction) -> Refusal | None:
+        return self.mempool.add(signed, self.state)
+
+    # ---- what consensus asks --------------------------------------------------------------
+
+    def wants_block(self, now: int) -> bool:
+        """Whether there is anything for a block to do."""
+        return next(self.mempool.ready(self.state), None) is not None or is_due(Draft(self.state), now=now)
+
+    def build(self, *, height: int, parent: bytes, proposer: bytes, now: int) -> Block:
+        """A fresh block on our head, from the mempool, within every limit."""
+        if height != self.state.head.height + 1 or parent != self.head:
+            raise AssertionError("a block is built on our own head")
+        preimage = self._preimage(proposer)
+        transactions = self._fitting(height)
+        header = Header(
+            parent, height, 0, transactions_root(transactions), self.state.root, proposer,
+            max(now, self.state.head.time_ms + 1), preimage,
+        )
+        return Block(header, transactions)
+
+    def refusal(self, block: Block, *, fresh: bool, now: int) -> str | None:
+        """Why we do not vote for *block*, or None. A re-proposed block's time is not judged again:
+        a slow view change could otherwise never finish."""
+        header = block.header
+        if header.parent != self.head:
+            return "another parent"
+        if header.epoch != 0:
+            return "another epoch"
+        if fresh and abs(header.time_ms - now) > CLOCK_TOLERANCE_MS and header.time_ms != self.state.head.time_ms + 1:
+            return "its time is too far from ours"
+        if len(encode(block)) > limits.BLOCK_BYTES:
+            return "too large"
+        applied = self._try(block)
+        return applied.reason if isinstance(applied, InvalidBlock) else None
+
+    def execute(self, block: Block) -> Applied:
+        """Apply a final block. Refusing it would be a fork or our bug, never a peer's fault."""
+        if block.header.parent != self.head:
+            raise AssertionError("a final block follows our head")
+        applied = self._try(block)
+        if isinstance(applied, InvalidBlock):
+            raise AssertionError(f"a certified block does not apply: {applied.reason}")
+        self.state, self.head = applied.state, block_digest(block.header)
+        self._trials.clear()
+        self.mempool.settle(self.state)
+        return applied
+
+    # ---- inside ---------------------------------------------------------------------------
+
+    def _try(self, block: Block) -> Applied | InvalidBlock:
+        """Apply *block* on trial, once however often it is asked for. Remembered by all its bytes:
+        a forged body under a true header must not spoil the true one."""
+        digest = digest_of(Domain.MESSAGE, encode(block))
+        if digest not in self._trials:
+            if len(self._trials) >= _TRIALS:
+                self._trials.pop(next(iter(self._trials)))
+            self._trials[digest] = apply_block(self.state, block, verifier=self.mempool.verified)
+        return self._trials[digest]
+
+    def _preimage(self, proposer: bytes) -> bytes:
+        validator = self.state.need(Validator, validator_key(proposer))
+        inside = self._onion.inside(validator.onion) if self._onion is not None else None
+        if inside is None:
+            raise AssertionError("our onion is used up, or is not the one the chain knows")
+        return inside
+
+    def _fitting(self, height: int) -> tuple[SignedTransaction, ...]:
+        """Ready transactions that may stand together in a block: fees stay affordable one after another."""
+        chosen: list[SignedTransaction] = []
+        spent: dict[bytes, int] = {}
+        stopped: set[bytes] = set()
+        size = 4_096
+        draft = Draft(self.state)
+        for signed in self.mempool.ready(self.state):
+            sender = signed.transaction.sender
+            if sender in stopped:
+                continue
+            size += len(encode(signed))
+            if len(chosen) >= limits.BLOCK_TRANSACTIONS or size > limits.BLOCK_BYTES:
+                break
+            # What a sender's earlier transactions here may spend is counted at its most.
+            spent[sender] = spent.get(sender, 0) + _most_spent(signed)
+            affordable = not signed.transaction.fee or spent[sender] <= self.state.account(sender).balance
+            if not affordable or improper(draft, signed.transaction, height=height) not in (None, Refusal.BAD_NONCE):
+                stopped.add(sender)
+                continue
+            chosen.append(signed)
+        return tuple(chosen)
+
+
+def _most_spent(signed: SignedTransaction) -> int:
+    """Upper bound on what a transaction takes from its sender's balance."""
+    transaction = signed.transaction
+    body = transaction.body
+    amount = getattr(body, "amount", 0)
+    budget = body.spec.reward.budget if hasattr(body, "spec") else 0
+    return transaction.fee + amount + budget

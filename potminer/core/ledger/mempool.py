@@ -1,0 +1,85 @@
+"""The mempool: transactions waiting for a block, bounded, in nonce order per sender."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from potminer.base import limits
+from potminer.core.ledger.apply import improper
+from potminer.core.ledger.refusal import Refusal
+from potminer.core.ledger.state import Draft, State
+from potminer.wire.tx import SignedTransaction, signature_holds, transaction_digest
+
+
+class Mempool:
+    """First come, first served; one transaction per sender and nonce.
+
+    Signatures are checked once, at the door, and remembered while the transaction waits.
+    """
+
+    __slots__ = ("_by_digest", "_by_sender", "_verifier")
+
+    def __init__(self, verifier: Callable[[SignedTransaction], bool] = signature_holds) -> None:
+        self._by_digest: dict[bytes, SignedTransaction] = {}
+        self._by_sender: dict[bytes, dict[int, bytes]] = {}
+        self._verifier = verifier
+
+    def __len__(self) -> int:
+        return len(self._by_digest)
+
+    def __contains__(self, digest: bytes) -> bool:
+        return digest in self._by_digest
+
+    def add(self, signed: SignedTransaction, state: State) -> Refusal | None:
+        """Admit *signed*, or say why not. A nonce further on waits for the ones before it."""
+        transaction = signed.transaction
+        digest = transaction_digest(transaction)
+        waiting = self._by_sender.get(transaction.sender, {})
+        if digest in self._by_digest:
+            return None
+        flaw = improper(Draft(state), transaction, height=state.head.height + 1)
+        next_nonce = state.account(transaction.sender).nonce
+        if flaw == Refusal.BAD_NONCE and next_nonce <= transaction.nonce < next_nonce + limits.MEMPOOL_PER_SENDER:
+            flaw = None
+        if flaw is not None:
+            return flaw
+        if transaction.nonce in waiting:
+            return Refusal.BAD_NONCE
+        if len(self._by_digest) >= limits.MEMPOOL_TRANSACTIONS or len(waiting) >= limits.MEMPOOL_PER_SENDER:
+            return Refusal.POOL_FULL
+        if not self._verifier(signed):
+            return Refusal.BAD_SIGNATURE
+        self._by_digest[digest] = signed
+        self._by_sender.setdefault(transaction.sender, {})[transaction.nonce] = digest
+        return None
+
+    def verified(self, signed: SignedTransaction) -> bool:
+        """Whether the signature holds; free for what waits here byte for byte."""
+        return self._by_digest.get(transaction_digest(signed.transaction)) == signed or self._verifier(signed)
+
+    def ready(self, state: State) -> Iterator[SignedTransaction]:
+        """Transactions in an order their nonces allow, oldest sender first."""
+        for sender, waiting in list(self._by_sender.items()):
+            nonce = state.account(sender).nonce
+            while nonce in waiting:
+                yield self._by_digest[waiting[nonce]]
+                nonce += 1
+
+    def next_nonce(self, sender: bytes, state: State) -> int:
+        """The nonce that *sender*'s next transaction should carry."""
+        waiting, nonce = self._by_sender.get(sender, {}), state.account(sender).nonce
+        while nonce in waiting:
+            nonce += 1
+        return nonce
+
+    def settle(self, state: State) -> None:
+        """Forget what *state* has done, outlived or made impossible."""
+        height, draft = state.head.height + 1, Draft(state)
+        for sender in list(self._by_sender):
+            waiting, nonce = self._by_sender[sender], state.account(sender).nonce
+            for used, digest in list(waiting.items()):
+                flaw = improper(draft, self._by_digest[digest].transaction, height=height)
+                if used < nonce or flaw not in (None, Refusal.BAD_NONCE):
+                    del self._by_digest[waiting.pop(used)]
+            if not waiting:
+                del self._by_sender[sender]

@@ -1,0 +1,165 @@
+"""The ledger's state and a block's draft of the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+from potminer.core.ledger import trie
+from potminer.wire import record as records
+from potminer.wire.codec import Wire, decode, encode
+from potminer.wire.genesis import Genesis, Parameters
+from potminer.wire.record import Account, ChainRecord, CommitteeRecord, Record, Validator
+
+R = TypeVar("R", bound=Wire)
+
+_RECORD_BYTES = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything the ledger knows after a block. Immutable; shares structure with its predecessor."""
+
+    chain: bytes
+    parameters: Parameters
+    tree: trie.Node
+
+    @property
+    def root(self) -> bytes:
+        return trie.root(self.tree)
+
+    def get(self, kind: type[R], key: bytes) -> R | None:
+        value = trie.get(self.tree, key)
+        return None if value is None else decode(kind, value, max_bytes=_RECORD_BYTES)
+
+    def need(self, kind: type[R], key: bytes) -> R:
+        """A record that the ledger's own invariants say exists."""
+        found = self.get(kind, key)
+        if found is None:
+            raise AssertionError(f"no {kind.__name__} under {key.hex()}")
+        return found
+
+    @property
+    def head(self) -> ChainRecord:
+        return self.need(ChainRecord, records.CHAIN)
+
+    @property
+    def committee(self) -> CommitteeRecord:
+        return self.need(CommitteeRecord, records.COMMITTEE)
+
+    def account(self, key: bytes) -> Account:
+        return self.get(Account, records.account_key(key)) or Account()
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        return trie.items(self.tree)
+
+    def prove(self, key: bytes) -> trie.Proof:
+        return trie.prove(self.tree, key)
+
+
+class Draft:
+    """Changes of one block on top of a state. Nothing of the state itself is touched."""
+
+    __slots__ = ("_decoded", "_written", "base")
+
+    def __init__(self, base: State) -> None:
+        self.base = base
+        self._decoded: dict[bytes, Wire | None] = {}
+        self._written: dict[bytes, Wire | None] = {}
+
+    def get(self, kind: type[R], key: bytes) -> R | None:
+        if key in self._written:
+            return cast("R | None", self._written[key])
+        if key not in self._decoded:
+            self._decoded[key] = self.base.get(kind, key)
+        return cast("R | None", self._decoded[key])
+
+    def need(self, kind: type[R], key: bytes) -> R:
+        found = self.get(kind, key)
+        if found is None:
+            raise AssertionError(f"no {kind.__name__} under {key.hex()}")
+        return found
+
+    def put(self, key: bytes, value: Record | None) -> None:
+        self._written[key] = value
+
+    @property
+    def head(self) -> ChainRecord:
+        return self.need(ChainRecord, records.CHAIN)
+
+    @property
+    def committee(self) -> CommitteeRecord:
+        return self.need(CommitteeRecord, records.COMMITTEE)
+
+    @property
+    def parameters(self) -> Parameters:
+        return self.base.parameters
+
+    def account(self, key: bytes) -> Account:
+        return self.get(Account, records.account_key(key)) or Account()
+
+    def credit(self, key: bytes, amount: int) -> None:
+        account = self.account(key)
+        self.put(records.account_key(key), Account(account.balance + amount, account.nonce))
+
+    def debit(self, key: bytes, amount: int) -> None:
+        """The caller has made sure of the balance."""
+        account = self.account(key)
+        if account.balance < amount:
+            raise AssertionError("a debit above the balance")
+        self.put(records.account_key(key), Account(account.balance - amount, account.nonce))
+
+    def changes(self) -> list[tuple[bytes, bytes | None]]:
+        """Encoded changes by key, without those that change nothing."""
+        result: list[tuple[bytes, bytes | None]] = []
+        for key in sorted(self._written):
+            value = self._written[key]
+            encoded = None if value is None else encode(value)
+            if encoded != trie.get(self.base.tree, key):
+                result.append((key, encoded))
+        return result
+
+    def money_moved(self) -> int:
+        """Grains made (or lost, negative) by this draft: zero in every lawful block."""
+        total = 0
+        for key, value in self._written.items():
+            before = self.base.get(records.RECORD_TYPES[key[:1]], key)
+            total += records.money(cast(Record, value)) if value is not None else 0
+            total -= records.money(cast(Record, before)) if before is not None else 0
+        return total
+
+    def finish(self) -> State:
+        moved = self.money_moved()
+        if moved:
+            raise AssertionError(f"supply changed by {moved} grains")
+        return State(self.base.chain, self.base.parameters, trie.update(self.base.tree, self.changes()))
+
+
+def supply(state: State) -> int:
+    """Grains in the whole ledger, counted one by one."""
+    return sum(
+        records.money(cast(Record, decode(records.RECORD_TYPES[key[:1]], value, max_bytes=_RECORD_BYTES)))
+        for key, value in state.items()
+    )
+
+
+def restored(chain: bytes, parameters: Parameters, stored: Iterable[tuple[bytes, bytes]]) -> State:
+    """The state that *stored* (key, record) pairs make up."""
+    return State(chain, parameters, trie.update(None, list(stored)))
+
+
+def genesis_state(genesis: Genesis, *, chain: bytes) -> State:
+    """State before the first block."""
+    shares = genesis.parameters
+    if shares.trainer_share_ppm + shares.auditor_share_ppm + shares.validator_share_ppm != 1_000_000:
+        raise AssertionError("reward shares sum to one million")
+    total = sum(account.balance for account in genesis.accounts)
+    entries: list[tuple[bytes, Wire]] = [
+        (records.account_key(account.key), Account(account.balance)) for account in genesis.accounts
+    ]
+    entries += [(records.validator_key(v.key), Validator(v.onion)) for v in genesis.validators]
+    members, powers = tuple(v.key for v in genesis.validators), tuple(v.power for v in genesis.validators)
+    entries.append((records.COMMITTEE, CommitteeRecord(0, members, powers)))
+    entries.append((records.CHAIN, ChainRecord(0, genesis.time_ms, genesis.seed, total, 0, (), ())))
+    return restored(chain, genesis.parameters, [(key, encode(value)) for key, value in entries])

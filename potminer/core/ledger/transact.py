@@ -1,0 +1,311 @@
+"""What each kind of transaction does. One function a kind: it changes the draft or returns a refusal.
+
+A refusing function has changed nothing.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from msgspec.structs import replace as _replace
+
+from potminer.base import limits
+from potminer.core.ledger import event
+from potminer.core.ledger.event import Event
+from potminer.core.ledger.penalty import expel
+from potminer.core.ledger.refusal import Refusal
+from potminer.core.ledger.state import Draft
+from potminer.wire import record as records
+from potminer.wire import tx
+from potminer.wire.record import (
+    Attestation,
+    Judgement,
+    Member,
+    Outcome,
+    Phase,
+    Release,
+    RoundRecord,
+    Standing,
+    TaskRecord,
+    TaskStatus,
+    Trainer,
+    UnitRecord,
+    UpdateOwner,
+    Verdict,
+)
+from potminer.wire.task import TaskSpec, task_digest
+from potminer.wire.tx import Transaction, commitment
+
+MONEY_MOVERS = (tx.Transfer, tx.Bond, tx.Unbond, tx.SubmitTask, tx.CancelTask)
+"""Kinds that must pay the minimum fee. Work is free, so that a newcomer without coins can start."""
+
+
+def perform(draft: Draft, transaction: Transaction, events: list[Event]) -> Refusal | None:
+    """Apply one transaction's body. Fee and nonce are the caller's business."""
+    sender, body = transaction.sender, transaction.body
+    match body:
+        case tx.Transfer():
+            return _transfer(draft, sender, body)
+        case tx.Bond():
+            return _bond(draft, sender, body)
+        case tx.Unbond():
+            return _unbond(draft, sender, body)
+        case tx.RegisterTrainer():
+            return _register(draft, sender, body)
+        case tx.SubmitTask():
+            return _submit(draft, transaction, body, events)
+        case tx.CancelTask():
+            return _cancel(draft, sender, body)
+        case tx.JoinTask():
+            return _join(draft, sender, body)
+        case tx.LeaveTask():
+            return _leave(draft, sender, body)
+        case tx.CommitWork():
+            return _commit(draft, sender, body)
+        case tx.RevealWork():
+            return _reveal(draft, sender, body, events)
+        case tx.AuditVerdict():
+            return _verdict(draft, sender, body)
+        case tx.AggregateResult():
+            return _attest(draft, sender, body)
+        case _:
+            assert_never(body)
+
+
+# ---- money -------------------------------------------------------------------------------
+
+
+def _transfer(draft: Draft, sender: bytes, body: tx.Transfer) -> Refusal | None:
+    if draft.account(sender).balance < body.amount:
+        return Refusal.BALANCE_TOO_LOW
+    draft.debit(sender, body.amount)
+    draft.credit(body.to, body.amount)
+    return None
+
+
+def _bond(draft: Draft, sender: bytes, body: tx.Bond) -> Refusal | None:
+    trainer = draft.get(Trainer, records.trainer_key(sender))
+    if trainer is None:
+        return Refusal.NOT_REGISTERED
+    if draft.account(sender).balance < body.amount:
+        return Refusal.BALANCE_TOO_LOW
+    draft.debit(sender, body.amount)
+    draft.put(records.trainer_key(sender), _replace(trainer, bond=trainer.bond + body.amount))
+    return None
+
+
+def _unbond(draft: Draft, sender: bytes, body: tx.Unbond) -> Refusal | None:
+    trainer, head = draft.get(Trainer, records.trainer_key(sender)), draft.head
+    if trainer is None:
+        return Refusal.NOT_REGISTERED
+    if trainer.bond < body.amount or not body.amount:
+        return Refusal.BOND_TOO_LOW
+    if len(head.releases) >= 4_096:
+        return Refusal.TOO_MANY
+    trainer = _replace(trainer, bond=trainer.bond - body.amount, unbonding=trainer.unbonding + body.amount)
+    draft.put(records.trainer_key(sender), trainer)
+    release = Release(head.time_ms + draft.parameters.unbonding_ms, sender, body.amount)
+    draft.put(records.CHAIN, _replace(head, releases=(*head.releases, release)))
+    return None
+
+
+# ---- people and tasks --------------------------------------------------------------------
+
+
+def _register(draft: Draft, sender: bytes, body: tx.RegisterTrainer) -> Refusal | None:
+    key, head = records.trainer_key(sender), draft.head
+    trainer = draft.get(Trainer, key)
+    if trainer is None:
+        if head.trainers >= draft.parameters.trainers:
+            return Refusal.TOO_MANY
+        draft.put(records.CHAIN, _replace(head, trainers=head.trainers + 1))
+    draft.put(key, Trainer(body.payout) if trainer is None else _replace(trainer, payout=body.payout))
+    return None
+
+
+def smallest_budget(spec: TaskSpec) -> int:
+    """What every round costs if the fewest trainers do all their units."""
+    return spec.rounds * spec.min_trainers * spec.units_per_trainer * spec.reward.price_per_unit
+
+
+def _submit(draft: Draft, transaction: Transaction, body: tx.SubmitTask, events: list[Event]) -> Refusal | None:
+    spec, head, sender = body.spec, draft.head, transaction.sender
+    if spec.min_trainers > spec.max_trainers or spec.max_trainers * spec.units_per_trainer > limits.UNITS_PER_ROUND:
+        return Refusal.BAD_TASK
+    if spec.reward.budget < smallest_budget(spec):
+        return Refusal.BAD_TASK
+    if len(head.open_tasks) >= limits.TASKS_OPEN:
+        return Refusal.TOO_MANY
+    if draft.account(sender).balance < spec.reward.budget:
+        return Refusal.BALANCE_TOO_LOW
+    task = task_digest(spec, requester=sender, nonce=transaction.nonce)
+    draft.debit(sender, spec.reward.budget)
+    draft.put(
+        records.task_key(task),
+        TaskRecord(spec, sender, spec.reward.budget, TaskStatus.OPEN, 0, 0, spec.initial_model, ()),
+    )
+    draft.put(records.CHAIN, _replace(head, open_tasks=(*head.open_tasks, task)))
+    events.append(event.TaskOpened(task, spec.name, sender, spec.reward.budget))
+    return None
+
+
+def _open_task(draft: Draft, task: bytes) -> TaskRecord | Refusal:
+    found = draft.get(TaskRecord, records.task_key(task))
+    if found is None:
+        return Refusal.UNKNOWN_TASK
+    return found if found.status == TaskStatus.OPEN else Refusal.TASK_NOT_OPEN
+
+
+def _cancel(draft: Draft, sender: bytes, body: tx.CancelTask) -> Refusal | None:
+    """The block itself ends the task once the round in progress is over."""
+    task = _open_task(draft, body.task)
+    if isinstance(task, Refusal):
+        return task
+    if task.requester != sender:
+        return Refusal.NOT_REQUESTER
+    draft.put(records.task_key(body.task), _replace(task, status=TaskStatus.CANCELLED))
+    return None
+
+
+def _join(draft: Draft, sender: bytes, body: tx.JoinTask) -> Refusal | None:
+    task = _open_task(draft, body.task)
+    if isinstance(task, Refusal):
+        return task
+    if draft.get(Trainer, records.trainer_key(sender)) is None:
+        return Refusal.NOT_REGISTERED
+    member = next((m for m in task.members if m.trainer == sender), None)
+    if member is None:
+        if len(task.members) >= task.spec.max_trainers:
+            return Refusal.TOO_MANY
+        members = (*task.members, Member(sender, Standing.ACTIVE, None))
+    elif member.standing == Standing.EXPELLED:
+        return Refusal.EXPELLED
+    elif member.standing == Standing.ACTIVE:
+        return Refusal.ALREADY_MEMBER
+    else:
+        members = with_standing(task, sender, Standing.ACTIVE).members
+    draft.put(records.task_key(body.task), _replace(task, members=members))
+    return None
+
+
+def _leave(draft: Draft, sender: bytes, body: tx.LeaveTask) -> Refusal | None:
+    task = _open_task(draft, body.task)
+    if isinstance(task, Refusal):
+        return task
+    if not any(m.trainer == sender and m.standing in (Standing.ACTIVE, Standing.INACTIVE) for m in task.members):
+        return Refusal.NOT_MEMBER
+    draft.put(records.task_key(body.task), with_standing(task, sender, Standing.LEFT))
+    return None
+
+
+def with_standing(task: TaskRecord, trainer: bytes, standing: Standing) -> TaskRecord:
+    """*task* with one member's standing changed; being expelled is final."""
+    members = tuple(
+        _replace(m, standing=standing) if m.trainer == trainer and m.standing != Standing.EXPELLED else m
+        for m in task.members
+    )
+    return _replace(task, members=members)
+
+
+# ---- work --------------------------------------------------------------------------------
+
+Work = tx.CommitWork | tx.RevealWork | tx.AuditVerdict | tx.AggregateResult
+
+
+def _current_round(draft: Draft, body: Work, *phases: Phase) -> RoundRecord | Refusal:
+    """The round *body* speaks of, if it is in progress, in one of *phases* and not past its deadline."""
+    if draft.get(TaskRecord, records.task_key(body.task)) is None:
+        return Refusal.UNKNOWN_TASK
+    current = draft.get(RoundRecord, records.round_key(body.task))
+    if current is None or (current.number, current.attempt) != (body.round, body.attempt):
+        return Refusal.WRONG_ROUND
+    if current.phase not in phases:
+        return Refusal.LATE if current.phase > phases[-1] else Refusal.WRONG_PHASE
+    return Refusal.LATE if draft.head.time_ms > current.deadline_ms else current
+
+
+def _own_unit(draft: Draft, sender: bytes, body: tx.CommitWork | tx.RevealWork, phase: Phase) -> UnitRecord | Refusal:
+    current = _current_round(draft, body, phase)
+    if isinstance(current, Refusal):
+        return current
+    if body.slot >= len(current.slots) or current.slots[body.slot] != sender:
+        return Refusal.NOT_ASSIGNED
+    unit = draft.need(UnitRecord, records.unit_key(body.task, body.slot))
+    return Refusal.ALREADY_DONE if unit.judgement is not None else unit
+
+
+def _commit(draft: Draft, sender: bytes, body: tx.CommitWork) -> Refusal | None:
+    unit = _own_unit(draft, sender, body, Phase.COMMIT)
+    if isinstance(unit, Refusal):
+        return unit
+    if unit.commitment is not None:
+        return Refusal.ALREADY_DONE
+    task = draft.need(TaskRecord, records.task_key(body.task))
+    if body.base != task.model:
+        ended = Judgement(Outcome.WRONG_BASE, None, task.spec.audit.tolerance_ppm)
+        unit = _replace(unit, judgement=ended)
+    draft.put(records.unit_key(body.task, body.slot), _replace(unit, commitment=body.commitment))
+    return None
+
+
+def _reveal(draft: Draft, sender: bytes, body: tx.RevealWork, events: list[Event]) -> Refusal | None:
+    unit = _own_unit(draft, sender, body, Phase.REVEAL)
+    if isinstance(unit, Refusal):
+        return unit
+    if unit.commitment is None or unit.snapshots:
+        return Refusal.NOT_ASSIGNED if unit.commitment is None else Refusal.ALREADY_DONE
+    if commitment(body, trainer=sender) != unit.commitment:
+        return Refusal.COMMITMENT_MISMATCH
+    task = draft.need(TaskRecord, records.task_key(body.task))
+    if len(body.snapshots) != task.spec.segments or len(set(body.snapshots)) != len(body.snapshots):
+        return Refusal.WRONG_SNAPSHOTS
+    unit = _replace(unit, loss_micro=body.loss_micro, snapshots=body.snapshots)
+    owner_key = records.update_key(body.task, body.snapshots[-1])
+    owner = draft.get(UpdateOwner, owner_key)
+    if owner is None:
+        draft.put(owner_key, UpdateOwner(body.round, sender))
+    else:
+        # The blob is headed by the tag of its first author's unit: the same blob again is a copy.
+        unit = _replace(unit, judgement=Judgement(Outcome.DUPLICATE, None, task.spec.audit.tolerance_ppm))
+        expel(draft, task=body.task, trainer=sender, reason=Outcome.DUPLICATE, events=events)
+    draft.put(records.unit_key(body.task, body.slot), unit)
+    return None
+
+
+def _verdict(draft: Draft, sender: bytes, body: tx.AuditVerdict) -> Refusal | None:
+    current = _current_round(draft, body, Phase.AUDIT, Phase.DISPUTE)
+    if isinstance(current, Refusal):
+        return current
+    audit = next((a for a in current.audits if a.slot == body.slot and a.segment == body.segment), None)
+    if audit is None:
+        return Refusal.NOT_AUDITOR
+    key = records.unit_key(body.task, body.slot)
+    unit, verdict = draft.need(UnitRecord, key), Verdict(sender, body.finding, body.error_ppm)
+    if current.phase == Phase.AUDIT:
+        if audit.auditor != sender:
+            return Refusal.NOT_AUDITOR
+        if unit.verdict is not None:
+            return Refusal.ALREADY_DONE
+        draft.put(key, _replace(unit, verdict=verdict))
+        return None
+    if sender not in draft.committee.members:
+        return Refusal.NOT_VALIDATOR
+    if unit.judgement is not None or any(judge.judge == sender for judge in unit.judges):
+        return Refusal.ALREADY_DONE
+    draft.put(key, _replace(unit, judges=(*unit.judges, verdict)))
+    return None
+
+
+def _attest(draft: Draft, sender: bytes, body: tx.AggregateResult) -> Refusal | None:
+    current = _current_round(draft, body, Phase.AGGREGATE)
+    if isinstance(current, Refusal):
+        return current
+    if sender not in draft.committee.members:
+        return Refusal.NOT_VALIDATOR
+    if any(a.validator == sender for a in current.attestations):
+        return Refusal.ALREADY_DONE
+    attestation = Attestation(sender, body.model, body.malformed)
+    draft.put(records.round_key(body.task), _replace(current, attestations=(*current.attestations, attestation)))
+    return None
+
+

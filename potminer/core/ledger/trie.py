@@ -1,0 +1,152 @@
+"""The state's Merkle trie: a persistent map whose root names its whole content.
+
+Keys are placed by their digest, one bit a level; a subtree with one key is a leaf, so the
+shape depends on the content alone, never on the order of changes. An update shares every
+untouched node with the old trie. Proofs show that a key has a value, or that it has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from potminer.base.digest import Domain, digest
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    path: bytes
+    key: bytes
+    value: bytes
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    left: Node
+    right: Node
+    digest: bytes
+
+
+Node = Leaf | Branch | None
+
+_EMPTY = digest(Domain.STATE_NODE, b"empty")
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """*siblings* from the root down to where the key's path ends, and the leaf that stands there, if any."""
+
+    siblings: tuple[bytes, ...]
+    end: tuple[bytes, bytes] | None
+    """(key, value) of the leaf at the end of the path."""
+
+
+def root(node: Node) -> bytes:
+    return _EMPTY if node is None else node.digest
+
+
+def get(node: Node, key: bytes) -> bytes | None:
+    path, depth = _path(key), 0
+    while isinstance(node, Branch):
+        node = node.right if _bit(path, depth) else node.left
+        depth += 1
+    return node.value if node is not None and node.path == path else None
+
+
+def update(node: Node, changes: Iterable[tuple[bytes, bytes | None]]) -> Node:
+    """The trie with every (key, value) of *changes* set, or removed where the value is None."""
+    return _update(node, {_path(key): (key, value) for key, value in changes}, 0)
+
+
+def items(node: Node) -> Iterator[tuple[bytes, bytes]]:
+    """Every (key, value), in the order of their paths."""
+    match node:
+        case Branch():
+            yield from items(node.left)
+            yield from items(node.right)
+        case Leaf():
+            yield node.key, node.value
+        case None:
+            return
+
+
+def prove(node: Node, key: bytes) -> Proof:
+    path = _path(key)
+    siblings: list[bytes] = []
+    while isinstance(node, Branch):
+        near, far = (node.right, node.left) if _bit(path, len(siblings)) else (node.left, node.right)
+        siblings.append(root(far))
+        node = near
+    return Proof(tuple(siblings), None if node is None else (node.key, node.value))
+
+
+def verify(expected_root: bytes, key: bytes, value: bytes | None, proof: Proof) -> bool:
+    """Whether *proof* shows that *key* has *value* under *expected_root* (None: that it is absent)."""
+    path, depth = _path(key), len(proof.siblings)
+    if depth > 256:
+        return False
+    if proof.end is None:
+        if value is not None:
+            return False
+        current = _EMPTY
+    else:
+        end_key, end_value = proof.end
+        end_path = _path(end_key)
+        if any(_bit(end_path, level) != _bit(path, level) for level in range(depth)):
+            return False
+        if (end_key == key) != (value is not None) or (value is not None and end_value != value):
+            return False
+        current = _leaf(end_path, end_key, end_value).digest
+    for level in range(depth - 1, -1, -1):
+        sibling = proof.siblings[level]
+        current = _branch_digest(sibling, current) if _bit(path, level) else _branch_digest(current, sibling)
+    return current == expected_root
+
+
+def _path(key: bytes) -> bytes:
+    return digest(Domain.STATE_KEY, key)
+
+
+def _bit(path: bytes, depth: int) -> int:
+    return path[depth >> 3] >> (7 - (depth & 7)) & 1
+
+
+def _leaf(path: bytes, key: bytes, value: bytes) -> Leaf:
+    return Leaf(path, key, value, digest(Domain.STATE_LEAF, key, value))
+
+
+def _branch_digest(left: bytes, right: bytes) -> bytes:
+    return digest(Domain.STATE_NODE, left, right)
+
+
+def _join(left: Node, right: Node) -> Node:
+    """A branch, or the only leaf beneath it: a subtree with one key is a leaf."""
+    if left is None and not isinstance(right, Branch):
+        return right
+    if right is None and not isinstance(left, Branch):
+        return left
+    return Branch(left, right, _branch_digest(root(left), root(right)))
+
+
+def _update(node: Node, changes: dict[bytes, tuple[bytes, bytes | None]], depth: int) -> Node:
+    if not changes:
+        return node
+    if not isinstance(node, Branch):
+        leaves = {path: _leaf(path, key, value) for path, (key, value) in changes.items() if value is not None}
+        if node is not None and node.path not in changes:
+            leaves[node.path] = node
+        return _build(list(leaves.values()), depth)
+    near: dict[bytes, tuple[bytes, bytes | None]] = {}
+    far: dict[bytes, tuple[bytes, bytes | None]] = {}
+    for path, change in changes.items():
+        (far if _bit(path, depth) else near)[path] = change
+    return _join(_update(node.left, near, depth + 1), _update(node.right, far, depth + 1))
+
+
+def _build(leaves: list[Leaf], depth: int) -> Node:
+    if len(leaves) < 2:
+        return leaves[0] if leaves else None
+    left = [leaf for leaf in leaves if not _bit(leaf.path, depth)]
+    right = [leaf for leaf in leaves if _bit(leaf.path, depth)]
+    return _join(_build(left, depth + 1), _build(right, depth + 1))

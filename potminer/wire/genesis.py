@@ -1,0 +1,63 @@
+"""The genesis: what everybody must hold to verify everything else."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from potminer.base import limits
+from potminer.base.bounded import Grains, Hash, Millis, Name, PublicKey
+from potminer.base.digest import Domain, digest
+from potminer.wire.codec import Wire, encode
+
+Share = Annotated[int, Meta(ge=0, le=1_000_000)]
+
+
+class Parameters(Wire, frozen=True):
+    """The same for all, fixed by the genesis.
+
+    Reward shares are ppm of a round's pot and sum to one million. *escrow_rounds* is how many
+    later rounds must close before a reward is paid.
+    """
+
+    trainer_share_ppm: Share = 850_000
+    auditor_share_ppm: Share = 100_000
+    validator_share_ppm: Share = 50_000
+    escrow_rounds: Annotated[int, Meta(ge=0, le=1_000)] = 30
+    audit_factor: Annotated[int, Meta(ge=1, le=1_000)] = 10
+    """How many times the expected gain a cheat must expect to lose (kappa)."""
+    minimum_fee: Grains = 1_000
+    """For transactions that move money. Work is free: a newcomer has no coins."""
+    unbonding_ms: Annotated[int, Meta(ge=0, le=10**12)] = 7 * 24 * 3_600_000
+    trainers: Annotated[int, Meta(ge=1, le=10**7)] = 100_000
+    """Most trainers that may register: registering is free, the state is not."""
+
+
+class GenesisValidator(Wire, frozen=True):
+    key: PublicKey
+    power: Annotated[int, Meta(ge=1, le=2**31)]
+    onion: Hash
+    """Outermost layer of the validator's hash onion."""
+
+
+class GenesisAccount(Wire, frozen=True):
+    key: PublicKey
+    balance: Grains
+
+
+class Genesis(Wire, frozen=True):
+    network: Name
+    time_ms: Millis
+    parameters: Parameters
+    validators: Annotated[tuple[GenesisValidator, ...], Meta(min_length=1, max_length=limits.COMMITTEE)]
+    accounts: Annotated[tuple[GenesisAccount, ...], Meta(max_length=100_000)]
+    seed: Hash
+    """First value of the beacon."""
+
+
+def chain_id(genesis: Genesis) -> bytes:
+    """Identity of the chain: bound into every signature and every handshake."""
+    return digest(Domain.GENESIS, encode(genesis))
+
+

@@ -1,0 +1,269 @@
+"""Ledger records: the values under the state root, as light clients are shown them.
+
+A key is one table letter and an identity; a record is its canonical encoding. All money of
+the ledger lies in the fields named by ``money``.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import Annotated
+
+from msgspec import Meta
+
+from potminer.base import limits
+from potminer.base.bounded import U8, U32, U63, BlobId, Epoch, Grains, Hash, Height, Millis, Ppm, PublicKey, Slot
+from potminer.wire.codec import Wire
+from potminer.wire.task import TaskSpec
+from potminer.wire.tx import Finding
+
+
+class TaskStatus(IntEnum):
+    OPEN = 0
+    CLOSED = 1
+    CANCELLED = 2
+
+
+class Phase(IntEnum):
+    """Where a round stands. DRAW waits for chance nobody could foresee at the reveal."""
+
+    COMMIT = 0
+    REVEAL = 1
+    DRAW = 2
+    AUDIT = 3
+    DISPUTE = 4
+    AGGREGATE = 5
+
+
+class Outcome(StrEnum):
+    """What became of a unit. Exactly one, with its numbers, for every unit."""
+
+    ACCEPTED = "accepted"
+    LATE = "late"
+    NOT_REVEALED = "not-revealed"
+    UNAVAILABLE = "unavailable"
+    WRONG_BASE = "wrong-base"
+    MALFORMED = "malformed"
+    OUT_OF_TOLERANCE = "out-of-tolerance"
+    DUPLICATE = "duplicate"
+
+
+class Standing(IntEnum):
+    """A member's place in a task."""
+
+    ACTIVE = 0
+    INACTIVE = 1
+    """Missed a unit: assigned nothing until it joins again."""
+    LEFT = 2
+    EXPELLED = 3
+    """Proven to have cheated. Final for this task."""
+
+
+class Account(Wire, frozen=True):
+    balance: Grains = 0
+    nonce: U63 = 0
+
+
+class Trainer(Wire, frozen=True):
+    payout: PublicKey
+    bond: Grains = 0
+    unbonding: Grains = 0
+
+
+class Validator(Wire, frozen=True):
+    """*onion* is the last value revealed of the validator's hash onion; the next preimage hashes to it."""
+
+    onion: Hash
+
+
+class CommitteeRecord(Wire, frozen=True):
+    epoch: Epoch
+    members: Annotated[tuple[PublicKey, ...], Meta(min_length=1, max_length=limits.COMMITTEE)]
+    powers: Annotated[tuple[U32, ...], Meta(min_length=1, max_length=limits.COMMITTEE)]
+
+
+class Release(Wire, frozen=True):
+    """Unbonding money that becomes free at *time_ms*."""
+
+    time_ms: Millis
+    trainer: PublicKey
+    amount: Grains
+
+
+class ChainRecord(Wire, frozen=True):
+    """What the ledger knows of itself."""
+
+    height: Height
+    time_ms: Millis
+    beacon: Hash
+    supply: Grains
+    trainers: U32
+    open_tasks: Annotated[tuple[Hash, ...], Meta(max_length=limits.TASKS_OPEN)]
+    releases: Annotated[tuple[Release, ...], Meta(max_length=4_096)]
+
+
+class Member(Wire, frozen=True):
+    trainer: PublicKey
+    standing: Standing
+    last_auditor: PublicKey | None
+
+
+class TaskRecord(Wire, frozen=True):
+    """*round* is the one in progress or next; *model* is theta(round)."""
+
+    spec: TaskSpec
+    requester: PublicKey
+    escrow: Grains
+    status: TaskStatus
+    round: U32
+    attempt: U32
+    model: BlobId
+    members: Annotated[tuple[Member, ...], Meta(max_length=limits.TRAINERS_PER_TASK)]
+
+
+class Audit(Wire, frozen=True):
+    """Who recomputes which segment of which unit. No auditor: the committee judges at once."""
+
+    slot: Slot
+    segment: U8
+    auditor: PublicKey | None
+
+
+class Attestation(Wire, frozen=True):
+    validator: PublicKey
+    model: BlobId
+    malformed: Annotated[tuple[Slot, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
+
+
+class RoundRecord(Wire, frozen=True):
+    """The round in progress. *slots* is the trainer of every unit, by slot."""
+
+    number: U32
+    attempt: U32
+    seed: Hash
+    base: BlobId
+    phase: Phase
+    opened_ms: Millis
+    deadline_ms: Millis
+    slots: Annotated[tuple[PublicKey, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
+    witnesses: Annotated[tuple[PublicKey, ...], Meta(max_length=limits.COMMITTEE)]
+    audits: Annotated[tuple[Audit, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
+    attestations: Annotated[tuple[Attestation, ...], Meta(max_length=limits.COMMITTEE)]
+
+
+class Verdict(Wire, frozen=True):
+    judge: PublicKey
+    finding: Finding
+    error_ppm: Ppm
+
+
+class Judgement(Wire, frozen=True):
+    """A unit's end: outcome and its numbers."""
+
+    outcome: Outcome
+    measured_ppm: Ppm | None
+    allowed_ppm: Ppm
+
+
+class UnitRecord(Wire, frozen=True):
+    """One unit of the round in progress. *verdict* is its auditor's, *judges* are the committee's in a dispute."""
+
+    trainer: PublicKey
+    commitment: Hash | None = None
+    loss_micro: U63 = 0
+    snapshots: Annotated[tuple[BlobId, ...], Meta(max_length=limits.SEGMENTS)] = ()
+    verdict: Verdict | None = None
+    judges: Annotated[tuple[Verdict, ...], Meta(max_length=limits.COMMITTEE)] = ()
+    judgement: Judgement | None = None
+
+
+class Share(Wire, frozen=True):
+    """Money earned in a round by *earner*, to be paid to *account*."""
+
+    earner: PublicKey
+    account: PublicKey
+    amount: Grains
+
+
+class PendingRound(Wire, frozen=True):
+    """A closed round in the dispute window: its rewards, and its updates that nobody may copy."""
+
+    shares: Annotated[tuple[Share, ...], Meta(max_length=2 * limits.UNITS_PER_ROUND + limits.COMMITTEE)]
+    updates: Annotated[tuple[BlobId, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
+
+
+class UpdateOwner(Wire, frozen=True):
+    """Who first revealed an update: a second reveal of the same blob is a copy."""
+
+    round: U32
+    trainer: PublicKey
+
+
+Record = (
+    Account | Trainer | Validator | CommitteeRecord | ChainRecord | TaskRecord | RoundRecord | UnitRecord
+    | PendingRound | UpdateOwner
+)
+
+CHAIN = b"C"
+COMMITTEE = b"K"
+
+
+def account_key(key: bytes) -> bytes:
+    return b"a" + key
+
+
+def trainer_key(key: bytes) -> bytes:
+    return b"t" + key
+
+
+def validator_key(key: bytes) -> bytes:
+    return b"v" + key
+
+
+def task_key(task: bytes) -> bytes:
+    return b"k" + task
+
+
+def round_key(task: bytes) -> bytes:
+    return b"r" + task
+
+
+def unit_key(task: bytes, slot: int) -> bytes:
+    return b"u" + task + slot.to_bytes(2, "big")
+
+
+def pending_key(task: bytes, number: int) -> bytes:
+    return b"p" + task + number.to_bytes(4, "big")
+
+
+def update_key(task: bytes, update: bytes) -> bytes:
+    return b"d" + task + update
+
+
+RECORD_TYPES: dict[bytes, type[Wire]] = {
+    b"C": ChainRecord,
+    b"K": CommitteeRecord,
+    b"a": Account,
+    b"t": Trainer,
+    b"v": Validator,
+    b"k": TaskRecord,
+    b"r": RoundRecord,
+    b"u": UnitRecord,
+    b"p": PendingRound,
+    b"d": UpdateOwner,
+}
+
+
+def money(record: Record) -> int:
+    """Grains that lie in *record*. Their sum over the ledger is the supply, in every block."""
+    match record:
+        case Account():
+            return record.balance
+        case Trainer():
+            return record.bond + record.unbonding
+        case TaskRecord():
+            return record.escrow
+        case PendingRound():
+            return sum(share.amount for share in record.shares)
+        case _:
+            return 0

@@ -1,0 +1,227 @@
+"""A ledger to write on: keys, a genesis, and blocks proposed in turn. No consensus, no sockets."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from potminer.base.digest import Domain, digest
+from potminer.core.ledger.apply import Applied, InvalidBlock, apply_block
+from potminer.core.ledger.beacon import Onion
+from potminer.core.ledger.event import Event
+from potminer.core.ledger.refusal import Refusal
+from potminer.core.ledger.state import State, genesis_state, supply
+from potminer.wire import record as records
+from potminer.wire.block import Block, Header, block_digest, transactions_root
+from potminer.wire.genesis import Genesis, GenesisAccount, GenesisValidator, Parameters, chain_id
+from potminer.wire.record import Phase, RoundRecord, TaskRecord, UnitRecord, Validator
+from potminer.wire.seal import SigningKey
+from potminer.wire.task import AuditSpec, DataSpec, Deadlines, Mlp, Reward, TaskSpec
+from potminer.wire.tx import (
+    AggregateResult,
+    AuditVerdict,
+    Body,
+    CommitWork,
+    Finding,
+    JoinTask,
+    RegisterTrainer,
+    RevealWork,
+    SignedTransaction,
+    SubmitTask,
+    Transaction,
+    commitment,
+    sign_transaction,
+)
+
+RICH = 10**12
+
+
+@lru_cache
+def key(name: str) -> SigningKey:
+    return SigningKey(digest(Domain.DRAW, name.encode()))
+
+
+@lru_cache
+def onion(name: str) -> Onion:
+    return Onion(digest(Domain.ONION, name.encode()), layers=2_048)
+
+
+def blob(*labels: object) -> bytes:
+    return digest(Domain.MESSAGE, repr(labels).encode())
+
+
+def spec(**changes: Any) -> TaskSpec:
+    fields: dict[str, Any] = {
+        "name": "digits",
+        "model": Mlp(64, (8,), 10),
+        "data": DataSpec(blob("train"), blob("validation"), 100, 50, (1, 8, 8)),
+        "objective": "classification",
+        "mode": "gradient",
+        "initial_model": blob("theta", 0),
+        "rounds": 3,
+        "units_per_trainer": 2,
+        "segments": 4,
+        "batches_per_segment": 1,
+        "micro_batch": 8,
+        "outer_rate_nano": 10**8,
+        "audit": AuditSpec(1_000_000, 1_000),
+        "deadlines": Deadlines(10_000, 10_000, 10_000, 10_000, 10_000),
+        "reward": Reward(10**9, 1_000_003),
+        "min_trainers": 2,
+        "max_trainers": 8,
+    }
+    return TaskSpec(**{**fields, **changes})
+
+
+class World:
+    """A chain of blocks, each proposed by the next validator, a second apart unless told otherwise."""
+
+    def __init__(self, *, validators: int = 4, escrow_rounds: int = 2) -> None:
+        self.validators = [f"validator-{i}" for i in range(validators)]
+        genesis = Genesis(
+            "testnet",
+            1_000_000,
+            Parameters(escrow_rounds=escrow_rounds, minimum_fee=10, unbonding_ms=5_000),
+            tuple(GenesisValidator(key(v).public, 1, onion(v).outside) for v in self.validators),
+            (GenesisAccount(key("requester").public, RICH), GenesisAccount(key("rich").public, RICH)),
+            blob("seed"),
+        )
+        self.chain = chain_id(genesis)
+        self.genesis = genesis
+        self.state: State = genesis_state(genesis, chain=self.chain)
+        self.head = b"\0" * 32
+        self.events: list[Event] = []
+        self.nonces: dict[bytes, int] = {}
+        self.task = b""
+        self.blocks: list[Block] = []
+
+    def sign(self, name: str, body: Body, *, fee: int = 10, nonce: int | None = None) -> SignedTransaction:
+        sender = key(name)
+        if self.state.account(sender.public).balance < fee:
+            fee = 0
+        if nonce is None:
+            nonce = self.nonces.get(sender.public, self.state.account(sender.public).nonce)
+            self.nonces[sender.public] = nonce + 1
+        return sign_transaction(Transaction(self.chain, sender.public, nonce, fee, 10**9, body), sender)
+
+    def block(self, *transactions: SignedTransaction, after_ms: int = 1_000) -> Block:
+        head = self.state.head
+        name = self.validators[head.height % len(self.validators)]
+        proposer = key(name).public
+        revealed = self.state.need(Validator, records.validator_key(proposer)).onion
+        preimage = onion(name).inside(revealed)
+        assert preimage is not None
+        header = Header(
+            self.head, head.height + 1, 0, transactions_root(transactions), self.state.root, proposer,
+            head.time_ms + after_ms, preimage,
+        )
+        return Block(header, transactions)
+
+    def step(self, *bodies: tuple[str, Body], after_ms: int = 1_000) -> list[Refusal | None]:
+        """Apply one block with these transactions; the supply is counted one by one after it."""
+        block = self.block(*(self.sign(name, body) for name, body in bodies), after_ms=after_ms)
+        applied = apply_block(self.state, block)
+        assert isinstance(applied, Applied), applied
+        assert isinstance(apply_block(self.state, block), Applied)
+        self.state, self.head = applied.state, block_digest(block.header)
+        self.events += applied.events
+        self.blocks.append(block)
+        assert supply(self.state) == self.state.head.supply == 2 * RICH
+        return [receipt.refusal for receipt in applied.receipts]
+
+    def refused_block(self, block: Block) -> str:
+        applied = apply_block(self.state, block)
+        assert isinstance(applied, InvalidBlock)
+        return applied.reason
+
+    # ---- a task ---------------------------------------------------------------------------
+
+    def submit(self, task: TaskSpec | None = None, trainers: tuple[str, ...] = ("ann", "ben", "cy")) -> None:
+        """Submit a task, register and join *trainers*; the first round opens in the same block."""
+        assert self.step(("requester", SubmitTask(task or spec()))) == [None]
+        self.task = self.state.head.open_tasks[0]
+        registered = [(name, RegisterTrainer(key(name + "-wallet").public)) for name in trainers]
+        joined = [(name, JoinTask(self.task)) for name in trainers]
+        assert set(self.step(*registered, *joined)) == {None}
+
+    @property
+    def record(self) -> TaskRecord:
+        return self.state.need(TaskRecord, records.task_key(self.task))
+
+    @property
+    def round(self) -> RoundRecord:
+        return self.state.need(RoundRecord, records.round_key(self.task))
+
+    def unit(self, slot: int) -> UnitRecord:
+        return self.state.need(UnitRecord, records.unit_key(self.task, slot))
+
+    def name_of(self, public: bytes) -> str:
+        return next(n for n in ("ann", "ben", "cy", "dee", *self.validators) if key(n).public == public)
+
+    def reveal_of(self, slot: int, *, snapshots: tuple[bytes, ...] | None = None) -> RevealWork:
+        current = self.round
+        count = self.record.spec.segments
+        made = snapshots or tuple(
+            blob(self.task, current.number, current.attempt, slot, segment) for segment in range(count)
+        )
+        return RevealWork(self.task, current.number, current.attempt, slot, blob("salt", slot), 500_000, made)
+
+    def commit_of(self, slot: int, reveal: RevealWork | None = None, base: bytes | None = None) -> CommitWork:
+        current = self.round
+        bound = commitment(reveal or self.reveal_of(slot), trainer=current.slots[slot])
+        return CommitWork(self.task, current.number, current.attempt, slot, base or current.base, bound)
+
+    def commit_all(self, *, but: tuple[int, ...] = ()) -> None:
+        slots = [s for s in range(len(self.round.slots)) if s not in but]
+        bodies = [(self.name_of(self.round.slots[s]), self.commit_of(s)) for s in slots]
+        assert set(self.step(*bodies)) == {None}
+
+    def reveal_all(self, *, but: tuple[int, ...] = ()) -> None:
+        slots = [s for s in range(len(self.round.slots)) if s not in but]
+        bodies = [(self.name_of(self.round.slots[s]), self.reveal_of(s)) for s in slots]
+        assert set(self.step(*bodies)) == {None}
+
+    def until(self, phase: Phase) -> None:
+        for _ in range(10):
+            if self.round.phase == phase:
+                return
+            self.step()
+        raise AssertionError(f"never reached {phase!r}")
+
+    def audit_all(self, *, bad: tuple[int, ...] = (), silent: tuple[int, ...] = ()) -> None:
+        self.until(Phase.AUDIT)
+        bodies: list[tuple[str, Body]] = []
+        for audit in self.round.audits:
+            if audit.auditor is None or audit.slot in silent:
+                continue
+            ppm = 900_000 if audit.slot in bad else 3
+            bodies.append((self.name_of(audit.auditor), self.verdict_of(audit.slot, ppm)))
+        assert set(self.step(*bodies)) <= {None}
+
+    def verdict_of(self, slot: int, ppm: int, finding: Finding = Finding.MEASURED) -> AuditVerdict:
+        current = self.round
+        audit = next(a for a in current.audits if a.slot == slot)
+        return AuditVerdict(self.task, current.number, current.attempt, slot, audit.segment, finding, ppm)
+
+    def judge(self, slot: int, ppm: int, *, judges: int = 4, finding: Finding = Finding.MEASURED) -> None:
+        body = self.verdict_of(slot, ppm, finding)
+        self.step(*[(v, body) for v in self.validators[:judges]])
+
+    def attest(self, count: int = 2, *, model: bytes | None = None, malformed: tuple[int, ...] = ()) -> None:
+        current = self.round
+        result = AggregateResult(
+            self.task, current.number, current.attempt, model or blob("theta", current.number + 1), malformed
+        )
+        self.step(*[(v, result) for v in self.validators[:count]])
+
+    def whole_round(self) -> None:
+        self.commit_all()
+        self.reveal_all()
+        self.audit_all()
+        self.attest()
+
+    def balance(self, name: str) -> int:
+        return self.state.account(key(name).public).balance
+
+    def happened(self, kind: type) -> list[Any]:
+        return [e for e in self.events if isinstance(e, kind)]
