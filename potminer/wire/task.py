@@ -5,6 +5,8 @@ Every number is an integer: learning rate in units of 1e-9, money in grains, err
 
 from __future__ import annotations
 
+from itertools import pairwise
+from math import prod
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -123,6 +125,40 @@ class Unit(Wire, frozen=True):
     slot: Annotated[int, Meta(ge=0, lt=limits.UNITS_PER_ROUND)]
     trainer: Hash
     seed: Hash
+
+
+def parameter_count(model: ModelSpec) -> int:
+    """How many weights *model* has: what every blob of it is bounded by."""
+    match model:
+        case Mlp():
+            widths = (model.inputs, *model.hidden, model.classes)
+            return sum((before + 1) * after for before, after in pairwise(widths))
+        case Cnn():
+            first, second = model.filters
+            square = model.kernel**2
+            flat = second * (model.height // 4) * (model.width // 4)
+            convolutions = (model.channels * square + 1) * first + (first * square + 1) * second
+            return convolutions + (flat + 1) * model.hidden + (model.hidden + 1) * model.classes
+
+
+HEADER_BYTES = 65_536
+"""Room for a safetensors header."""
+
+
+def model_bytes(model: ModelSpec) -> int:
+    """Most bytes a blob of *model*'s float32 weights may have."""
+    return 4 * parameter_count(model) + HEADER_BYTES
+
+
+def snapshot_bytes(model: ModelSpec) -> int:
+    """Bytes of a snapshot: tag, a 16-bit exponent per block of 256, an int8 per weight."""
+    count = parameter_count(model)
+    return 32 + 2 * -(-count // 256) + count
+
+
+def data_bytes(data: DataSpec, *, samples: int) -> int:
+    """Most bytes a blob of *samples* examples may have: float32 inputs and int64 labels."""
+    return samples * (4 * prod(data.shape) + 8) + HEADER_BYTES
 
 
 def unit_digest(unit: Unit) -> bytes:

@@ -1,0 +1,69 @@
+"""How a node behaves where it could lie. The honest conduct computes; the others exist for devnets,
+where cheats must be seen to fail, and are refused on any other network (``node/build.py``).
+
+Cheats in the numbers themselves (garbage, sign flips, ...) are made in the GPU child.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from potminer.wire.record import UnitRecord
+from potminer.wire.tx import AuditVerdict, Finding, RevealWork
+
+
+class Conduct:
+    """Honest: reveals what it computed and audits by recomputing."""
+
+    def observe(self, unit: UnitRecord) -> None:
+        """A revealed unit of somebody's was seen on the ledger."""
+
+    def reveal(self, work: RevealWork) -> RevealWork:
+        """What is committed to and revealed for an honestly computed *work*."""
+        return work
+
+    def verdict(self, blank: AuditVerdict) -> AuditVerdict | None:
+        """A verdict given without recomputing, or None to recompute."""
+        return None
+
+
+class Copycat(Conduct):
+    """Claims the newest update it saw somebody else reveal."""
+
+    def __init__(self, own: bytes) -> None:
+        self._own = own
+        self._seen: tuple[bytes, ...] = ()
+
+    def observe(self, unit: UnitRecord) -> None:
+        if unit.trainer != self._own and unit.snapshots:
+            self._seen = unit.snapshots
+
+    def reveal(self, work: RevealWork) -> RevealWork:
+        return replace(work, snapshots=self._seen) if len(self._seen) == len(work.snapshots) else work
+
+
+class RubberStamp(Conduct):
+    """Finds every unit perfect without looking."""
+
+    def verdict(self, blank: AuditVerdict) -> AuditVerdict | None:
+        return replace(blank, finding=Finding.MEASURED, error_ppm=0)
+
+
+class Accuser(Conduct):
+    """Finds every unit false without looking."""
+
+    def verdict(self, blank: AuditVerdict) -> AuditVerdict | None:
+        return replace(blank, finding=Finding.MEASURED, error_ppm=987_654)
+
+
+def conduct_of(kind: str | None, *, own: bytes) -> Conduct:
+    """The conduct called *kind*; honest for None and for cheats that live elsewhere."""
+    match kind:
+        case "copy":
+            return Copycat(own)
+        case "rubber-stamp":
+            return RubberStamp()
+        case "accuse":
+            return Accuser()
+        case _:
+            return Conduct()

@@ -1,0 +1,494 @@
+"""The round machine: after every block it compares what the ledger says with what this node has
+done, and does the next thing that is owed.
+
+It keeps no phase of its own: the ledger is where a round stands, so a restart, a lost
+transaction or a skipped block needs no special case. A transaction that has not shown its
+effect after ``RESUBMIT_MS`` is submitted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from potminer.base.digest import Domain, digest, number
+from potminer.core.machine import Persist
+from potminer.core.rounds.conduct import Conduct
+from potminer.wire.codec import decode, encode
+from potminer.wire.record import Audit, Outcome, Phase, RoundRecord, Standing, TaskRecord, TaskStatus, UnitRecord
+from potminer.wire.task import Unit, data_bytes, model_bytes, snapshot_bytes, unit_digest
+from potminer.wire.trainer import Aggregated, AggregateJob, Audited, AuditJob, Failed, Job, Report, Trained, TrainJob
+from potminer.wire.tx import (
+    AggregateResult,
+    AuditVerdict,
+    Body,
+    CommitWork,
+    Finding,
+    JoinTask,
+    LeaveTask,
+    RegisterTrainer,
+    RevealWork,
+    commitment,
+)
+
+RESUBMIT_MS = 3_000
+RETRY_FETCH_MS = 2_000
+SAFETY_MS = 1_500
+"""How long before a deadline an auditor that cannot fetch a snapshot says so."""
+
+PERSIST_PREFIX = b"work/"
+
+
+# ---- events ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSeen:
+    """How a task stands after a block. *units* are those of the round in progress, by slot."""
+
+    task: bytes
+    record: TaskRecord
+    round: RoundRecord | None
+    units: tuple[UnitRecord, ...]
+    registered: bool
+    """Whether the ledger knows us as a trainer."""
+    block_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFetched:
+    blob: bytes
+    found: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class DutyChanged:
+    may_train: bool
+
+
+Event = TaskSeen | BlobFetched | Reported | DutyChanged
+
+# ---- effects -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Get *blob* of at most *max_bytes* from whoever has it; ``BlobFetched`` comes back."""
+
+    blob: bytes
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartJob:
+    """Give *job* to the GPU child; ``Reported`` comes back."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class CancelJob:
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Sign *body* with the node key and send it to the validators."""
+
+    body: Body
+
+
+Effect = Fetch | StartJob | CancelJob | Submit | Persist
+
+# ---- the machine -------------------------------------------------------------------------
+
+Place = tuple[bytes, int, int, int]
+"""(task, round, attempt, slot)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    job: int
+    purpose: Place | tuple[Place, int] | tuple[bytes, int, int]
+    trains: bool
+
+
+class Rounds:
+    """*payout* is None where this node does not train. *salt_secret* never leaves the node."""
+
+    def __init__(
+        self,
+        *,
+        key: bytes,
+        payout: bytes | None,
+        validator: bool,
+        salt_secret: bytes,
+        persisted: Mapping[bytes, bytes],
+        conduct: Conduct | None = None,
+    ) -> None:
+        self._key = key
+        self._payout = payout
+        self._validator = validator
+        self._salt_secret = salt_secret
+        self._conduct = conduct or Conduct()
+        self._may_train = False
+        self._seen: dict[bytes, TaskSeen] = {}
+        self._blobs: set[bytes] = set()
+        self._fetching: dict[bytes, int] = {}
+        self._unavailable: set[bytes] = set()
+        self._submitted: dict[bytes, int] = {}
+        self._running: _Running | None = None
+        self._jobs = 0
+        self._reveals: dict[Place, RevealWork] = {}
+        self._verdicts: dict[tuple[Place, int], AuditVerdict] = {}
+        self._aggregates: dict[tuple[bytes, int, int], AggregateResult] = {}
+        for name, value in persisted.items():
+            if name.startswith(PERSIST_PREFIX):
+                work = decode(RevealWork, value, max_bytes=1 << 16)
+                self._reveals[_place(work)] = work
+
+    def handle(self, event: Event, now: int) -> list[Effect]:
+        match event:
+            case TaskSeen():
+                return self._task_seen(event, now)
+            case BlobFetched():
+                return self._blob_fetched(event, now)
+            case Reported():
+                return self._reported(event.report, now)
+            case DutyChanged():
+                return self._duty_changed(event, now)
+            case _:
+                assert_never(event)
+
+    # ---- events ---------------------------------------------------------------------------
+
+    def _task_seen(self, seen: TaskSeen, now: int) -> list[Effect]:
+        effects: list[Effect] = []
+        if seen.record.status != TaskStatus.OPEN and seen.round is None:
+            self._seen.pop(seen.task, None)
+        else:
+            self._seen[seen.task] = seen
+        for unit in seen.units:
+            self._conduct.observe(unit)
+        effects += self._forget_finished(seen)
+        return effects + self._owed(now)
+
+    def _blob_fetched(self, event: BlobFetched, now: int) -> list[Effect]:
+        self._fetching.pop(event.blob, None)
+        if event.found:
+            self._blobs.add(event.blob)
+            self._unavailable.discard(event.blob)
+            return self._owed(now)
+        self._unavailable.add(event.blob)
+        self._fetching[event.blob] = now + RETRY_FETCH_MS
+        return self._owed(now)
+
+    def _duty_changed(self, event: DutyChanged, now: int) -> list[Effect]:
+        self._may_train = event.may_train
+        effects: list[Effect] = []
+        if not event.may_train and self._running is not None and self._running.trains:
+            effects.append(CancelJob(self._running.job))
+        return effects + self._owed(now)
+
+    def _reported(self, report: Report, now: int) -> list[Effect]:
+        running = self._running
+        if running is None or getattr(report, "job", None) != running.job:
+            return []
+        effects: list[Effect] = []
+        match report:
+            case Trained():
+                effects = self._trained(running, report)
+            case Audited():
+                self._audited(running, report)
+            case Aggregated():
+                self._aggregated(running, report)
+            case Failed():
+                self._failed(running, report)
+            case _:
+                return []
+        self._running = None
+        return effects + self._owed(now)
+
+    def _trained(self, running: _Running, report: Trained) -> list[Effect]:
+        place = running.purpose
+        if len(place) != 4:
+            raise AssertionError("a Trained report answers a training job")
+        task, number_, attempt, slot = place
+        seen = self._seen.get(task)
+        if seen is None or seen.round is None or (seen.round.number, seen.round.attempt) != (number_, attempt):
+            return []
+        salt = digest(Domain.COMMITMENT, self._salt_secret, unit_digest(_unit(seen.task, seen.round, slot)))
+        honest = RevealWork(task, number_, attempt, slot, salt, report.loss_micro, report.snapshots)
+        work = self._conduct.reveal(honest)
+        self._reveals[place] = work
+        self._blobs.update(report.snapshots)
+        return [Persist(_persist_key(place), encode(work))]
+
+    def _audited(self, running: _Running, report: Audited) -> None:
+        purpose = running.purpose
+        if len(purpose) != 2:
+            raise AssertionError("an Audited report answers an audit")
+        (task, number_, attempt, slot), segment = purpose
+        self._verdicts[purpose] = AuditVerdict(
+            task, number_, attempt, slot, segment, report.finding, report.error_ppm
+        )
+
+    def _aggregated(self, running: _Running, report: Aggregated) -> None:
+        purpose = running.purpose
+        if len(purpose) != 3:
+            raise AssertionError("an Aggregated report answers an aggregation")
+        task, number_, attempt = purpose
+        seen = self._seen.get(task)
+        if seen is None or report.model is None:
+            return
+        slots = _accepted(seen)
+        malformed = tuple(slots[position] for position in report.malformed)
+        self._blobs.add(report.model)
+        self._aggregates[purpose] = AggregateResult(task, number_, attempt, report.model, malformed)
+
+    def _failed(self, running: _Running, report: Failed) -> None:
+        """Forget the job: the next block shows whether it is still owed. A blob that the child
+        could not find after all is fetched again."""
+        if report.reason == "missing-blob":
+            self._blobs.clear()
+
+    # ---- what is owed ---------------------------------------------------------------------
+
+    def _owed(self, now: int) -> list[Effect]:
+        """Everything to do now, over all tasks; at most one job runs at a time."""
+        effects: list[Effect] = []
+        for seen in list(self._seen.values()):
+            effects += self._membership(seen, now)
+            if seen.round is not None:
+                effects += self._round(seen, seen.round, now)
+        return effects
+
+    def _membership(self, seen: TaskSeen, now: int) -> list[Effect]:
+        """Join while duty allows, leave when it no longer does."""
+        if self._payout is None or seen.record.status != TaskStatus.OPEN:
+            return []
+        member = next((m for m in seen.record.members if m.trainer == self._key), None)
+        standing = member.standing if member is not None else Standing.LEFT
+        if standing == Standing.EXPELLED:
+            return []
+        if not self._may_train:
+            return self._submit(LeaveTask(seen.task), now) if standing == Standing.ACTIVE else []
+        effects = self._need(seen, now, ("train",))[1]
+        if not seen.registered:
+            return effects + self._submit(RegisterTrainer(self._payout), now)
+        if standing == Standing.ACTIVE:
+            return effects
+        return effects + self._submit(JoinTask(seen.task), now)
+
+    def _round(self, seen: TaskSeen, current: RoundRecord, now: int) -> list[Effect]:
+        match current.phase:
+            case Phase.COMMIT:
+                return self._train_and_commit(seen, current, now)
+            case Phase.REVEAL:
+                return self._reveal(seen, current, now) + self._prefetch(seen, now)
+            case Phase.DRAW:
+                return self._prefetch(seen, now)
+            case Phase.AUDIT:
+                mine = [a for a in current.audits if a.auditor == self._key and seen.units[a.slot].verdict is None]
+                return self._audits(seen, current, mine, now) + self._prefetch(seen, now)
+            case Phase.DISPUTE:
+                return self._audits(seen, current, self._disputed(seen, current), now)
+            case Phase.AGGREGATE:
+                return self._aggregate(seen, current, now)
+            case _:
+                assert_never(current.phase)
+
+    def _train_and_commit(self, seen: TaskSeen, current: RoundRecord, now: int) -> list[Effect]:
+        effects: list[Effect] = []
+        for slot, trainer in enumerate(current.slots):
+            unit = seen.units[slot]
+            if trainer != self._key or unit.commitment is not None or unit.judgement is not None:
+                continue
+            place = (seen.task, current.number, current.attempt, slot)
+            work = self._reveals.get(place)
+            if work is not None:
+                bound = commitment(work, trainer=self._key)
+                effects += self._submit(CommitWork(*place, current.base, bound), now)
+            elif self._may_train and self._running is None:
+                ready, fetches = self._need(seen, now, ("base", "train"))
+                effects += fetches
+                if ready:
+                    job = TrainJob(self._next_job(), seen.record.spec, _unit(seen.task, current, slot), current.base)
+                    effects += self._start(job, place, trains=True)
+        return effects
+
+    def _reveal(self, seen: TaskSeen, current: RoundRecord, now: int) -> list[Effect]:
+        effects: list[Effect] = []
+        for slot, trainer in enumerate(current.slots):
+            unit = seen.units[slot]
+            work = self._reveals.get((seen.task, current.number, current.attempt, slot))
+            owed = trainer == self._key and unit.commitment is not None and unit.judgement is None
+            if owed and not unit.snapshots and work is not None:
+                effects += self._submit(work, now)
+        return effects
+
+    def _prefetch(self, seen: TaskSeen, now: int) -> list[Effect]:
+        """Validators fetch every update as soon as it is revealed: they will aggregate all of them."""
+        if not self._validator:
+            return []
+        limit = snapshot_bytes(seen.record.spec.model)
+        effects: list[Effect] = []
+        for unit in seen.units:
+            if unit.snapshots and unit.judgement is None:
+                effects += self._fetch(unit.snapshots[-1], limit, now)
+        return effects
+
+    def _disputed(self, seen: TaskSeen, current: RoundRecord) -> list[Audit]:
+        if not self._validator:
+            return []
+        return [
+            audit
+            for audit in current.audits
+            if seen.units[audit.slot].judgement is None
+            and not any(judge.judge == self._key for judge in seen.units[audit.slot].judges)
+        ]
+
+    def _audits(self, seen: TaskSeen, current: RoundRecord, audits: list[Audit], now: int) -> list[Effect]:
+        effects: list[Effect] = []
+        for audit in audits:
+            place = (seen.task, current.number, current.attempt, audit.slot)
+            verdict = self._verdicts.get((place, audit.segment)) or self._verdict_unseen(seen, current, audit, now)
+            if verdict is not None:
+                effects += self._submit(verdict, now)
+                continue
+            snapshots = seen.units[audit.slot].snapshots
+            before = snapshots[audit.segment - 2] if audit.segment > 1 else None
+            after = snapshots[audit.segment - 1]
+            ready, fetches = self._need(seen, now, ("base", "train"))
+            limit = snapshot_bytes(seen.record.spec.model)
+            for blob in (before, after):
+                if blob is not None and blob not in self._blobs:
+                    ready, fetches = False, [*fetches, *self._fetch(blob, limit, now)]
+            effects += fetches
+            if ready and self._running is None:
+                unit = _unit(seen.task, current, audit.slot)
+                job = AuditJob(
+                    self._next_job(), seen.record.spec, unit, current.base, audit.segment, before, after
+                )
+                effects += self._start(job, (place, audit.segment), trains=False)
+        return effects
+
+    def _verdict_unseen(self, seen: TaskSeen, current: RoundRecord, audit: Audit, now: int) -> AuditVerdict | None:
+        """A verdict without recomputing: by conduct, or because the snapshot is nowhere to be had."""
+        blank = AuditVerdict(
+            seen.task, current.number, current.attempt, audit.slot, audit.segment, Finding.UNAVAILABLE, 0
+        )
+        if current.phase == Phase.AUDIT:
+            told = self._conduct.verdict(blank)
+            if told is not None:
+                return told
+        needed = set(seen.units[audit.slot].snapshots[max(0, audit.segment - 2) : audit.segment])
+        return blank if needed & self._unavailable and now > current.deadline_ms - SAFETY_MS else None
+
+    def _aggregate(self, seen: TaskSeen, current: RoundRecord, now: int) -> list[Effect]:
+        if not self._validator or any(a.validator == self._key for a in current.attestations):
+            return []
+        purpose = (seen.task, current.number, current.attempt)
+        result = self._aggregates.get(purpose)
+        if result is not None:
+            return self._submit(result, now)
+        ready, effects = self._need(seen, now, ("base",))
+        limit = snapshot_bytes(seen.record.spec.model)
+        slots = _accepted(seen)
+        updates = tuple(seen.units[slot].snapshots[-1] for slot in slots)
+        for blob in updates:
+            if blob not in self._blobs:
+                ready, effects = False, [*effects, *self._fetch(blob, limit, now)]
+        if ready and self._running is None:
+            units = tuple(_unit(seen.task, current, slot) for slot in slots)
+            job = AggregateJob(self._next_job(), seen.record.spec, current.base, units, updates)
+            effects = [*effects, *self._start(job, purpose, trains=False)]
+        return effects
+
+    # ---- means ----------------------------------------------------------------------------
+
+    def _need(self, seen: TaskSeen, now: int, what: tuple[str, ...]) -> tuple[bool, list[Effect]]:
+        """Whether the named blobs are here, and the fetches for those that are not."""
+        spec = seen.record.spec
+        blobs: list[tuple[bytes, int]] = []
+        if "base" in what and seen.round is not None:
+            blobs.append((seen.round.base, model_bytes(spec.model)))
+        if "train" in what:
+            blobs.append((spec.data.train, data_bytes(spec.data, samples=spec.data.train_samples)))
+        missing = [(blob, limit) for blob, limit in blobs if blob not in self._blobs]
+        effects: list[Effect] = []
+        for blob, limit in missing:
+            effects += self._fetch(blob, limit, now)
+        return not missing, effects
+
+    def _fetch(self, blob: bytes, max_bytes: int, now: int) -> list[Effect]:
+        """Ask for a blob once; again some time after a failure."""
+        if blob in self._blobs or self._fetching.get(blob, -1) > now:
+            return []
+        self._fetching[blob] = now + 600_000
+        return [Fetch(blob, max_bytes)]
+
+    def _submit(self, body: Body, now: int) -> list[Effect]:
+        """Submit *body* unless the same was submitted a moment ago."""
+        mark = digest(Domain.MESSAGE, encode(body))
+        if now - self._submitted.get(mark, -RESUBMIT_MS) < RESUBMIT_MS:
+            return []
+        self._submitted[mark] = now
+        return [Submit(body)]
+
+    def _next_job(self) -> int:
+        self._jobs = (self._jobs + 1) % 2**32
+        return self._jobs
+
+    def _start(
+        self, job: TrainJob | AuditJob | AggregateJob, purpose: Place | tuple[Place, int] | tuple[bytes, int, int],
+        *, trains: bool,
+    ) -> list[Effect]:
+        if self._running is not None:
+            raise AssertionError("one job at a time")
+        self._running = _Running(job.job, purpose, trains)
+        return [StartJob(job)]
+
+    def _forget_finished(self, seen: TaskSeen) -> list[Effect]:
+        """Drop what belongs to rounds of this task that are over, and old submission marks."""
+        now_at = (seen.round.number, seen.round.attempt) if seen.round is not None else (seen.record.round, -1)
+        old = [place for place in self._reveals if place[0] == seen.task and place[1:3] != now_at]
+        for place in old:
+            del self._reveals[place]
+        self._verdicts = {k: v for k, v in self._verdicts.items() if k[0][0] != seen.task or k[0][1:3] == now_at}
+        self._aggregates = {k: v for k, v in self._aggregates.items() if k[0] != seen.task or k[1:3] == now_at}
+        if len(self._submitted) > 4_096:
+            self._submitted.clear()
+        if len(self._blobs) > 65_536:
+            self._blobs.clear()
+        return [Persist(_persist_key(place), None) for place in old]
+
+
+def _accepted(seen: TaskSeen) -> list[int]:
+    """Slots whose updates the next model is made of."""
+    return [
+        slot
+        for slot, unit in enumerate(seen.units)
+        if unit.judgement is not None and unit.judgement.outcome == Outcome.ACCEPTED
+    ]
+
+
+def _unit(task: bytes, current: RoundRecord, slot: int) -> Unit:
+    return Unit(task, current.number, current.attempt, slot, current.slots[slot], current.seed)
+
+
+def _place(work: RevealWork) -> Place:
+    return work.task, work.round, work.attempt, work.slot
+
+
+def _persist_key(place: Place) -> bytes:
+    task, number_, attempt, slot = place
+    return PERSIST_PREFIX + digest(Domain.UNIT, task, number(number_), number(attempt), number(slot))
+
+
