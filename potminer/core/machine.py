@@ -104,3 +104,19 @@ class Executed:
     digest: bytes
     state_root: bytes
     time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerUp:
+    """A link to *peer* stands. *address* is (host, port) we dialled, None where it dialled us."""
+
+    peer: bytes
+    outbound: bool
+    address: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDown:
+    """The last link to *peer* is gone."""
+
+    peer: bytes

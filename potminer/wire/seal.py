@@ -60,6 +60,9 @@ class SigningKey:
 
 def verify(public: bytes, message: bytes, signature: bytes) -> bool:
     """Whether *signature* is *public*'s over *message*."""
+    if len(signature) != 64:
+        # libsodium takes them joined: a wrong length would shift the message.
+        return False
     try:
         bindings.crypto_sign_open(signature + message, public)
     except (BadSignatureError, CryptoError, ValueError, TypeError):

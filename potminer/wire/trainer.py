@@ -78,7 +78,8 @@ Job = TrainJob | AuditJob | AggregateJob | EvaluateJob | InitialiseJob | Cancel
 
 
 class Ready(Wire, frozen=True, tag="ready"):
-    """First word of a child: the device it will use and why."""
+    """First word of a child: the device it will use and why. Said at once with the device ``none yet``,
+    and again with the real one when a first job needs torch."""
 
     device: Text
     reason: Text
@@ -134,8 +135,9 @@ class Initialised(Wire, frozen=True, tag="initialised"):
 
 
 class Failed(Wire, frozen=True, tag="failed"):
-    """*reason* is a word (``cancelled``, ``missing-blob``, ``bad-weights``, ``bad-data``, ``out-of-memory``,
-    ``fault``), *detail* says more."""
+    """*reason* is a word, *detail* says more. A child's words: ``cancelled``, ``missing-blob``, ``bad-weights``,
+    ``bad-data``, ``bad-task``, ``diverged``, ``out-of-memory``, ``no-device``, ``busy``, ``fault``. Said in its
+    place by whoever holds it: ``busy``, ``child-died``, ``stopped``."""
 
     job: U32
     reason: Text

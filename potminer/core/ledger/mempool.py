@@ -72,6 +72,13 @@ class Mempool:
             nonce += 1
         return nonce
 
+    def get(self, digest: bytes) -> SignedTransaction | None:
+        return self._by_digest.get(digest)
+
+    def of(self, sender: bytes) -> list[SignedTransaction]:
+        """What waits of *sender*, by nonce."""
+        return [self._by_digest[digest] for _, digest in sorted(self._by_sender.get(sender, {}).items())]
+
     def settle(self, state: State) -> None:
         """Forget what *state* has done, outlived or made impossible."""
         height, draft = state.head.height + 1, Draft(state)

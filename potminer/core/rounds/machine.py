@@ -355,6 +355,8 @@ class Rounds:
         ]
 
     def _audits(self, seen: TaskSeen, current: RoundRecord, audits: list[Audit], now: int) -> list[Effect]:
+        if not (self._may_train or self._validator):
+            return []
         effects: list[Effect] = []
         for audit in audits:
             place = (seen.task, current.number, current.attempt, audit.slot)

@@ -1,0 +1,149 @@
+"""What gossip hears and what it asks for, besides the shared words of core/machine.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from potminer.core.machine import (
+    MessageArrived,
+    Offence,
+    PeerDown,
+    PeerUp,
+    Penalize,
+    Send,
+    SetTimer,
+    TimerFired,
+)
+from potminer.wire.gossip import AddressRecord, Item
+
+# ---- events ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The node runs: the heartbeat begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """An item of our own, already known to be valid. Publishing it again announces it again."""
+
+    item: Item
+
+
+class Verdict(StrEnum):
+    ACCEPT = "accept"
+    """Valid: deliver and forward."""
+    IGNORE = "ignore"
+    """Not worth forwarding (stale, no room), and nobody's fault."""
+    REJECT = "reject"
+    """Invalid whatever a node's state: whoever sent it did not look, or lies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """Answers ``Validate``."""
+
+    item_id: bytes
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Offended:
+    """Every ``Penalize``, from whichever machine, comes back as this: standing is kept in one place."""
+
+    peer: bytes
+    offence: Offence
+
+
+@dataclass(frozen=True, slots=True)
+class DialFailed:
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Our own signed address: told to whoever asks. The newest replaces the last."""
+
+    record: AddressRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """Address records kept over a restart; their signatures are checked again."""
+
+    records: tuple[AddressRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Introduce:
+    """An address the operator vouches for (a seed of the config). Never evicted."""
+
+    host: str
+    port: int
+    key: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seek:
+    """Keys to be linked with beyond the usual count: the committee, for a validator."""
+
+    keys: frozenset[bytes]
+
+
+Event = (
+    Started
+    | Publish
+    | Validated
+    | Offended
+    | DialFailed
+    | Listening
+    | Remembered
+    | Introduce
+    | Seek
+    | PeerUp
+    | PeerDown
+    | MessageArrived
+    | TimerFired
+)
+
+# ---- effects -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Validate:
+    """Judge *item* and answer with ``Validated(item_id, verdict)``; until then it goes nowhere."""
+
+    item_id: bytes
+    item: Item
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """An accepted item from *peer*, once. Items published here are not delivered here."""
+
+    item: Item
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Open a link; *key* is who must answer, None where only the address is known."""
+
+    host: str
+    port: int
+    key: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """Close every link to *peer* and accept none for *seconds*."""
+
+    peer: bytes
+    seconds: int
+
+
+Effect = Send | Penalize | SetTimer | Validate | Deliver | Dial | Ban

@@ -1,0 +1,314 @@
+"""Gossip as one machine: events in, effects out.
+
+An item's way: Push -> new? -> ``Validate`` -> ``Validated(ACCEPT)`` -> ``Deliver`` and Push to the
+mesh; at the next heartbeats ``Have`` to peers that may lack it, which answer ``Want``.
+Nothing is forwarded, cached or announced before its verdict.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from potminer.base import draw
+from potminer.core.gossip.addresses import AddressBook
+from potminer.core.gossip.dialling import Dialling
+from potminer.core.gossip.events import (
+    Ban,
+    Deliver,
+    DialFailed,
+    Effect,
+    Event,
+    Introduce,
+    Listening,
+    Offended,
+    Publish,
+    Remembered,
+    Seek,
+    Started,
+    Validate,
+    Validated,
+    Verdict,
+)
+from potminer.core.gossip.mesh import Mesh, Score
+from potminer.core.gossip.parameters import Parameters
+from potminer.core.gossip.quota import Quota
+from potminer.core.gossip.spread import Cache, Held, Seen, WaitingRoom, batches
+from potminer.core.gossip.standing import Standing
+from potminer.core.gossip.wanted import WANT_ITEMS, WantedList
+from potminer.core.machine import (
+    MessageArrived,
+    Offence,
+    PeerDown,
+    PeerUp,
+    Penalize,
+    Send,
+    SetTimer,
+    TimerFired,
+)
+from potminer.wire.codec import Wire
+from potminer.wire.gossip import (
+    Addresses,
+    AddressesWanted,
+    AddressRecord,
+    Graft,
+    Have,
+    Item,
+    Prune,
+    Push,
+    Topic,
+    Want,
+    item_digest,
+)
+
+HEARTBEAT = "gossip/heartbeat"
+DEFAULTS = Parameters()
+
+
+class Gossip:
+    """One node's view of the overlay. *seed* makes its chance its own and repeatable."""
+
+    def __init__(self, self_key: bytes, chain: bytes, seed: bytes, parameters: Parameters = DEFAULTS) -> None:
+        self._parameters = parameters
+        self._chance = draw.words(seed, b"gossip", self_key)
+        self._peers: dict[bytes, bool] = {}
+        self._incoming: dict[bytes, Quota] = {}
+        self._outgoing: dict[bytes, Quota] = {}
+        self._meshes = {topic: Mesh(topic, parameters, self._chance) for topic in Topic}
+        self._seen = Seen(keep_ms=parameters.seen_ms, size=parameters.seen_items)
+        self._cache = Cache(keep_ms=parameters.cache_ms, size=parameters.cache_bytes)
+        self._waiting = WaitingRoom(parameters)
+        self._wanted = WantedList(parameters)
+        self._standing = Standing()
+        self._book = AddressBook(chain, self_key, parameters, self._chance)
+        self._dialling = Dialling(self._book, parameters, self._chance)
+
+    def handle(self, event: Event, now: int) -> list[Effect]:
+        match event:
+            case Started():
+                return [self._timer()]
+            case TimerFired():
+                return [*self._beat(now), self._timer()] if event.name == HEARTBEAT else []
+            case PeerUp():
+                return self._up(event, now)
+            case PeerDown():
+                return self._down(event.peer, now)
+            case MessageArrived():
+                return self._message(event.peer, event.message, now) if event.peer in self._peers else []
+            case Publish():
+                return self._publish(event.item, now)
+            case Validated():
+                return self._validated(event.item_id, event.verdict, now)
+            case Offended():
+                return self._offended(event, now)
+            case _:
+                return self._addresses(event, now)
+
+    def mesh(self, topic: Topic) -> tuple[bytes, ...]:
+        return tuple(self._meshes[topic].members)
+
+    def peers(self) -> tuple[bytes, ...]:
+        return tuple(self._peers)
+
+    def records(self) -> list[AddressRecord]:
+        """The address book, best first: what a node keeps over a restart."""
+        return self._book.records()
+
+    # ---- peers ---------------------------------------------------------------------------
+
+    def _up(self, event: PeerUp, now: int) -> list[Effect]:
+        peer = event.peer
+        if self._standing.banned(peer, now):
+            return []
+        new_peer = peer not in self._peers
+        self._peers[peer] = event.outbound or self._peers.get(peer, False)
+        effects: list[Effect] = [*self._dialling.up(peer, event.address, now)]
+        if new_peer:
+            quota = partial(
+                Quota,
+                window_ms=self._parameters.window_ms,
+                items=self._parameters.window_items,
+                size=self._parameters.window_bytes,
+            )
+            self._incoming[peer], self._outgoing[peer] = quota(), quota()
+            effects += self._tell_all(peer)
+        return effects
+
+    def _down(self, peer: bytes, now: int) -> list[Effect]:
+        if self._peers.pop(peer, None) is None:
+            return []
+        del self._incoming[peer], self._outgoing[peer]
+        self._dialling.down(peer, now)
+        self._cache.forget_peer(peer)
+        for mesh in self._meshes.values():
+            mesh.gone(peer)
+        return [*self._wanted.gone(peer, now)]
+
+    def _offended(self, event: Offended, now: int) -> list[Effect]:
+        seconds = self._standing.offended(event.peer, event.offence, now)
+        if seconds is None:
+            return []
+        return [Ban(event.peer, seconds), *self._down(event.peer, now)]
+
+    def _addresses(self, event: DialFailed | Listening | Remembered | Introduce | Seek, now: int) -> list[Effect]:
+        match event:
+            case DialFailed():
+                self._book.failed(event.host, event.port, now, self._dialling.sought)
+            case Listening():
+                self._dialling.own = event.record
+            case Remembered():
+                for record in event.records:
+                    self._book.add(record, source=record.key)
+            case Introduce():
+                self._book.introduce(event.host, event.port, event.key)
+            case Seek():
+                self._dialling.sought = event.keys
+        return []
+
+    # ---- messages ------------------------------------------------------------------------
+
+    def _message(self, peer: bytes, message: Wire, now: int) -> list[Effect]:
+        match message:
+            case Push():
+                return [effect for item in message.items for effect in self._pushed(peer, item, now)]
+            case Have():
+                return self._announced(peer, message, now)
+            case Want():
+                return self._asked(peer, message, now)
+            case Graft():
+                mesh, outbound = self._meshes[message.topic], self._peers[peer]
+                return [*mesh.asked_in(peer, self._score(now), now, outbound=outbound)]
+            case Prune():
+                self._meshes[message.topic].asked_out(peer, message.backoff_ms, now)
+                return []
+            case AddressesWanted():
+                return [*self._dialling.wanted(peer, now)]
+            case Addresses():
+                return [*self._dialling.told(peer, message.records)]
+            case _:
+                return []
+
+    def _pushed(self, peer: bytes, item: Item, now: int) -> list[Effect]:
+        incoming = self._incoming[peer]
+        if not incoming.take(now, size=len(item.body)):
+            return [Penalize(peer, Offence.FLOOD, "more items than its quota")] if incoming.first_excess() else []
+        item_id = item_digest(item)
+        self._wanted.came(item_id)
+        if item_id in self._seen:
+            return self._seen_before(peer, item_id)
+        if item_id in self._waiting:
+            self._waiting.also_from(item_id, peer)
+            return []
+        if not self._waiting.admit(item_id, item, peer, now):
+            return []
+        return [Validate(item_id, item, peer)]
+
+    def _seen_before(self, peer: bytes, item_id: bytes) -> list[Effect]:
+        if self._seen.rejected(item_id):
+            return [Penalize(peer, Offence.FORGED, "an item known to be invalid")]
+        held = self._cache.get(item_id)
+        if held is not None:
+            held.holders[peer] = None
+        return []
+
+    def _announced(self, peer: bytes, have: Have, now: int) -> list[Effect]:
+        unknown: list[bytes] = []
+        for item_id in have.items:
+            held = self._cache.get(item_id)
+            if held is not None:
+                held.holders[peer] = None
+            elif item_id not in self._seen and item_id not in self._waiting:
+                unknown.append(item_id)
+        return [*self._wanted.announced(peer, have.topic, unknown, now)]
+
+    def _asked(self, peer: bytes, want: Want, now: int) -> list[Effect]:
+        """Serve what is still held, within the peer's quota; it asks others for the rest."""
+        items: list[Item] = []
+        for item_id in dict.fromkeys(want.items):
+            held = self._cache.get(item_id)
+            if held is not None and self._outgoing[peer].take(now, size=len(held.item.body)):
+                items.append(held.item)
+        return self._push(peer, items)
+
+    # ---- items ---------------------------------------------------------------------------
+
+    def _publish(self, item: Item, now: int) -> list[Effect]:
+        item_id = item_digest(item)
+        waiting = self._waiting.take(item_id)
+        self._wanted.came(item_id)
+        held = self._hold(item_id, item, waiting.pushers if waiting else {}, now)
+        flooded = len(item.body) <= self._parameters.flood_bytes
+        targets = self._peers if flooded else self._meshes[item.topic].members
+        return self._forward(held, targets)
+
+    def _validated(self, item_id: bytes, verdict: Verdict, now: int) -> list[Effect]:
+        waiting = self._waiting.take(item_id)
+        if waiting is None:
+            return []
+        match verdict:
+            case Verdict.ACCEPT:
+                held = self._hold(item_id, waiting.item, waiting.pushers, now)
+                first = next(iter(waiting.pushers))
+                return [Deliver(waiting.item, first), *self._forward(held, self._meshes[waiting.item.topic].members)]
+            case Verdict.IGNORE:
+                self._seen.add(item_id, now)
+                return []
+            case Verdict.REJECT:
+                self._seen.add(item_id, now, rejected=True)
+                return [Penalize(peer, Offence.FORGED, "an invalid item") for peer in waiting.pushers]
+
+    def _hold(self, item_id: bytes, item: Item, holders: dict[bytes, None], now: int) -> Held:
+        self._seen.add(item_id, now)
+        announce_until = now + self._parameters.announce_beats * self._parameters.heartbeat_ms
+        held = Held(item, now, announce_until, {peer: None for peer in holders if peer in self._peers})
+        self._cache.add(item_id, held)
+        return held
+
+    def _forward(self, held: Held, targets: dict[bytes, bool] | dict[bytes, None]) -> list[Effect]:
+        return [Send(peer, Push((held.item,))) for peer in targets if peer not in held.holders]
+
+    def _push(self, peer: bytes, items: list[Item]) -> list[Effect]:
+        return [Send(peer, Push(batch)) for batch in batches(items, size=self._parameters.push_bytes)]
+
+    # ---- heartbeat -----------------------------------------------------------------------
+
+    def _timer(self) -> SetTimer:
+        return SetTimer(HEARTBEAT, self._parameters.heartbeat_ms)
+
+    def _score(self, now: int) -> Score:
+        return partial(self._standing.score, now=now)
+
+    def _beat(self, now: int) -> list[Effect]:
+        self._seen.expire(now)
+        self._cache.expire(now)
+        self._waiting.expire(now)
+        effects: list[Effect] = [*self._wanted.beat(now)]
+        for topic, mesh in self._meshes.items():
+            effects += mesh.beat(self._peers, self._score(now), now)
+            effects += self._announce(topic, now)
+        effects += self._dialling.beat(self._peers, partial(self._standing.banned, now=now), now)
+        return effects
+
+    def _announce(self, topic: Topic, now: int) -> list[Effect]:
+        """Recent ids to some peers outside the mesh; a small network has only mesh, then to those."""
+        newest = [(i, held) for i, held in self._cache.newest(topic) if held.announce_until_ms > now]
+        if not newest:
+            return []
+        members = self._meshes[topic].members
+        outside = draw.shuffled(self._chance, [peer for peer in sorted(self._peers) if peer not in members])
+        inside = draw.shuffled(self._chance, sorted(members))
+        effects: list[Effect] = []
+        for peer in [*outside, *inside][: self._parameters.lazy]:
+            ids = [item_id for item_id, held in newest if peer not in held.holders]
+            effects += self._have(peer, topic, ids[: self._parameters.announce_items])
+        return effects
+
+    def _tell_all(self, peer: bytes) -> list[Effect]:
+        """A new link hears of everything still held: an item published alone must not stay alone."""
+        effects: list[Effect] = []
+        for topic in Topic:
+            ids = [item_id for item_id, _ in self._cache.newest(topic)]
+            effects += self._have(peer, topic, ids[: self._parameters.announce_items])
+        return effects
+
+    def _have(self, peer: bytes, topic: Topic, ids: list[bytes]) -> list[Effect]:
+        return [Send(peer, Have(topic, tuple(ids[at : at + WANT_ITEMS]))) for at in range(0, len(ids), WANT_ITEMS)]

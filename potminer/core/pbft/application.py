@@ -1,0 +1,61 @@
+"""What the replica asks of the ledger, and where a height begins. docs/spec/pbft.md §3."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from potminer.wire.block import Block
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last executed block: its height, digest and time, and the state root after it."""
+
+    height: int
+    digest: bytes
+    time_ms: int
+    state_root: bytes
+
+
+class Application(Protocol):
+    """Pure reads on the ledger as it is after the replica's head. Nothing here changes state."""
+
+    def build(self, *, height: int, parent: Head, proposer: bytes, now: int) -> Block:
+        """A fresh block of pending transactions on *parent*; its time is strictly above the parent's."""
+        ...
+
+    def refusal(self, block: Block, *, fresh: bool, now: int) -> str | None:
+        """Why *block* may not follow the head, or None.
+
+        Checks everything: parent, height, epoch, roots, preimage, every transaction. A *fresh*
+        block's time must also be within 5 s of *now*; a re-proposed one is exempt. Two replicas
+        with the same head answer alike, the clock aside.
+        """
+        ...
+
+    def wants_block(self, now: int) -> bool:
+        """Whether transactions are pending, or the ledger itself waits for a block."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """Parameters of the replica, the same for the whole network. Milliseconds and block counts."""
+
+    batch_ms: int = 200
+    empty_block_ms: int = 5_000
+    view_base_ms: int = 2_000
+    view_cap_ms: int = 30_000
+    view_growth: tuple[int, int] = (3, 2)
+    """Numerator and denominator of the factor per failed view."""
+    status_ms: int = 1_000
+    checkpoint_blocks: int = 100
+
+    def __post_init__(self) -> None:
+        numerator, denominator = self.view_growth
+        waits = (self.batch_ms, self.empty_block_ms, self.view_base_ms, self.status_ms, self.checkpoint_blocks)
+        if min(waits) < 1 or self.view_cap_ms < self.view_base_ms or not numerator > denominator > 0:
+            raise AssertionError("a replica's timers are positive and grow up to their cap")
+        if self.batch_ms >= self.view_base_ms:
+            raise AssertionError("a primary that batches longer than the view lasts never proposes")

@@ -1,0 +1,109 @@
+"""What only this room is told, and what only this room says beyond core/machine.py's effects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from potminer.core.committee import Committee
+from potminer.core.machine import (
+    Broadcast,
+    CancelTimer,
+    Execute,
+    Executed,
+    MessageArrived,
+    Penalize,
+    Persist,
+    Send,
+    SetTimer,
+    TimerFired,
+)
+from potminer.wire.block import Certificate
+from potminer.wire.seal import Purpose
+
+# ---- events ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The first event of a replica's life: what was persisted is said again, timers begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkArrived:
+    """The mempool took a transaction. *full*: a block could be filled now, so batching is over."""
+
+    full: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EpochEnded:
+    """The block of *executed* was the last of its epoch: from the next height on *committee* votes."""
+
+    executed: Executed
+    committee: Committee
+
+
+# ---- effects -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A weak quorum of the committee is done with *height*, and we are not: fetch certified blocks."""
+
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointStable:
+    """A quorum signed the same state after *height*: older snapshots and logs may go."""
+
+    height: int
+    certificate: Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class DoubleVote:
+    """Proof of misbehaviour: *signer* signed both (digest, signature) pairs for one purpose, height and view."""
+
+    signer: bytes
+    purpose: Purpose
+    epoch: int
+    height: int
+    view: int
+    first: tuple[bytes, bytes]
+    second: tuple[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalRefused:
+    """The primary's (or our own) block may not follow the head. *reason* is the ledger's."""
+
+    height: int
+    view: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ViewEntered:
+    """For the log and the dashboard: *changing* means that view is asked for, not yet begun."""
+
+    height: int
+    view: int
+    changing: bool
+
+
+Event = Started | WorkArrived | MessageArrived | TimerFired | Executed | EpochEnded
+Effect = (
+    Broadcast
+    | Send
+    | Persist
+    | SetTimer
+    | CancelTimer
+    | Execute
+    | Penalize
+    | Behind
+    | CheckpointStable
+    | DoubleVote
+    | ProposalRefused
+    | ViewEntered
+)

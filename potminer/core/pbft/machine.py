@@ -1,0 +1,641 @@
+"""The replica: one block per height, agreed by a quorum (docs/spec/pbft.md).
+
+The life of a height, and the functions that move it:
+
+    WAITING     nothing accepted yet in this view        _consider, _propose
+    PREPARING   a proposal stands; PREPAREs are counted  _commit_when_prepared
+    COMMITTING  our COMMIT is out; COMMITs are counted   _execute_when_committed
+    EXECUTING   the block is final; Executed must come   _advance
+    CHANGING    a higher view is asked for               _change_view, _open_view, _new_view
+
+``handle`` lets the event in (store what is sound), then ``_settle`` applies the rules to what
+is stored. No rule calls another through a message, so nothing recurses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import assert_never
+
+from potminer.core.committee import Committee
+from potminer.core.machine import (
+    Broadcast,
+    CancelTimer,
+    Execute,
+    Executed,
+    MessageArrived,
+    Offence,
+    Penalize,
+    Send,
+    SetTimer,
+    TimerFired,
+)
+from potminer.core.pbft import viewchange
+from potminer.core.pbft.ahead import Ahead
+from potminer.core.pbft.application import Application, Head, Timers
+from potminer.core.pbft.checkpoint import Checkpoints, checkpoint_digest
+from potminer.core.pbft.events import (
+    Behind,
+    CheckpointStable,
+    DoubleVote,
+    Effect,
+    EpochEnded,
+    Event,
+    ProposalRefused,
+    Started,
+    ViewEntered,
+    WorkArrived,
+)
+from potminer.core.pbft.log import Log
+from potminer.core.pbft.normal import is_whole, proposal_fault, vote_is_formed, vote_is_signed
+from potminer.core.pbft.voice import Voice
+from potminer.wire import sync
+from potminer.wire.block import Block, Certificate, block_digest
+from potminer.wire.codec import Wire
+from potminer.wire.pbft import NewView, PreparedBlock, PreparedBlockWanted, PrePrepare, Status, ViewChange, Vote
+from potminer.wire.seal import Purpose, SigningKey
+
+STATUS = "pbft/status"
+
+
+class Stage(StrEnum):
+    WAITING = "waiting"
+    PREPARING = "preparing"
+    COMMITTING = "committing"
+    EXECUTING = "executing"
+    CHANGING = "changing"
+
+
+LEGAL_MOVES: Mapping[Stage, frozenset[Stage]] = {
+    Stage.WAITING: frozenset({Stage.PREPARING, Stage.EXECUTING, Stage.CHANGING, Stage.WAITING}),
+    Stage.PREPARING: frozenset({Stage.COMMITTING, Stage.EXECUTING, Stage.CHANGING, Stage.WAITING}),
+    Stage.COMMITTING: frozenset({Stage.EXECUTING, Stage.CHANGING, Stage.WAITING}),
+    Stage.EXECUTING: frozenset(),
+    Stage.CHANGING: frozenset({Stage.CHANGING, Stage.WAITING, Stage.PREPARING, Stage.EXECUTING}),
+}
+"""Within one height. A new height begins afresh from every stage (``_begin_height``)."""
+
+
+class Replica:
+    """One member's replica. ``handle`` is its whole interface; the first event is ``Started``."""
+
+    def __init__(
+        self,
+        *,
+        key: SigningKey,
+        chain: bytes,
+        committee: Committee,
+        application: Application,
+        head: Head,
+        persisted: Mapping[bytes, bytes],
+        parameters: Timers,
+    ) -> None:
+        self._key = key
+        self._chain = chain
+        self._application = application
+        self._parameters = parameters
+        self._head = head
+        self._ahead = Ahead()
+        self._checkpoints = Checkpoints()
+        self._served: set[tuple[bytes, str]] = set()
+        self._out: list[Effect] = []
+        self._sit(committee, persisted)
+        self._timers: dict[str, str] = {}
+        self._begin_height()
+
+    # ---- what others may look at ---------------------------------------------------------
+
+    @property
+    def height(self) -> int:
+        """The height being agreed on: one above the head."""
+        return self._head.height + 1
+
+    @property
+    def view(self) -> int:
+        return self._view
+
+    @property
+    def stage(self) -> Stage:
+        return self._stage
+
+    @property
+    def is_primary(self) -> bool:
+        return self._me == self._committee.primary(height=self.height, view=self._view)
+
+    def footprint(self) -> int:
+        """How many items are held in memory and in records, whatever anybody sends."""
+        lists = len(self._wanted) + len(self._accused) + len(self._served) + len(self._voice.records)
+        return self._log.size() + self._ahead.size() + self._checkpoints.size() + lists
+
+    # ---- the one door --------------------------------------------------------------------
+
+    def handle(self, event: Event, now: int) -> list[Effect]:
+        """The effects of *event* at *now* (wall clock, ms), to be performed in order."""
+        match event:
+            case Started():
+                self._start(now)
+            case MessageArrived(peer, message):
+                self._arrived(peer, message, now)
+            case TimerFired(name):
+                self._fired(name, now)
+            case WorkArrived(full):
+                self._work(full, now)
+            case Executed():
+                self._advance(event, now)
+            case EpochEnded(executed, committee):
+                self._committee_ends(executed, committee, now)
+            case _:
+                assert_never(event)
+        self._settle(now)
+        effects, self._out = self._out, []
+        return effects
+
+    def _settle(self, now: int) -> None:
+        """Applies every rule to what is stored, in the order in which one enables the next."""
+        if self._member and self._stage is not Stage.EXECUTING:
+            self._join_higher_view()
+            self._open_height(now)
+            self._open_view(now)
+            self._commit_when_prepared()
+            self._execute_when_committed()
+        self._tend_timers()
+
+    # ---- heights -------------------------------------------------------------------------
+
+    def _sit(self, committee: Committee, records: Mapping[bytes, bytes]) -> None:
+        """Takes this key's seat in *committee*; without one the replica only follows."""
+        me = committee.index_of(self._key.public)
+        self._committee = committee
+        self._member = me is not None
+        self._me = -1 if me is None else me
+        self._voice = Voice.remembering(
+            records, key=self._key, chain=self._chain, epoch=committee.epoch, signer=max(self._me, 0)
+        )
+
+    def _begin_height(self) -> None:
+        """A clean table for the height above the head, with what this replica already said there."""
+        self._log = Log(height=self.height, committee=self._committee)
+        self._wanted: dict[bytes, Certificate] = {}
+        self._accused: set[int] = set()
+        self._decided: bytes | None = None
+        self._due = False
+        self._batched = False
+        latest = self._head.height - self._head.height % self._parameters.checkpoint_blocks
+        self._out += self._voice.open(self.height, checkpoint=latest)
+        said = self._voice.said
+        self._view, self._proposal = said.view, said.accepted
+        if said.commit is not None:
+            self._stage = Stage.COMMITTING
+        elif said.accepted is not None:
+            self._stage = Stage.PREPARING
+        else:
+            self._stage = Stage.CHANGING if said.change is not None else Stage.WAITING
+        if said.prepared is not None:
+            self._keep(said.prepared.block)
+        if self._proposal is not None:
+            self._keep(self._proposal.block)
+        if said.ballot is not None:
+            self._log.add(said.ballot.vote)
+        if said.commit is not None:
+            self._log.add(said.commit)
+        if said.change is not None:
+            self._log.add_change(said.change)
+
+    def _start(self, now: int) -> None:
+        self._out += [Broadcast(message) for message in self._voice.said.messages()]
+        checkpoint = self._voice.said_checkpoint()
+        if checkpoint is not None:
+            self._count_checkpoint(checkpoint)
+        self._tick(now)
+
+    def _advance(self, executed: Executed, now: int) -> None:
+        """The head moved, by our own decision or by sync. Catching up leaves a view change."""
+        if executed.height <= self._head.height:
+            return
+        if self._stage is Stage.EXECUTING and executed.height == self.height and executed.digest != self._decided:
+            raise AssertionError("another block was executed than the one decided")
+        self._head = Head(executed.height, executed.digest, executed.time_ms, executed.state_root)
+        self._begin_height()
+        self._take_checkpoint()
+        self._look_for_work(now)
+        for member, message in self._ahead.take(self.height):
+            self._current(self._committee.members[member], message, now)
+
+    def _committee_ends(self, executed: Executed, committee: Committee, now: int) -> None:
+        if executed.height <= self._head.height:
+            return
+        self._sit(committee, self._voice.records)
+        self._ahead, self._checkpoints = Ahead(), Checkpoints()
+        self._advance(executed, now)
+
+    def _take_checkpoint(self) -> None:
+        if not self._member or self._head.height % self._parameters.checkpoint_blocks:
+            return
+        vote, records = self._voice.checkpoint(height=self._head.height, digest=checkpoint_digest(self._head))
+        self._out += [*records, Broadcast(vote)]
+        self._count_checkpoint(vote)
+
+    # ---- time ----------------------------------------------------------------------------
+
+    def _work(self, full: bool, now: int) -> None:
+        self._look_for_work(now)
+        self._batched = self._batched or (full and self._due)
+
+    def _look_for_work(self, now: int) -> None:
+        """Once a block is due at this height it stays due: the view timer never starts over for it."""
+        self._due = self._due or self._application.wants_block(now)
+
+    def _fired(self, name: str, now: int) -> None:
+        if name == STATUS:
+            self._tick(now)
+            return
+        slot = next((slot for slot, running in self._timers.items() if running == name), None)
+        if slot is None:
+            return  # cancelled or replaced while it was on its way
+        del self._timers[slot]
+        match slot:
+            case "view":
+                self._change_view(self._view + 1)
+            case "batch":
+                self._batched = True
+            case "empty":
+                self._due = self._batched = True
+
+    def _tend_timers(self) -> None:
+        """Starts, replaces and stops the three timers of a height, so that exactly those that should run do."""
+        p = self._parameters
+        waiting = self._member and self._stage is Stage.WAITING
+        batching = waiting and self._due and not self._batched and self._may_propose()
+        self._tend("view", viewchange.timeout_ms(p, self._view), self._view_must_move())
+        self._tend("batch", p.batch_ms, batching)
+        self._tend("empty", p.empty_block_ms, waiting and not self._due and self._view == 0)
+
+    def _tend(self, slot: str, delay_ms: int, wanted: bool) -> None:
+        changing = "/changing" if self._stage is Stage.CHANGING else ""
+        name = f"pbft/{slot}/{self.height}/{self._view}{changing}" if wanted else None
+        running = self._timers.pop(slot, None)
+        if running is not None and running != name:
+            self._out.append(CancelTimer(running))
+        if name is not None:
+            self._timers[slot] = name
+            if running != name:
+                self._out.append(SetTimer(name, delay_ms))
+
+    def _view_must_move(self) -> bool:
+        """Whether the view timer runs: never while idle, and in a view change only once a quorum takes part."""
+        if not self._member or self._stage is Stage.EXECUTING:
+            return False
+        if self._stage is Stage.CHANGING:
+            changes = self._log.changes.values()
+            return self._committee.is_quorum(change.signer for change in changes if change.view >= self._view)
+        return self._stage is not Stage.WAITING or self._due or self._view > 0
+
+    def _tick(self, now: int) -> None:
+        """Once per status period: say where we stand, ask again for what is missing."""
+        self._out.append(SetTimer(STATUS, self._parameters.status_ms))
+        self._served.clear()
+        if not self._member:
+            return
+        self._out.append(Broadcast(Status(height=self.height, view=self._view)))
+        self._look_for_work(now)
+        for proof in list(self._wanted.values()):
+            self._ask(proof)
+        checkpoint = self._voice.said_checkpoint()
+        if checkpoint is not None and checkpoint.height > self._checkpoints.stable:
+            self._out.append(Broadcast(checkpoint))
+        self._tell_behind(self.height)
+
+    # ---- what arrives --------------------------------------------------------------------
+
+    def _arrived(self, peer: bytes, message: Wire, now: int) -> None:
+        member = self._committee.index_of(peer)
+        if not self._member:
+            return
+        if member is None:
+            self._out.append(Penalize(peer, Offence.UNEXPECTED, "no member of the committee"))
+            return
+        match message:
+            case Vote() if message.purpose == Purpose.CHECKPOINT:
+                self._checkpoint(peer, message)
+            case Vote() | ViewChange() | NewView():
+                self._at_height(member, message.height, message, now)
+            case PrePrepare():
+                self._at_height(member, message.block.header.height, message, now)
+            case Status():
+                self._status(member, message)
+            case PreparedBlockWanted():
+                self._serve(peer, message)
+            case PreparedBlock():
+                self._body(peer, message)
+            case _:
+                self._out.append(Penalize(peer, Offence.UNEXPECTED, "not a message between replicas"))
+
+    def _at_height(self, member: int, height: int, message: Wire, now: int) -> None:
+        if height == self.height:
+            self._current(self._committee.members[member], message, now)
+        elif height > self.height:
+            self._ahead.claim(member, height)
+            if height == self.height + 1:
+                self._ahead.keep(member, height, message)
+            self._tell_behind(self.height + 1)
+
+    def _current(self, peer: bytes, message: Wire, now: int) -> None:
+        if self._stage is Stage.EXECUTING:
+            return
+        match message:
+            case PrePrepare():
+                self._pre_prepare(peer, message, now)
+            case Vote():
+                self._vote(peer, message)
+            case ViewChange():
+                self._view_change(peer, message)
+            case NewView():
+                self._new_view(peer, message, now)
+
+    def _tell_behind(self, least: int) -> None:
+        """Asks for blocks where a weak quorum is done with height *least* or a later one."""
+        passed = self._ahead.passed(self._committee)
+        if passed >= least and self._once(b"", f"behind/{passed}"):
+            self._out.append(Behind(passed))
+
+    def _once(self, peer: bytes, what: str) -> bool:
+        """Whether *what* was not yet done for *peer* in this status period."""
+        if (peer, what) in self._served:
+            return False
+        self._served.add((peer, what))
+        return True
+
+    # ---- normal case ---------------------------------------------------------------------
+
+    def _may_propose(self) -> bool:
+        return self.is_primary and self._view == 0 and self._voice.said.accepted is None
+
+    def _open_height(self, now: int) -> None:
+        """The primary of view 0 proposes once a block is due and batching is over."""
+        if self._stage is not Stage.WAITING or not (self._due and self._batched and self._may_propose()):
+            return
+        block = self._fresh(now)
+        if block is None:
+            self._batched = False  # try again after another batch
+        else:
+            self._lead(block, ())
+
+    def _fresh(self, now: int) -> Block | None:
+        block = self._application.build(height=self.height, parent=self._head, proposer=self._key.public, now=now)
+        reason = self._application.refusal(block, fresh=True, now=now)
+        if reason is not None:
+            self._out.append(ProposalRefused(self.height, self._view, reason))
+            return None
+        return block
+
+    def _lead(self, block: Block, changes: tuple[ViewChange, ...]) -> None:
+        message, records = self._voice.propose(block, view=self._view, changes=changes)
+        self._out += [*records, Broadcast(message)]
+        self._adopt(message.proposal if isinstance(message, NewView) else message)
+
+    def _pre_prepare(self, peer: bytes, proposal: PrePrepare, now: int) -> None:
+        if proposal.view > 0:
+            self._out.append(Penalize(peer, Offence.UNEXPECTED, "a later view is opened by its NEW-VIEW"))
+            return
+        if self._view > 0 or self.is_primary or self._is_another(proposal):
+            return
+        if self._stage is Stage.WAITING and self._is_sound(peer, proposal, fresh=True):
+            self._consider(proposal, fresh=True, now=now)
+
+    def _is_sound(self, peer: bytes, proposal: PrePrepare, *, fresh: bool) -> bool:
+        fault = proposal_fault(proposal, committee=self._committee, chain=self._chain, head=self._head, fresh=fresh)
+        if fault is not None:
+            self._out.append(Penalize(peer, Offence.FORGED, fault))
+        return fault is None
+
+    def _is_another(self, proposal: PrePrepare) -> bool:
+        """Whether the view already has a different proposal; its primary is then accused."""
+        accepted = self._proposal
+        if accepted is None or accepted.view != proposal.view:
+            return False
+        digest, held = block_digest(proposal.block.header), block_digest(accepted.block.header)
+        if digest == held:
+            return False
+        signer = self._committee.primary(height=self.height, view=proposal.view)
+        if signer not in self._accused:
+            fault = proposal_fault(
+                proposal, committee=self._committee, chain=self._chain, head=self._head, fresh=proposal.view == 0
+            )
+            if fault is None:
+                first, second = (held, accepted.signature), (digest, proposal.signature)
+                self._accuse(signer, Purpose.PRE_PREPARE, view=proposal.view, first=first, second=second)
+        return True
+
+    def _consider(self, proposal: PrePrepare, *, fresh: bool, now: int) -> None:
+        """PREPAREs a sound proposal of the current view, if the ledger takes its block."""
+        self._keep(proposal.block)
+        reason = self._application.refusal(proposal.block, fresh=fresh, now=now)
+        if reason is None and not self._voice.may_prepare(proposal):
+            reason = "another block of this view was prepared before"
+        if reason is not None:
+            self._out.append(ProposalRefused(self.height, self._view, reason))
+            return
+        vote, records = self._voice.prepare(proposal)
+        self._out += [*records, Broadcast(vote)]
+        self._log.add(vote)
+        self._adopt(proposal)
+
+    def _adopt(self, proposal: PrePrepare) -> None:
+        self._proposal = proposal
+        self._keep(proposal.block)
+        self._move(Stage.PREPARING)
+
+    def _keep(self, block: Block) -> None:
+        needed = {block_digest(p.block.header) for p in (self._proposal, self._voice.said.prepared) if p is not None}
+        self._log.keep(block, never_drop=needed | {block_digest(block.header)})
+
+    def _vote(self, peer: bytes, vote: Vote) -> None:
+        if not vote_is_formed(vote, self._committee):
+            self._out.append(Penalize(peer, Offence.MALFORMED, "a vote that nobody may cast"))
+            return
+        held = self._log.vote(purpose=vote.purpose, signer=vote.signer, view=vote.view)
+        if held is None and not self._log.wants(vote):
+            return
+        if held is not None and (held.digest == vote.digest or vote.signer in self._accused):
+            return
+        if not vote_is_signed(vote, self._committee, chain=self._chain):
+            self._out.append(Penalize(peer, Offence.FORGED, "a vote that its signer did not sign"))
+        elif held is None:
+            self._log.add(vote)
+        else:
+            first, second = (held.digest, held.signature), (vote.digest, vote.signature)
+            self._accuse(vote.signer, Purpose(vote.purpose), view=vote.view, first=first, second=second)
+
+    def _accuse(
+        self, signer: int, purpose: Purpose, *, view: int, first: tuple[bytes, bytes], second: tuple[bytes, bytes]
+    ) -> None:
+        """Reports a double vote, once per signer and height. The first vote goes on counting."""
+        self._accused.add(signer)
+        self._out.append(
+            DoubleVote(
+                signer=self._committee.members[signer],
+                purpose=purpose,
+                epoch=self._committee.epoch,
+                height=self.height,
+                view=view,
+                first=first,
+                second=second,
+            )
+        )
+
+    def _commit_when_prepared(self) -> None:
+        if self._stage is not Stage.PREPARING or self._proposal is None:
+            return
+        before = self._voice.said.prepared
+        if before is not None and before.certificate.view == self._view:
+            proof: Certificate | None = before.certificate
+        else:
+            proof = self._log.prepared(self._proposal)
+        if proof is not None:
+            vote, records = self._voice.commit(proof, self._proposal.block)
+            self._out += [*records, Broadcast(vote)]
+            self._log.add(vote)
+            self._move(Stage.COMMITTING)
+
+    def _execute_when_committed(self) -> None:
+        proof = self._log.committed()
+        if proof is None:
+            return
+        block = self._log.body(proof.digest)
+        if block is None:
+            self._want(proof)
+            return
+        if block.header.height != self.height or block.header.parent != self._head.digest:
+            raise AssertionError("a quorum committed to a block that does not follow our head")
+        self._decided = proof.digest
+        self._move(Stage.EXECUTING)
+        self._out.append(Execute(block, proof))
+
+    # ---- view change ---------------------------------------------------------------------
+
+    def _change_view(self, view: int) -> None:
+        change, records = self._voice.change(view)
+        self._view, self._proposal = view, None
+        self._out += [*records, Broadcast(change), ViewEntered(self.height, view, changing=True)]
+        self._log.add_change(change)
+        self._move(Stage.CHANGING)
+
+    def _view_change(self, peer: bytes, change: ViewChange) -> None:
+        held = self._log.changes.get(change.signer)
+        if held is not None and held.view >= change.view:
+            return
+        fault = viewchange.change_fault(change, committee=self._committee, chain=self._chain, height=self.height)
+        if fault is None:
+            self._log.add_change(change)
+        else:
+            self._out.append(Penalize(peer, Offence.FORGED, fault))
+
+    def _join_higher_view(self) -> None:
+        while True:
+            target = viewchange.jump_target(self._log.changes, view=self._view, committee=self._committee)
+            if target is None:
+                return
+            self._change_view(target)
+
+    def _open_view(self, now: int) -> None:
+        """The primary of the asked-for view opens it with the first quorum whose choice it can propose."""
+        if self._stage is not Stage.CHANGING or not self.is_primary:
+            return
+        missing = []
+        for quorum in viewchange.quorums(self._log.changes_for(self._view), self._committee):
+            chosen = viewchange.choose(quorum)
+            block = self._log.body(chosen.digest) if chosen is not None else self._fresh(now)
+            if block is not None:
+                self._out.append(ViewEntered(self.height, self._view, changing=False))
+                self._lead(block, quorum)
+                return
+            if chosen is not None:
+                missing.append(chosen)
+        for proof in missing:
+            self._want(proof)
+
+    def _new_view(self, peer: bytes, new_view: NewView, now: int) -> None:
+        view = new_view.view
+        if view < self._view or self._committee.primary(height=self.height, view=view) == self._me:
+            return
+        if view == self._view and (self._is_another(new_view.proposal) or self._proposal is not None):
+            return
+        fault = viewchange.new_view_fault(
+            new_view, committee=self._committee, chain=self._chain, head=self._head, known=self._log.changes
+        )
+        if fault is not None:
+            self._out.append(Penalize(peer, Offence.FORGED, fault))
+            return
+        self._view, self._proposal = view, None
+        self._move(Stage.WAITING)
+        self._out.append(ViewEntered(self.height, view, changing=False))
+        self._consider(new_view.proposal, fresh=viewchange.choose(new_view.view_changes) is None, now=now)
+
+    # ---- bodies --------------------------------------------------------------------------
+
+    def _want(self, proof: Certificate) -> None:
+        if proof.digest not in self._wanted and len(self._wanted) < len(self._committee.members):
+            self._wanted[proof.digest] = proof
+            self._ask(proof)
+
+    def _ask(self, proof: Certificate) -> None:
+        """Asks those who voted for the block for its body."""
+        wanted = PreparedBlockWanted(height=self.height, digest=proof.digest)
+        peers = [self._committee.members[signer] for signer, _ in proof.signatures if signer != self._me]
+        self._out += [Send(peer, wanted) for peer in peers]
+
+    def _serve(self, peer: bytes, wanted: PreparedBlockWanted) -> None:
+        block = self._log.body(wanted.digest)
+        if wanted.height == self.height and block is not None and self._once(peer, "body"):
+            self._out.append(Send(peer, PreparedBlock(block=block)))
+
+    def _body(self, peer: bytes, message: PreparedBlock) -> None:
+        digest = block_digest(message.block.header)
+        if digest not in self._wanted:
+            return  # somebody else was faster
+        if not is_whole(message.block):
+            self._out.append(Penalize(peer, Offence.MALFORMED, "the transactions are not those of the header"))
+            return
+        del self._wanted[digest]
+        self._keep(message.block)
+
+    # ---- status and checkpoints ----------------------------------------------------------
+
+    def _status(self, member: int, status: Status) -> None:
+        """Says again to a peer at our height what it may have missed; points one below it to our head."""
+        peer = self._committee.members[member]
+        self._ahead.claim(member, status.height)
+        if status.height > self.height:
+            self._tell_behind(self.height + 1)
+        elif status.height < self.height:
+            if self._once(peer, "head"):
+                self._out.append(Send(peer, sync.Head(height=self._head.height, digest=self._head.digest)))
+        elif status.view <= self._view and self._once(peer, "again"):
+            voted = self._log.vote(purpose=Purpose.PREPARE, signer=member, view=self._view) is not None
+            for message in self._voice.said.messages():
+                if not (voted and isinstance(message, PrePrepare | NewView)):
+                    self._out.append(Send(peer, message))
+
+    def _checkpoint(self, peer: bytes, vote: Vote) -> None:
+        if vote.epoch != self._committee.epoch:
+            return  # an old epoch's last checkpoint, said again by a peer that crossed over later
+        if not vote_is_formed(vote, self._committee):
+            self._out.append(Penalize(peer, Offence.MALFORMED, "a vote that nobody may cast"))
+        elif self._checkpoints.wants(vote):
+            if vote_is_signed(vote, self._committee, chain=self._chain):
+                self._count_checkpoint(vote)
+            else:
+                self._out.append(Penalize(peer, Offence.FORGED, "a vote that its signer did not sign"))
+
+    def _count_checkpoint(self, vote: Vote) -> None:
+        proof = self._checkpoints.add(vote, self._committee)
+        if proof is not None:
+            self._out.append(CheckpointStable(vote.height, proof))
+
+    # ---- moves ---------------------------------------------------------------------------
+
+    def _move(self, to: Stage) -> None:
+        if to not in LEGAL_MOVES[self._stage]:
+            raise AssertionError(f"no move from {self._stage} to {to}")
+        self._stage = to

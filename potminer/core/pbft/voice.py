@@ -1,0 +1,255 @@
+"""The replica's mouth: the only place that signs, and the memory of what was said.
+
+Write before you speak: every method that signs returns the ``Persist`` effects that must come
+before the message. A second statement for the same (height, view, purpose) is the same bytes
+or a broken assertion, also after a restart. Speaking in a view forgets what was said in lower
+ones, where this replica will never speak again; the prepared block outlives its view.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from potminer.base import limits
+from potminer.core.machine import Persist
+from potminer.wire.block import Block, Certificate, CertifiedBlock, block_digest
+from potminer.wire.codec import Wire, decode, encode
+from potminer.wire.pbft import NewView, PrePrepare, ViewChange, Vote, view_change_digest
+from potminer.wire.seal import Purpose, SigningKey, statement
+
+_KEY = struct.Struct(">5sQBI")
+_PREFIX = b"pbft/"
+_PREPARED = 0xFF
+"""Kind of the record that holds the prepared block and its certificate."""
+_RECORD_BYTES = limits.NEW_VIEW_BYTES + limits.VOTE_BYTES
+
+
+class Ballot(Wire, frozen=True):
+    """A PREPARE together with the proposal it is for, so that a restart still knows the block."""
+
+    vote: Vote
+    proposal: PrePrepare
+
+
+@dataclass(slots=True)
+class Said:
+    """What this replica said at one height. All but *prepared* belongs to *view*, the highest it spoke in."""
+
+    view: int = 0
+    proposal: PrePrepare | None = None
+    new_view: NewView | None = None
+    ballot: Ballot | None = None
+    commit: Vote | None = None
+    change: ViewChange | None = None
+    prepared: CertifiedBlock | None = None
+
+    @property
+    def accepted(self) -> PrePrepare | None:
+        """The proposal that this replica stands by in *view*: its own, or the one it prepared."""
+        return self.proposal or (self.ballot.proposal if self.ballot else None)
+
+    def messages(self) -> tuple[Wire, ...]:
+        """Everything said in *view*, to be said again in the same bytes."""
+        opening = self.new_view or self.proposal
+        ballot = self.ballot.vote if self.ballot else None
+        return tuple(message for message in (self.change, opening, ballot, self.commit) if message is not None)
+
+
+@dataclass(slots=True)
+class Voice:
+    """Signs for one member of one committee. *records* mirrors what is durable."""
+
+    key: SigningKey
+    chain: bytes
+    epoch: int
+    signer: int
+    records: dict[bytes, bytes]
+    height: int = 0
+    said: Said = field(default_factory=Said)
+
+    @classmethod
+    def remembering(
+        cls, persisted: Mapping[bytes, bytes], *, key: SigningKey, chain: bytes, epoch: int, signer: int
+    ) -> Voice:
+        """A voice that keeps to what *persisted* holds of it; records of other rooms are left alone."""
+        own = {k: v for k, v in persisted.items() if k.startswith(_PREFIX) and len(k) == _KEY.size}
+        return cls(key=key, chain=chain, epoch=epoch, signer=signer, records=own)
+
+    def open(self, height: int, *, checkpoint: int) -> list[Persist]:
+        """Turns to *height*: recalls what was said there, forgets lower heights.
+
+        The checkpoint vote of height *checkpoint* and later ones are kept: they are votes on the past.
+        """
+        gone = []
+        for record in sorted(self.records):
+            _, at, kind, _ = _KEY.unpack(record)
+            if at < (checkpoint if kind == Purpose.CHECKPOINT else height):
+                gone.append(record)
+        self.height, self.said = height, self._recall(height)
+        return [*self._forget(gone), *self._forget_lower_views()]
+
+    # ---- speaking ------------------------------------------------------------------------
+
+    def propose(
+        self, block: Block, *, view: int, changes: tuple[ViewChange, ...]
+    ) -> tuple[PrePrepare | NewView, list[Persist]]:
+        """PRE-PREPARE of view 0, or the NEW-VIEW that opens a later one on the quorum *changes*."""
+        self._enter(view)
+        if self.said.accepted is not None or self.said.commit is not None:
+            raise AssertionError("one proposal per view")
+        signature = self._sign(Purpose.PRE_PREPARE, height=self.height, view=view, digest=block_digest(block.header))
+        proposal = PrePrepare(view=view, block=block, signature=signature)
+        self.said.proposal = proposal
+        if view == 0:
+            return proposal, self._remember(Purpose.PRE_PREPARE, proposal)
+        new_view = NewView(height=self.height, view=view, view_changes=changes, proposal=proposal)
+        self.said.new_view = new_view
+        return new_view, self._remember(Purpose.PRE_PREPARE, new_view)
+
+    def may_prepare(self, proposal: PrePrepare) -> bool:
+        """Whether a PREPARE for *proposal* contradicts nothing that was said."""
+        if proposal.view != self.said.view:
+            return proposal.view > self.said.view
+        accepted = self.said.accepted
+        return accepted is None or accepted.block.header == proposal.block.header
+
+    def prepare(self, proposal: PrePrepare) -> tuple[Vote, list[Persist]]:
+        self._enter(proposal.view)
+        if not self.may_prepare(proposal) or self.said.proposal is not None:
+            raise AssertionError("one PREPARE per view, and none beside one's own PRE-PREPARE")
+        if self.said.ballot is not None:
+            return self.said.ballot.vote, []
+        digest = block_digest(proposal.block.header)
+        vote = self._vote(Purpose.PREPARE, height=self.height, view=proposal.view, digest=digest)
+        self.said.ballot = Ballot(vote=vote, proposal=proposal)
+        return vote, self._remember(Purpose.PREPARE, self.said.ballot)
+
+    def commit(self, proof: Certificate, block: Block) -> tuple[Vote, list[Persist]]:
+        """COMMIT to the block that *proof* shows prepared; proof and block are durable first."""
+        accepted = self.said.accepted
+        if proof.view != self.said.view or accepted is None or block_digest(accepted.block.header) != proof.digest:
+            raise AssertionError("a COMMIT is for the block prepared in the view")
+        if self.said.commit is not None:
+            return self.said.commit, []
+        if self.said.prepared is None or self.said.prepared.certificate.view < proof.view:
+            self.said.prepared = CertifiedBlock(block=block, certificate=proof)
+        records = self._remember(_PREPARED, self.said.prepared)
+        vote = self._vote(Purpose.COMMIT, height=self.height, view=proof.view, digest=proof.digest)
+        self.said.commit = vote
+        return vote, [*records, *self._remember(Purpose.COMMIT, vote)]
+
+    def change(self, view: int) -> tuple[ViewChange, list[Persist]]:
+        """VIEW-CHANGE to *view*, with proof of the highest block prepared at this height."""
+        if view <= self.said.view:
+            raise AssertionError("views only rise")
+        self._enter(view)
+        prepared = self.said.prepared.certificate if self.said.prepared else None
+        digest = view_change_digest(prepared=prepared)
+        self.said.change = ViewChange(
+            epoch=self.epoch,
+            height=self.height,
+            view=view,
+            prepared=prepared,
+            signer=self.signer,
+            signature=self._sign(Purpose.VIEW_CHANGE, height=self.height, view=view, digest=digest),
+        )
+        return self.said.change, self._remember(Purpose.VIEW_CHANGE, self.said.change)
+
+    def checkpoint(self, *, height: int, digest: bytes) -> tuple[Vote, list[Persist]]:
+        key = _KEY.pack(_PREFIX, height, Purpose.CHECKPOINT, 0)
+        vote = self._vote(Purpose.CHECKPOINT, height=height, view=0, digest=digest)
+        if self.records.get(key, encode(vote)) != encode(vote):
+            raise AssertionError("two states after one height: this ledger is not deterministic")
+        self.records[key] = encode(vote)
+        return vote, [Persist(key, encode(vote))]
+
+    def said_checkpoint(self) -> Vote | None:
+        """The CHECKPOINT vote that is kept, if any was cast in this epoch."""
+        for record, value in self.records.items():
+            if _KEY.unpack(record)[2] == Purpose.CHECKPOINT:
+                vote = decode(Vote, value, max_bytes=_RECORD_BYTES)
+                return vote if vote.epoch == self.epoch else None
+        return None
+
+    # ---- memory --------------------------------------------------------------------------
+
+    def _enter(self, view: int) -> None:
+        if view < self.said.view:
+            raise AssertionError(f"spoke in view {self.said.view}, so nothing is ever said again in view {view}")
+        if view > self.said.view:
+            self.said = Said(view=view, prepared=self.said.prepared)
+
+    def _recall(self, height: int) -> Said:
+        entries = {}
+        for record, value in self.records.items():
+            _, at, kind, view = _KEY.unpack(record)
+            if at == height and kind != Purpose.CHECKPOINT:
+                entries[(kind, view)] = value
+        said = Said(view=max((view for _, view in entries), default=0))
+        for (kind, view), value in entries.items():
+            if kind == _PREPARED:
+                said.prepared = decode(CertifiedBlock, value, max_bytes=_RECORD_BYTES)
+            elif view == said.view:
+                self._restore(said, kind, value)
+        return said
+
+    def _restore(self, said: Said, kind: int, value: bytes) -> None:
+        if kind == Purpose.PRE_PREPARE and said.view == 0:
+            said.proposal = decode(PrePrepare, value, max_bytes=_RECORD_BYTES)
+        elif kind == Purpose.PRE_PREPARE:
+            said.new_view = decode(NewView, value, max_bytes=_RECORD_BYTES)
+            said.proposal = said.new_view.proposal
+        elif kind == Purpose.PREPARE:
+            said.ballot = decode(Ballot, value, max_bytes=_RECORD_BYTES)
+        elif kind == Purpose.COMMIT:
+            said.commit = decode(Vote, value, max_bytes=_RECORD_BYTES)
+        elif kind == Purpose.VIEW_CHANGE:
+            said.change = decode(ViewChange, value, max_bytes=_RECORD_BYTES)
+
+    def _remember(self, kind: int, value: Wire) -> list[Persist]:
+        view = 0 if kind == _PREPARED else self.said.view
+        key = _KEY.pack(_PREFIX, self.height, kind, view)
+        self.records[key] = encode(value)
+        return [Persist(key, self.records[key]), *self._forget_lower_views()]
+
+    def _forget_lower_views(self) -> list[Persist]:
+        gone = []
+        for record in sorted(self.records):
+            _, at, kind, view = _KEY.unpack(record)
+            if at == self.height and view < self.said.view and kind not in (_PREPARED, Purpose.CHECKPOINT):
+                gone.append(record)
+        return self._forget(gone)
+
+    def _forget(self, gone: list[bytes]) -> list[Persist]:
+        for record in gone:
+            del self.records[record]
+        return [Persist(record, None) for record in gone]
+
+    # ---- signing -------------------------------------------------------------------------
+
+    def _vote(self, purpose: Purpose, *, height: int, view: int, digest: bytes) -> Vote:
+        signature = self._sign(purpose, height=height, view=view, digest=digest)
+        return Vote(
+            purpose=purpose,
+            epoch=self.epoch,
+            height=height,
+            view=view,
+            digest=digest,
+            signer=self.signer,
+            signature=signature,
+        )
+
+    def _sign(self, purpose: Purpose, *, height: int, view: int, digest: bytes) -> bytes:
+        return self.key.sign(
+            statement(
+                purpose,
+                chain=self.chain,
+                signer=self.key.public,
+                digest=digest,
+                epoch=self.epoch,
+                height=height,
+                view=view,
+            )
+        )

@@ -1,0 +1,251 @@
+"""Catching up, and helping others to.
+
+A peer's ``Head`` or consensus' ``Behind`` only says whom to ask. A block is executed when its
+turn has come and its certificate proves it under the committee of its epoch, which may
+be known only once the block before has been executed: that is why proof waits for the turn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from potminer.core.committee import Committee
+from potminer.core.machine import (
+    CancelTimer,
+    Execute,
+    Executed,
+    MessageArrived,
+    Offence,
+    PeerDown,
+    PeerUp,
+    Penalize,
+    Send,
+    SetTimer,
+    TimerFired,
+)
+from potminer.core.sync.proof import Tip, fault_in_block, fault_in_range
+from potminer.core.sync.requests import Sources
+from potminer.wire.block import CertifiedBlock
+from potminer.wire.sync import Blocks, BlocksWanted, Head
+
+TIMER: Final = "sync/requests"
+READS_PER_WINDOW: Final = 60
+WINDOW_MS: Final = 10_000
+"""Six replies a second to one peer are more than it can execute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """Consensus saw that *height* is final somewhere."""
+
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommitteeKnown:
+    """*committee* certifies from *first* on. Comes before ``Executed`` of block *first* - 1."""
+
+    first: int
+    committee: Committee
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBlocks:
+    """Answer *peer* from the store with ``Blocks``: *count* from *first*, within the reply's size."""
+
+    peer: bytes
+    first: int
+    count: int
+
+
+Event = Behind | CommitteeKnown | Executed | MessageArrived | PeerUp | PeerDown | TimerFired
+Effect = Send | Penalize | Execute | ReadBlocks | SetTimer | CancelTimer
+
+
+@dataclass(slots=True)
+class _Reads:
+    until_ms: int = 0
+    left: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A block whose turn has not come; *reply* names the reply it came in."""
+
+    certified: CertifiedBlock
+    peer: bytes
+    reply: int
+
+
+class Sync:
+    """*tip* is the last block executed and stored; *committee* is the one of the next block's epoch."""
+
+    def __init__(self, chain: bytes, committee: Committee, tip: Tip) -> None:
+        self._chain = chain
+        self._committees = {tip.height + 1: committee}
+        self._tip = tip
+        self._sources = Sources()
+        self._held: dict[int, _Held] = {}
+        self._executing: int | None = None
+        self._reads: dict[bytes, _Reads] = {}
+        self._deadline: int | None = None
+
+    @property
+    def tip(self) -> Tip:
+        return self._tip
+
+    def handle(self, event: Event, now: int) -> list[Effect]:
+        effects = self._react(event, now)
+        effects += self._advance(now)
+        effects += self._ask(now)
+        return effects + self._set_timer(now)
+
+    def _react(self, event: Event, now: int) -> list[Effect]:
+        match event:
+            case PeerUp():
+                self._sources.up(event.peer)
+                return [Send(event.peer, self._head())]
+            case PeerDown():
+                self._sources.down(event.peer)
+                self._reads.pop(event.peer, None)
+                return []
+            case MessageArrived():
+                return self._message(event, now)
+            case Executed():
+                return self._executed(event)
+            case Behind():
+                self._sources.suppose(event.height)
+                return []
+            case CommitteeKnown():
+                self._committees[event.first] = event.committee
+                return []
+            case TimerFired():
+                if event.name != TIMER:
+                    return []
+                self._deadline = None
+                late = self._sources.expire(now)
+                return [Penalize(peer, Offence.WITHHELD, "no answer to a request for blocks") for peer in late]
+
+    # ---- messages ------------------------------------------------------------------------
+
+    def _message(self, event: MessageArrived, now: int) -> list[Effect]:
+        match event.message:
+            case Head():
+                source = self._sources.get(event.peer)
+                if source is not None:
+                    source.claimed, source.supposed = event.message.height, 0
+                return []
+            case BlocksWanted():
+                return self._serve(event.peer, event.message, now)
+            case Blocks():
+                return self._received(event.peer, event.message, now)
+            case _:
+                return []
+
+    def _serve(self, peer: bytes, wanted: BlocksWanted, now: int) -> list[Effect]:
+        """From the store; an empty answer lets the peer go on elsewhere at once."""
+        if wanted.first > self._tip.height or wanted.first < 1:
+            return [Send(peer, Blocks(()))]
+        if self._sources.get(peer) is None or not self._may_read(peer, now):
+            return []
+        return [ReadBlocks(peer, wanted.first, min(wanted.count, self._tip.height - wanted.first + 1))]
+
+    def _may_read(self, peer: bytes, now: int) -> bool:
+        reads = self._reads.setdefault(peer, _Reads())
+        if now >= reads.until_ms:
+            reads.until_ms, reads.left = now + WINDOW_MS, READS_PER_WINDOW
+        reads.left -= 1
+        return reads.left >= 0
+
+    def _received(self, peer: bytes, reply: Blocks, now: int) -> list[Effect]:
+        source = self._sources.get(peer)
+        if source is None or source.request is None:
+            return []  # late, after its time ran out: not worth a penalty, not worth the work
+        request = source.request
+        fault = fault_in_range(reply.blocks, first=request.first, count=request.count)
+        if fault is not None:
+            source.failed(now)
+            return [Penalize(peer, Offence.MALFORMED, fault)]
+        if not reply.blocks:
+            return self._empty(peer, request.first, now)
+        source.request = None
+        for certified in reply.blocks:
+            if certified.block.header.height > self._tip.height:
+                self._held.setdefault(certified.block.header.height, _Held(certified, peer, request.first))
+        return []
+
+    def _empty(self, peer: bytes, first: int, now: int) -> list[Effect]:
+        """It has not got them: no fault where we only hoped, a broken claim where it said so."""
+        source = self._sources.get(peer)
+        if source is None:
+            return []
+        claimed, source.supposed = source.claimed >= first, 0
+        source.claimed = min(source.claimed, first - 1)
+        source.request = None
+        if not claimed:
+            return []
+        source.failed(now)
+        return [Penalize(peer, Offence.WITHHELD, "claims blocks and does not send them")]
+
+    # ---- one block at a time -------------------------------------------------------------
+
+    def _advance(self, now: int) -> list[Effect]:
+        if self._executing is not None or self._tip.height + 1 not in self._held:
+            return []
+        held = self._held.pop(self._tip.height + 1)
+        certified, peer = held.certified, held.peer
+        fault = fault_in_block(certified, tip=self._tip, committee=self._committee(), chain=self._chain)
+        if fault is not None:
+            return self._forged(peer, fault, now)
+        if certified.block.header.state_root != self._tip.state_root:
+            raise AssertionError(f"a quorum certified another state than ours after block {self._tip.height}")
+        source = self._sources.get(peer)
+        if source is not None:
+            source.proved()
+        self._executing = certified.block.header.height
+        return [Execute(certified.block, certified.certificate)]
+
+    def _forged(self, peer: bytes, fault: str, now: int) -> list[Effect]:
+        """Nothing else that *peer* sent is kept."""
+        self._held = {height: held for height, held in self._held.items() if held.peer != peer}
+        source = self._sources.get(peer)
+        if source is not None:
+            source.failed(now)
+        return [Penalize(peer, Offence.FORGED, fault)]
+
+    def _executed(self, event: Executed) -> list[Effect]:
+        """Also for blocks that consensus decided; those we were to ask for are then held already."""
+        if event.height != self._tip.height + 1:
+            raise AssertionError(f"block {event.height} executed after block {self._tip.height}")
+        self._tip = Tip(event.height, event.digest, event.state_root)
+        self._executing = None
+        self._held.pop(event.height, None)
+        current = self._committee()
+        self._committees = {f: c for f, c in self._committees.items() if f > event.height or c is current}
+        if self._held:
+            return []  # still catching up: peers need not hear of every step
+        return [Send(peer, self._head()) for peer in self._sources]
+
+    def _committee(self) -> Committee:
+        """Whose word the next block needs."""
+        return self._committees[max(first for first in self._committees if first <= self._tip.height + 1)]
+
+    def _head(self) -> Head:
+        return Head(self._tip.height, self._tip.digest)
+
+    # ---- asking --------------------------------------------------------------------------
+
+    def _ask(self, now: int) -> list[Effect]:
+        held = self._held if self._executing is None else {*self._held, self._executing}
+        replies = len({entry.reply for entry in self._held.values()})
+        assigned = self._sources.assign(tip=self._tip.height, held=held, replies=replies, now=now)
+        return [Send(peer, BlocksWanted(request.first, request.count)) for peer, request in assigned]
+
+    def _set_timer(self, now: int) -> list[Effect]:
+        due = self._sources.next_deadline(tip=self._tip.height, now=now)
+        moment = None if due is None else max(due, now + 1)
+        if moment == self._deadline:
+            return []
+        self._deadline = moment
+        return [CancelTimer(TIMER)] if moment is None else [SetTimer(TIMER, moment - now)]

@@ -1,0 +1,21 @@
+"""The ledger as consensus asks for it: PBFT's Application protocol over core/ledger."""
+
+from __future__ import annotations
+
+from potminer.core.ledger.ledger import Ledger
+from potminer.core.pbft.application import Head
+from potminer.wire.block import Block
+
+
+class LedgerApplication:
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def build(self, *, height: int, parent: Head, proposer: bytes, now: int) -> Block:
+        return self._ledger.build(height=height, parent=parent.digest, proposer=proposer, now=now)
+
+    def refusal(self, block: Block, *, fresh: bool, now: int) -> str | None:
+        return self._ledger.refusal(block, fresh=fresh, now=now)
+
+    def wants_block(self, now: int) -> bool:
+        return self._ledger.wants_block(now)

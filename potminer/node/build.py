@@ -1,0 +1,406 @@
+"""The composition root: the only place that knows every room. What it returns is complete."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from potminer import __version__
+from potminer.base.digest import Domain, digest
+from potminer.base.errors import ConfigError, NotPermitted, PotminerError, UsageError
+from potminer.core.committee import Committee
+from potminer.core.duty.machine import Device
+from potminer.core.duty.parameters import DEDICATED
+from potminer.core.duty.parameters import Parameters as DutyParameters
+from potminer.core.gossip import events as gossip
+from potminer.core.gossip.addresses import sign_address
+from potminer.core.gossip.machine import Gossip
+from potminer.core.ledger.beacon import Onion
+from potminer.core.ledger.ledger import Ledger
+from potminer.core.ledger.state import State, genesis_state, restored
+from potminer.core.misbehave import Censoring, Kind, Misbehaviour
+from potminer.core.pbft.application import Application, Head, Timers
+from potminer.core.pbft.machine import Replica
+from potminer.core.rounds.conduct import conduct_of
+from potminer.core.rounds.machine import DutyChanged, Rounds
+from potminer.core.sync.machine import Sync
+from potminer.core.sync.proof import Tip
+from potminer.node.application import LedgerApplication
+from potminer.node.config import Config
+from potminer.node.engine import Engine, Hands, Machines, StoredBlock
+from potminer.node.genesisfile import read_genesis
+from potminer.node.history import History
+from potminer.node.inbox import Inbox, To
+from potminer.node.outbox import Outbox
+from potminer.node.publish import Identity, Publisher
+from potminer.node.rig import Rig, RigHands
+from potminer.wire import record as records
+from potminer.wire.codec import decode
+from potminer.wire.control import AlertLevel
+from potminer.wire.facts import CPU
+from potminer.wire.genesis import Genesis, chain_id
+from potminer.wire.gossip import AddressRecord
+from potminer.wire.hello import Hello
+from potminer.wire.record import CommitteeRecord, Validator
+from potminer.wire.seal import SigningKey
+from potminer.world.api.lockfile import Lock
+from potminer.world.api.serve import ApiServer
+from potminer.world.child import Launch
+from potminer.world.keys import NODE_KEY, load_or_create_key
+from potminer.world.net.blobs import BlobExchange
+from potminer.world.net.network import Network
+from potminer.world.net.refusal import LinkRefused
+from potminer.world.paths import Paths, private_folder
+from potminer.world.rig.host import HostProbe
+from potminer.world.rig.look import Look
+from potminer.world.rig.miners.interface import MinerAdapter
+from potminer.world.rig.miners.xmrig import XmrigAdapter
+from potminer.world.rig.nvidia import NvidiaProbe
+from potminer.world.rig.person import Person
+from potminer.world.store.blobs import BlobStore
+from potminer.world.store.chain import Applied
+from potminer.world.store.store import Store
+
+LOG = logging.getLogger("potminer")
+FETCH_S = 30.0
+FACTS_RECALLED = 50_000
+TRAINER_CHEATS = ("garbage", "signflip", "labelflip", "stale")
+CONDUCTS = ("copy", "rubber-stamp", "accuse")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Everything that runs. ``node/life.py`` runs it."""
+
+    key: bytes
+    chain: bytes
+    config: Config
+    engine: Engine
+    rig: Rig
+    network: Network
+    publisher: Publisher
+    journal: dict[bytes, bytes]
+    device_key: bytes | None
+
+
+def unix_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def is_cheat(kind: str) -> bool:
+    """Whether *kind* names a fault a devnet can have."""
+    named = (*TRAINER_CHEATS, *CONDUCTS, *Kind)
+    return kind in named or (kind.startswith("lazy-") and kind[5:].isdecimal())
+
+
+@asynccontextmanager
+async def open_node(config: Config, paths: Paths, *, byzantine: str | None = None) -> AsyncIterator[Node]:
+    """A node of *config* on *paths*, listening and ready to run. *byzantine* is refused outside devnets."""
+    genesis = read_genesis(paths.genesis)
+    _check_byzantine(byzantine, genesis)
+    async with AsyncExitStack() as stack:
+        private_folder(paths.datadir)
+        lock = Lock.acquire(paths.lock)
+        stack.callback(lock.release)
+        key = load_or_create_key(private_folder(paths.keys) / NODE_KEY)
+        store = await stack.enter_async_context(Store.open(paths.database))
+        node = await _compose(config, paths, genesis, key, store, byzantine, stack)
+        server = await ApiServer.open(node.publisher, paths, clock=unix_ms, tcp_port=config.api.port or None)
+        stack.push_async_callback(server.close)
+        lock.publish(server.address)
+        yield node
+
+
+def _check_byzantine(byzantine: str | None, genesis: Genesis) -> None:
+    if byzantine is None:
+        return
+    if not genesis.network.startswith("devnet"):
+        raise NotPermitted("cheating is for devnets", f"{genesis.network} is not one.")
+    if not is_cheat(byzantine):
+        raise UsageError(f"no fault is called {byzantine}", "See potminer devnet --help.")
+
+
+async def _compose(
+    config: Config, paths: Paths, genesis: Genesis, key: SigningKey, store: Store, byzantine: str | None,
+    stack: AsyncExitStack,
+) -> Node:
+    chain = chain_id(genesis)
+    blobs = BlobStore(paths.blobs)
+    journal = await store.load_journal()
+    state, head = await _recover(genesis, chain, store)
+    committee = _committee(state.committee)
+    validator = key.public in committee.members
+    if config.node.role == "validator" and not validator:
+        raise ConfigError("this node's key is not in the genesis committee", "Set node.role to trainer or observer.")
+    trains = config.node.role == "trainer" and not validator
+    ledger = Ledger(state, head=head.digest, onion=_onion(key, state) if validator else None)
+    fault = _fault(byzantine, key, chain, committee)
+    history = History(key.public)
+    history.recall(await store.facts(FACTS_RECALLED))
+
+    # The rest is one ring: each lambda names what stands below it, and nothing runs before all stands.
+    def note(level: str, line: str) -> None:
+        LOG.log(getattr(logging, level.upper()), "%s", line)
+        if level == "error":
+            publisher.alert(AlertLevel.FAULT, line)
+
+    inbox = Inbox(
+        on_blob=lambda peer, message: exchange.message(peer, message),
+        on_link_down=lambda peer: exchange.link_down(peer),
+        note=note,
+    )
+    device = _device(config, look_first=trains)
+    miner = _miner(config)
+    rig = Rig(
+        device=device,
+        look=Look(
+            clock=unix_ms,
+            host=HostProbe(clock=unix_ms, own_pids=_own_pids, person=Person(wall_ms=unix_ms, environment=os.environ)),
+            nvidia=NvidiaProbe(clock=unix_ms, own_pids=_own_pids) if trains else None,
+            miners=(miner,) if miner is not None else (),
+        ),
+        miner=miner,
+        launch=_launch(config, paths, byzantine),
+        hands=RigHands(
+            clock=unix_ms,
+            persist=store.persist,
+            may_train=lambda allowed: inbox.post(To.ROUNDS, DutyChanged(allowed)),
+            note=note,
+            changed=lambda: publisher.changed(),
+        ),
+    )
+    network = Network(
+        key, chain,
+        (config.node.host, config.node.port) if config.node.port or config.node.host == "127.0.0.1" else None,
+        lambda: Hello(config.node.agent, _listening_port(network), ledger.state.head.height),
+        inbox,
+        lambda peer: peer in committee.members,
+    )
+    exchange = BlobExchange(
+        blobs, network.send, lambda: [peer.key for peer in network.peers()],
+        lambda peer, word: inbox.offence(peer, word, "a false piece of a blob"),
+    )
+    machines = Machines(
+        ledger=ledger,
+        replica=_replica(key, chain, committee, _application(ledger, fault, committee), head, journal)
+        if validator
+        else None,
+        gossip=Gossip(key.public, chain, os.urandom(32)),
+        sync=Sync(chain, committee, Tip(head.height, head.digest, head.state_root)),
+        rounds=Rounds(
+            key=key.public, payout=(config.payout.address or key.public) if trains else None, validator=validator,
+            salt_secret=_secret(key, b"salt"), persisted=journal, conduct=conduct_of(byzantine, own=key.public),
+        ),
+        outbox=Outbox(key, ledger),
+        history=history,
+    )
+    hands = Hands(
+        send=network.send,
+        dial=lambda host, port, expected: _dial(network, host, port, expected),
+        ban=lambda peer, seconds: network.ban(peer, seconds),
+        fetch=lambda blob, max_bytes: _fetch(blobs, exchange, blob, max_bytes),
+        work=rig.work,
+        cancel=rig.cancel,
+        persist=store.persist,
+        store_block=lambda stored: _store_block(store, stored),
+        read_blocks=store.blocks,
+        clock=unix_ms,
+        changed=lambda: publisher.changed(),
+        note=note,
+        transform=lambda effects: list(effects) if fault is None else fault.transform(effects),
+    )
+    engine = Engine(machines, hands, inbox, own=key.public, committee=committee)
+    identity = Identity(
+        config.node.agent or f"potminer/{__version__}", genesis.network, config.rig.name, key.public,
+        "validator" if validator else config.node.role, len(committee.members),
+    )
+    publisher = Publisher(identity, ledger, history, rig, store, blobs, network, engine, unix_ms)
+    await stack.enter_async_context(network)
+    await stack.enter_async_context(exchange)
+    await _introduce(config, key, chain, committee, network, store, inbox, validator=validator)
+    return Node(
+        key.public, chain, config, engine, rig, network, publisher, journal, None if device is None else device.key
+    )
+
+
+# ---- state -------------------------------------------------------------------------------
+
+
+async def _recover(genesis: Genesis, chain: bytes, store: Store) -> tuple[State, Head]:
+    """The ledger where the store left it. A state that does not have the stored root is damaged."""
+    start = genesis_state(genesis, chain=chain)
+    head = await store.head()
+    if head is None:
+        await store.append(
+            Applied(0, chain, start.root, genesis.time_ms, b"", b"", changes=tuple(start.items()))
+        )
+        return start, Head(0, chain, genesis.time_ms, start.root)
+    state = restored(chain, genesis.parameters, (await store.load_state()).items())
+    if state.root != head.state_root:
+        raise ConfigError("the stored ledger does not have the root of its head", "Move the data folder away.")
+    first = await store.genesis_digest()
+    if first != chain:
+        raise ConfigError("the stored chain grew from another genesis", "Use another --datadir for this network.")
+    return state, Head(head.height, head.digest, head.time_ms, head.state_root)
+
+
+async def _store_block(store: Store, stored: StoredBlock) -> None:
+    await store.append(
+        Applied(
+            stored.height, stored.digest, stored.state_root, stored.time_ms, stored.block, stored.certificate,
+            changes=stored.changes, receipts=stored.receipts, facts=stored.facts,
+        )
+    )
+
+
+def _committee(record: CommitteeRecord) -> Committee:
+    return Committee(record.epoch, record.members, record.powers)
+
+
+def _secret(key: SigningKey, purpose: bytes) -> bytes:
+    """A secret that only the key's holder can make, the same at every start."""
+    return digest(Domain.ONION, key.sign(b"potminer/secret/" + purpose))
+
+
+def onion_of(key: SigningKey) -> Onion:
+    """The onion whose outside a validator's genesis entry holds."""
+    return Onion(_secret(key, b"onion"))
+
+
+def _onion(key: SigningKey, state: State) -> Onion:
+    onion = onion_of(key)
+    revealed = state.need(Validator, records.validator_key(key.public)).onion
+    if onion.inside(revealed) is None:
+        raise ConfigError("the chain knows another onion for this key, or it is used up", "Restore the right node key.")
+    return onion
+
+
+# ---- machines ----------------------------------------------------------------------------
+
+
+def _replica(
+    key: SigningKey, chain: bytes, committee: Committee, application: Application, head: Head,
+    journal: dict[bytes, bytes],
+) -> Replica:
+    persisted = {name: value for name, value in journal.items() if not name.startswith((b"work/", b"duty/"))}
+    return Replica(
+        key=key, chain=chain, committee=committee, application=application, head=head, persisted=persisted,
+        parameters=Timers(),
+    )
+
+
+def _fault(byzantine: str | None, key: SigningKey, chain: bytes, committee: Committee) -> Misbehaviour | None:
+    kinds = set(Kind)
+    return Misbehaviour(Kind(byzantine), key=key, chain=chain, committee=committee) if byzantine in kinds else None
+
+
+class _Outsiders:
+    """Everybody who is not of the committee."""
+
+    def __init__(self, committee: Committee) -> None:
+        self._committee = committee
+
+    def __contains__(self, key: object) -> bool:
+        return key not in self._committee.members
+
+
+def _application(ledger: Ledger, fault: Misbehaviour | None, committee: Committee) -> Application:
+    honest = LedgerApplication(ledger)
+    if fault is None or fault.kind is not Kind.CENSOR:
+        return honest
+    return Censoring(honest, _Outsiders(committee))
+
+
+# ---- hands -------------------------------------------------------------------------------
+
+
+def _own_pids() -> set[int]:
+    import psutil
+
+    us = psutil.Process()
+    return {us.pid, *(child.pid for child in us.children(recursive=True))}
+
+
+def _device(config: Config, *, look_first: bool) -> Device | None:
+    """The device that works; None where this node never trains."""
+    if not look_first or config.idle.policy == "off":
+        return None
+    bus = CPU
+    if config.worker.device in ("auto", "cuda") or config.worker.device.startswith("cuda:"):
+        gpus = NvidiaProbe(clock=unix_ms, own_pids=_own_pids).sample().gpus
+        index = int(config.worker.device.partition(":")[2] or 0)
+        if index < len(gpus):
+            bus = gpus[index].bus
+    idle = config.idle
+    if idle.policy == "always":
+        parameters = DEDICATED
+    else:
+        parameters = DutyParameters(
+            input_idle_ms=idle.min_idle_s * 1_000, quiet_ms=idle.quiet_s * 1_000,
+            gpu_quiet_ppm=idle.gpu_util_max_percent * 10_000,
+            gpu_busy_ppm=max(100_000, idle.gpu_util_max_percent * 20_000),
+            cpu_quiet_ppm=idle.cpu_util_max_percent * 10_000,
+            cpu_busy_ppm=min(1_000_000, max(500_000, idle.cpu_util_max_percent * 10_000)),
+        )
+    return Device(bus=bus, has_miner=bool(config.miners), parameters=parameters)
+
+
+def _miner(config: Config) -> MinerAdapter | None:
+    if not config.miners:
+        return None
+    said = config.miners[0]
+    if said.kind != "xmrig" or len(config.miners) > 1:
+        raise ConfigError("only one miner, of kind xmrig, is supported yet", "Leave one [[miners]] of kind xmrig.")
+    token = ""
+    if said.token_file:
+        try:
+            with open(said.token_file, encoding="utf-8") as file:
+                token = file.read(4_096).strip()
+        except OSError as error:
+            what = f"{said.token_file} cannot be read: {error.strerror}"
+            raise ConfigError(what, "Check miners.token_file.") from error
+    return XmrigAdapter(said.url, token, clock=unix_ms)
+
+
+def _launch(config: Config, paths: Paths, byzantine: str | None) -> Launch:
+    cheat = byzantine if byzantine in TRAINER_CHEATS or (byzantine or "").startswith("lazy-") else None
+    worker = config.worker
+    return Launch(
+        blobs=paths.blobs, device=worker.device, threads=worker.threads or 1, max_bytes=worker.max_ram_mb * 2**20,
+        nice=worker.nice, cheat=cheat,
+    )
+
+
+def _listening_port(network: Network) -> int:
+    return network.listening[1] if network.listening is not None else 0
+
+
+async def _dial(network: Network, host: str, port: int, expected: bytes | None) -> None:
+    try:
+        await network.dial(host, port, expected)
+    except LinkRefused as refused:
+        raise PotminerError(str(refused)) from refused
+
+
+async def _fetch(blobs: BlobStore, exchange: BlobExchange, blob: bytes, max_bytes: int) -> bool:
+    return blobs.has(blob) or await exchange.fetch(blob, max_bytes=max_bytes, timeout=FETCH_S)
+
+
+async def _introduce(
+    config: Config, key: SigningKey, chain: bytes, committee: Committee, network: Network, store: Store,
+    inbox: Inbox, *, validator: bool,
+) -> None:
+    """What gossip is told before it starts: seeds, remembered addresses, our own, and whom to seek."""
+    for seed in config.node.bootstrap:
+        inbox.post(To.GOSSIP, gossip.Introduce(seed.host, seed.port, seed.key))
+    remembered = tuple(decode(AddressRecord, record, max_bytes=1_024) for record in await store.load_addresses())
+    inbox.post(To.GOSSIP, gossip.Remembered(remembered))
+    if validator:
+        inbox.post(To.GOSSIP, gossip.Seek(frozenset(committee.members) - {key.public}))
+    if network.listening is not None and network.listening[0] not in ("0.0.0.0", "::"):
+        host, port = network.listening
+        inbox.post(To.GOSSIP, gossip.Listening(sign_address(key, chain=chain, host=host, port=port, time_ms=unix_ms())))

@@ -1,0 +1,358 @@
+"""What an operator may say, and the one place that says what it means when nobody does.
+
+Precedence: flags, then ``POTMINER_SECTION_KEY``, then the file, then the default. These are
+preferences: mine alone, never what replicas must agree on.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from potminer import __version__
+from potminer.base.address import decode_address, encode_address
+from potminer.base.errors import Malformed
+from potminer.node.form import Fault, Filling, Reader, Said, choice, integer, many, parsed, setting, text
+from potminer.node.source import Place, Source, read_source
+
+PREFIX = "POTMINER_"
+MINERS = 32
+BOOTSTRAP = 64
+MINER_KINDS = (
+    "bzminer", "cgminer", "ethman", "excavator", "gminer", "lolminer", "nbminer", "rigel", "srbminer", "trex", "xmrig"
+)  # fmt: skip
+_HOST = r"[0-9A-Za-z.:_-]{1,255}"
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """A node to begin with. *key* is its 32-byte node key, None where any is welcome."""
+
+    host: str
+    port: int
+    key: bytes | None = None
+
+
+# ---- readers -----------------------------------------------------------------------------
+
+
+def parse_seed(said: str) -> Seed:
+    """``host:port`` or ``key@host:port``; an IPv6 host stands in brackets. ValueError says what is wrong."""
+    before, at, rest = said.rpartition("@")
+    match = re.fullmatch(rf"(?:\[([0-9A-Fa-f:.]+)\]|({_HOST.replace(':', '')})):(\d{{1,5}})", rest)
+    if match is None or not 0 < int(match[3]) < 65_536:
+        raise ValueError("must be host:port or key@host:port")
+    return Seed(match[1] or match[2], int(match[3]), parse_key(before) if at else None)
+
+
+def parse_key(said: str) -> bytes:
+    """A public key as an address (pot1...) or as 64 hexadecimal digits."""
+    if re.fullmatch(r"[0-9a-fA-F]{64}", said):
+        return bytes.fromhex(said)
+    return _parse_address(said)
+
+
+def _parse_address(said: str) -> bytes:
+    try:
+        return decode_address(said)
+    except Malformed as error:
+        raise ValueError(f"is not an address: {error}") from error
+
+
+def _parse_payout(said: str) -> bytes | None:
+    return _parse_address(said) if said else None
+
+
+def _parse_miner_url(said: str) -> str:
+    """Loopback only: a miner's API on the network is somebody else's to switch off."""
+    try:
+        parts = urlsplit(said)
+        port, host = parts.port, parts.hostname or ""
+    except ValueError as error:
+        raise ValueError(f"is not an address of a miner: {error}") from error
+    if parts.scheme not in ("http", "https", "tcp") or port is None or not port:
+        raise ValueError("must look like http://127.0.0.1:4067 or tcp://127.0.0.1:3333")
+    if parts.username or parts.password:
+        raise ValueError("must not hold a password: use token_file")
+    if not _is_loopback(host):
+        raise ValueError("must be on this computer: 127.0.0.1, [::1] or localhost")
+    return said
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+_SEED = parsed(text(400, what="host:port or key@host:port"), parse_seed)
+_PAYOUT = parsed(text(90, what="an address (pot1...)"), _parse_payout)
+_URL = parsed(text(300, what="the URL of a miner's API"), _parse_miner_url)
+_PATH = text(4_000, what="a path")
+_HOST_TEXT = text(255, pattern=_HOST, what="a host name or an IP address")
+_DEVICE = text(32, pattern=r"auto|cpu|cuda(:\d{1,2})?|mps", what="auto, cpu, cuda, cuda:N or mps")
+
+
+# ---- the form ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RigSettings:
+    name: str = setting(
+        text(64, pattern=r"[0-9A-Za-z][0-9A-Za-z ._-]*", what="a name of at most 64 letters, digits, . _ -"),
+        "what this rig is called on dashboards",
+        default="rig",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    role: str = setting(
+        choice("trainer", "validator", "observer"), "what this node does for the network", default="trainer"
+    )
+    host: str = setting(_HOST_TEXT, "address that peers reach us at", default="0.0.0.0")
+    port: int = setting(integer(0, 65_535), "TCP port for peers; 0 only dials out", default=9_333)
+    bootstrap: tuple[Seed, ...] = setting(
+        many(_SEED, most=BOOTSTRAP), "nodes to begin with: host:port or key@host:port", default=()
+    )
+    agent: str = setting(
+        text(64, pattern=r"[ -~]*", what="at most 64 ASCII characters"),
+        "what we call ourselves to peers",
+        default=f"potminer/{__version__}",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayoutSettings:
+    address: bytes | None = setting(
+        _PAYOUT, "where earnings go (pot1...); empty keeps them on the node key", default=None
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdleSettings:
+    policy: str = setting(
+        choice("idle_only", "always", "off"), "when to train: on idle devices, always, or never", default="idle_only"
+    )
+    min_idle_s: int = setting(
+        integer(0, 86_400), "seconds without keyboard or mouse before a display's GPU is idle", default=180
+    )
+    quiet_s: int = setting(integer(1, 3_600), "seconds a device must stay quiet before it is taken", default=60)
+    gpu_util_max_percent: int = setting(
+        integer(0, 100), "GPU load by others, in percent, that still counts as quiet", default=5
+    )
+    cpu_util_max_percent: int = setting(
+        integer(0, 100), "CPU load by others, in percent, that still counts as quiet", default=25
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MinerSettings:
+    kind: str = setting(choice(*MINER_KINDS), "which miner program this is")
+    url: str = setting(_URL, "its API on this computer, as http://127.0.0.1:4067")
+    token_file: str = setting(_PATH, "file that holds the API's token or password", default="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    device: str = setting(_DEVICE, "device that trains", default="auto")
+    threads: int = setting(integer(0, 256), "CPU threads of a worker; 0 leaves it to torch", default=0)
+    max_ram_mb: int = setting(integer(256, 1_048_576), "host memory a worker may use, in MiB", default=2_048)
+    nice: int = setting(integer(0, 19), "how far a worker steps back for other programs", default=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    socket: str = setting(_PATH, "unix socket of the local API; empty for the usual place", default="")
+    port: int = setting(integer(0, 65_535), "loopback TCP port of the local API; 0 for none", default=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    level: str = setting(choice("debug", "info", "warning", "error"), "least important line to write", default="info")
+    format: str = setting(choice("text", "json"), "how a line is written", default="text")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything an operator may say."""
+
+    rig: RigSettings = field(default_factory=RigSettings)
+    node: NodeSettings = field(default_factory=NodeSettings)
+    payout: PayoutSettings = field(default_factory=PayoutSettings)
+    idle: IdleSettings = field(default_factory=IdleSettings)
+    miners: tuple[MinerSettings, ...] = ()
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)
+    logs: LogSettings = field(default_factory=LogSettings)
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "rig": RigSettings,
+    "node": NodeSettings,
+    "payout": PayoutSettings,
+    "idle": IdleSettings,
+    "worker": WorkerSettings,
+    "api": ApiSettings,
+    "logs": LogSettings,
+}
+HINT = "potminer config schema lists every key; potminer config check reads the file again."
+
+
+# ---- reading -----------------------------------------------------------------------------
+
+
+def load_config(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, object] | None = None) -> Config:
+    """The config of this node; ConfigError with every mistake at once.
+
+    *path* None means no file. *flags* hold dotted keys (``node.port``), None where unsaid.
+    """
+    source = read_source(path) if path is not None else Source("the environment", {}, {})
+    return config_from(source, environ, flags or {})
+
+
+def config_from(source: Source, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
+    said, faults = _from_environment(environ)
+    said |= _from_flags(flags)
+    filling = Filling(source, said)
+    filling.faults += faults
+    filling.sections([*SECTIONS, "miners"])
+    values: dict[str, Any] = {name: filling.fill(form, (name,)) for name, form in SECTIONS.items()}
+    miners = _fill_miners(filling)
+    filling.finish(HINT)
+    sections = {name: form(**values[name]) for name, form in SECTIONS.items()}
+    return Config(**sections, miners=tuple(MinerSettings(**miner) for miner in miners))
+
+
+def _fill_miners(filling: Filling) -> list[dict[str, Any]]:
+    found = filling.source.table.get("miners", [])
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        filling.blame(("miners",), "write [[miners]] once for every miner")
+        return []
+    if len(found) > MINERS:
+        filling.blame(("miners", MINERS), f"more than {MINERS} miners")
+        return []
+    return [filling.fill(MinerSettings, ("miners", index)) for index in range(len(found))]
+
+
+def _keys() -> dict[str, tuple[Place, Reader]]:
+    return {
+        f"{section}.{f.name}": ((section, f.name), f.metadata["read"])
+        for section, form in SECTIONS.items()
+        for f in fields(form)
+    }
+
+
+def _from_environment(environ: Mapping[str, str]) -> tuple[dict[Place, Said], list[Fault]]:
+    """Values of our variables. A name that begins like a section but is no key of it is a mistake."""
+    known = {PREFIX + key.replace(".", "_").upper(): pair for key, pair in _keys().items()}
+    sections = tuple(f"{PREFIX}{section.upper()}_" for section in SECTIONS)
+    said: dict[Place, Said] = {}
+    faults: list[Fault] = []
+    for name in sorted(n for n in environ if n.startswith(sections)):
+        if name in known:
+            place, read = known[name]
+            said[place] = Said(read.spell(environ[name]), name)
+        else:
+            near = difflib.get_close_matches(name, known, n=1)
+            faults.append(Fault(0, name, "no such key" + (f"; did you mean {near[0]}?" if near else "")))
+    return said, faults
+
+
+def _from_flags(flags: Mapping[str, object]) -> dict[Place, Said]:
+    known = _keys()
+    said: dict[Place, Said] = {}
+    for key, value in flags.items():
+        if value is None:
+            continue
+        place, read = known[key]
+        said[place] = Said(read.spell(value) if isinstance(value, str) else value, "command line")
+    return said
+
+
+# ---- showing -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One key as ``potminer config schema`` shows it. *default* is None where it must be given."""
+
+    key: str
+    kind: str
+    about: str
+    default: object
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it; miners can only be written in the file."""
+        if self.key.startswith("miners."):
+            return "only in the file"
+        return PREFIX + self.key.replace(".", "_").upper()
+
+
+def schema() -> list[Entry]:
+    forms: Iterable[tuple[str, type[Any]]] = [*SECTIONS.items(), ("miners", MinerSettings)]
+    return [
+        Entry(
+            f"{section}.{f.name}",
+            f.metadata["read"].kind,
+            f.metadata["about"],
+            None if f.default is MISSING else plain(f.default),
+        )
+        for section, form in forms
+        for f in fields(form)
+    ]
+
+
+def get_value(config: Config, key: str) -> object:
+    """The value under a dotted *key*, plain enough for JSON; KeyError where there is none."""
+    section, _, name = key.partition(".")
+    part = getattr(config, section, None) if section in (*SECTIONS, "miners") else None
+    if part is None or (name and not name.isidentifier()) or (name and name not in _names(part)):
+        raise KeyError(key)
+    return plain(getattr(part, name)) if name else plain(part)
+
+
+def _names(part: object) -> list[str]:
+    return [] if isinstance(part, tuple) else [f.name for f in fields(part)]  # type: ignore[arg-type]
+
+
+def plain(value: object) -> object:
+    """A setting as a person would write it."""
+    match value:
+        case bytes():
+            return encode_address(value)
+        case None:
+            return ""
+        case Seed():
+            host = f"[{value.host}]" if ":" in value.host else value.host
+            return f"{encode_address(value.key)}@{host}:{value.port}" if value.key else f"{host}:{value.port}"
+        case tuple():
+            return [plain(each) for each in value]
+        case str() | int():
+            return value
+    return {f.name: plain(getattr(value, f.name)) for f in fields(value)}  # type: ignore[arg-type]
+
+
+def flatten(key: str, value: object) -> list[tuple[str, object]]:
+    """Dotted keys and plain values under *value*, in the file's order."""
+    match value:
+        case dict():
+            return [pair for name, each in value.items() for pair in flatten(f"{key}.{name}".lstrip("."), each)]
+        case list() if any(isinstance(each, dict) for each in value):
+            return [pair for at, each in enumerate(value, 1) for pair in flatten(f"{key}[{at}]", each)]
+    return [(key, value)]
+
+
+def near_keys(key: str) -> list[str]:
+    """Known keys that look like *key*."""
+    return difflib.get_close_matches(key, [entry.key for entry in schema()], n=3)

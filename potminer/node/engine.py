@@ -1,0 +1,365 @@
+"""The engine: one task that hands events to the machines and performs what they ask.
+
+Machines are touched here and nowhere else, so none of them needs a lock. Effects are performed
+in list order; ``Persist`` is durable before the next one. What an effect causes at once (a block
+executed) is handled before anything newer from outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from potminer.base import limits
+from potminer.base.errors import Malformed, PotminerError
+from potminer.core import machine as words
+from potminer.core.committee import Committee
+from potminer.core.gossip import events as gossip
+from potminer.core.gossip.machine import Gossip
+from potminer.core.ledger.ledger import Ledger
+from potminer.core.ledger.refusal import Refusal
+from potminer.core.pbft import events as pbft
+from potminer.core.pbft.machine import Replica
+from potminer.core.rounds import machine as rounds
+from potminer.core.rounds.machine import Rounds
+from potminer.core.sync import machine as sync
+from potminer.core.sync.machine import Sync
+from potminer.node.history import Fact, History
+from potminer.node.inbox import Inbox, To
+from potminer.node.outbox import Outbox
+from potminer.wire import record as records
+from potminer.wire.block import Block, Certificate, CertifiedBlock
+from potminer.wire.codec import Wire, decode, encode
+from potminer.wire.gossip import Item, Topic
+from potminer.wire.record import RoundRecord, TaskRecord, Trainer, UnitRecord
+from potminer.wire.sync import Blocks
+from potminer.wire.trainer import Job, Report
+from potminer.wire.tx import Body, SignedTransaction
+
+REPLY_BYTES = 3 * limits.BLOCK_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """What the engine reaches the world with. Every field is complete from the start."""
+
+    send: Callable[[bytes, Wire], bool]
+    dial: Callable[[str, int, bytes | None], Awaitable[None]]
+    """Raises PotminerError where nobody answers."""
+    ban: Callable[[bytes, int], None]
+    fetch: Callable[[bytes, int], Awaitable[bool]]
+    work: Callable[[Job], Awaitable[Report]]
+    cancel: Callable[[int], None]
+    persist: Callable[[Sequence[tuple[bytes, bytes | None]]], Awaitable[None]]
+    store_block: Callable[[StoredBlock], Awaitable[None]]
+    read_blocks: Callable[[int, int, int], Awaitable[list[tuple[bytes, bytes]]]]
+    clock: Callable[[], int]
+    """Unix milliseconds."""
+    changed: Callable[[], None]
+    """Something a face may want to see has changed."""
+    note: Callable[[str, str], None]
+    """(level, line) for the log."""
+    transform: Callable[[Sequence[object]], list[object]]
+    """Identity, but for a devnet's faulty validators."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlock:
+    """One executed block with all that must become durable in one transaction."""
+
+    height: int
+    digest: bytes
+    state_root: bytes
+    time_ms: int
+    block: bytes
+    certificate: bytes
+    changes: tuple[tuple[bytes, bytes | None], ...]
+    receipts: tuple[tuple[bytes, int, str, str], ...]
+    facts: list[Fact]
+
+
+@dataclass(frozen=True, slots=True)
+class Machines:
+    ledger: Ledger
+    replica: Replica | None
+    gossip: Gossip
+    sync: Sync
+    rounds: Rounds
+    outbox: Outbox
+    history: History
+
+
+class Engine:
+    """``run`` in one task for ever; everything reaches it through its inbox."""
+
+    def __init__(
+        self, machines: Machines, hands: Hands, inbox: Inbox, *, own: bytes, committee: Committee
+    ) -> None:
+        self._m = machines
+        self._hands = hands
+        self._inbox = inbox
+        self._own = own
+        self._committee = committee
+        self._soon: deque[tuple[To, object]] = deque()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._commit_ms: deque[int] = deque(maxlen=512)
+
+    # ---- asked by faces -------------------------------------------------------------------
+
+    def submit(self, signed: SignedTransaction) -> Refusal | None:
+        """A transaction of a client of ours: into the mempool and out to everybody."""
+        refusal = self._m.ledger.submit(signed)
+        if refusal is None:
+            self._publish([signed])
+        return refusal
+
+    def say(self, body: Body) -> None:
+        """A transaction of our own."""
+        self._publish(self._m.outbox.submit(body))
+
+    @property
+    def commit_ms(self) -> tuple[int, ...]:
+        """From block time to execution here, of recent blocks, oldest first."""
+        return tuple(self._commit_ms)
+
+    @property
+    def view(self) -> int:
+        return self._m.replica.view if self._m.replica is not None else 0
+
+    # ---- the loop -------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        if self._m.replica is not None:
+            self._soon.append((To.REPLICA, pbft.Started()))
+        self._soon.append((To.GOSSIP, gossip.Started()))
+        self._see_tasks()
+        try:
+            while True:
+                to, event = self._soon.popleft() if self._soon else await self._inbox.take()
+                await self._perform(self._handle(to, event))
+        finally:
+            for timer in self._timers.values():
+                timer.cancel()
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _handle(self, to: To, event: object) -> Sequence[object]:
+        now = self._hands.clock()
+        match to:
+            case To.REPLICA:
+                replica = self._m.replica
+                return [] if replica is None else self._hands.transform(replica.handle(event, now))  # type: ignore[arg-type]
+            case To.GOSSIP:
+                return self._m.gossip.handle(event, now)  # type: ignore[arg-type]
+            case To.SYNC:
+                return self._m.sync.handle(event, now)  # type: ignore[arg-type]
+            case To.ROUNDS:
+                return self._m.rounds.handle(event, now)  # type: ignore[arg-type]
+
+    async def _perform(self, effects: Sequence[object]) -> None:
+        """Effects in order. Neighbouring ``Persist`` share a commit; anything else waits for it."""
+        unwritten: list[tuple[bytes, bytes | None]] = []
+        for effect in effects:
+            if isinstance(effect, words.Persist):
+                unwritten.append((effect.key, effect.value))
+                continue
+            if unwritten:
+                await self._hands.persist(unwritten)
+                unwritten = []
+            await self._perform_one(effect)
+        if unwritten:
+            await self._hands.persist(unwritten)
+
+    async def _perform_one(self, effect: object) -> None:
+        match effect:
+            case words.Send(peer, message):
+                self._hands.send(peer, message)
+            case words.Broadcast(message):
+                for member in self._committee.members:
+                    if member != self._own:
+                        self._hands.send(member, message)
+            case words.SetTimer(name, delay_ms):
+                self._set_timer(name, delay_ms)
+            case words.CancelTimer(name):
+                self._cancel_timer(name)
+            case words.Execute(block, certificate):
+                await self._execute(block, certificate)
+            case words.Penalize(peer, offence, detail):
+                self._hands.note("warning", f"peer {peer.hex()[:12]} penalised: {offence} ({detail})")
+                self._soon.append((To.GOSSIP, gossip.Offended(peer, offence)))
+            case gossip.Validate() | gossip.Deliver() | gossip.Dial() | gossip.Ban():
+                self._perform_gossip(effect)
+            case sync.ReadBlocks(peer, first, count):
+                self._spawn(self._answer_blocks(peer, first, count))
+            case rounds.Fetch() | rounds.StartJob() | rounds.CancelJob() | rounds.Submit():
+                self._perform_rounds(effect)
+            case _:
+                self._perform_note(effect)
+
+    def _perform_gossip(self, effect: gossip.Validate | gossip.Deliver | gossip.Dial | gossip.Ban) -> None:
+        match effect:
+            case gossip.Validate(item_id, item):
+                self._soon.append((To.GOSSIP, gossip.Validated(item_id, self._validate(item))))
+            case gossip.Deliver():
+                self._work_arrived()
+            case gossip.Dial(host, port, key):
+                self._spawn(self._dial(host, port, key))
+            case gossip.Ban(peer, seconds):
+                self._hands.ban(peer, seconds)
+
+    def _perform_rounds(self, effect: rounds.Fetch | rounds.StartJob | rounds.CancelJob | rounds.Submit) -> None:
+        match effect:
+            case rounds.Fetch(blob, max_bytes):
+                self._spawn(self._fetch(blob, max_bytes))
+            case rounds.StartJob(job):
+                self._spawn(self._work(job))
+            case rounds.CancelJob(job_id):
+                self._hands.cancel(job_id)
+            case rounds.Submit(body):
+                self.say(body)
+
+    def _perform_note(self, effect: object) -> None:
+        """What consensus wants known, and whom it wants to follow."""
+        match effect:
+            case pbft.Behind(height):
+                self._soon.append((To.SYNC, sync.Behind(height)))
+            case pbft.DoubleVote(signer, purpose, _, height, view):
+                self._hands.note("error", f"{signer.hex()[:12]} signed twice: {purpose.name} at {height}/{view}")
+            case pbft.ProposalRefused(height, view, reason):
+                self._hands.note("warning", f"a proposal for {height} in view {view} was refused: {reason}")
+            case pbft.ViewEntered(height, view, changing):
+                if view:
+                    self._hands.note("info", f"height {height}: view {view} {'asked for' if changing else 'entered'}")
+                self._hands.changed()
+            case pbft.CheckpointStable(height):
+                self._hands.note("info", f"checkpoint {height} is stable")
+            case _:
+                raise AssertionError(f"nobody performs {effect!r}")
+
+    # ---- timers ---------------------------------------------------------------------------
+
+    def _set_timer(self, name: str, delay_ms: int) -> None:
+        self._cancel_timer(name)
+        to = {"pbft": To.REPLICA, "gossip": To.GOSSIP, "sync": To.SYNC}[name.partition("/")[0]]
+        loop = asyncio.get_running_loop()
+        self._timers[name] = loop.call_later(delay_ms / 1000, self._ring, to, name)
+
+    def _ring(self, to: To, name: str) -> None:
+        del self._timers[name]
+        self._inbox.post(to, words.TimerFired(name))
+
+    def _cancel_timer(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
+    # ---- blocks ---------------------------------------------------------------------------
+
+    async def _execute(self, block: Block, certificate: Certificate) -> None:
+        """Ledger, one database transaction, then everybody is told. A block that sync and consensus
+        both bring is executed once."""
+        ledger, header = self._m.ledger, block.header
+        if header.height != ledger.state.head.height + 1:
+            return
+        open_before = ledger.state.head.open_tasks
+        applied = ledger.execute(block)
+        now = self._hands.clock()
+        facts = self._m.history.fold(applied.events, height=header.height, time_ms=header.time_ms)
+        await self._hands.store_block(
+            StoredBlock(
+                header.height,
+                ledger.head,
+                applied.state.root,
+                header.time_ms,
+                encode(block),
+                encode(certificate),
+                applied.changes,
+                tuple((r.transaction, r.index, r.refusal or "", "") for r in applied.receipts),
+                facts,
+            )
+        )
+        self._commit_ms.append(max(0, now - header.time_ms))
+        executed = words.Executed(header.height, ledger.head, applied.state.root, header.time_ms)
+        self._soon.append((To.REPLICA, executed))
+        self._soon.append((To.SYNC, executed))
+        self._see_tasks(ended=open_before)
+        for each in applied.events:
+            self._hands.note("debug", f"block {header.height}: {type(each).__name__}")
+        self._hands.changed()
+
+    def _see_tasks(self, ended: tuple[bytes, ...] = ()) -> None:
+        state = self._m.ledger.state
+        registered = state.get(Trainer, records.trainer_key(self._own)) is not None
+        for task in dict.fromkeys((*state.head.open_tasks, *ended)):
+            record = state.need(TaskRecord, records.task_key(task))
+            current = state.get(RoundRecord, records.round_key(task))
+            count = 0 if current is None else len(current.slots)
+            units = tuple(state.need(UnitRecord, records.unit_key(task, slot)) for slot in range(count))
+            seen = rounds.TaskSeen(task, record, current, units, registered, state.head.time_ms)
+            self._soon.append((To.ROUNDS, seen))
+
+    async def _answer_blocks(self, peer: bytes, first: int, count: int) -> None:
+        found = await self._hands.read_blocks(first, count, REPLY_BYTES)
+        blocks = tuple(
+            CertifiedBlock(
+                decode(Block, block, max_bytes=limits.PREPREPARE_BYTES),
+                decode(Certificate, certificate, max_bytes=limits.VIEW_CHANGE_BYTES),
+            )
+            for block, certificate in found
+        )
+        self._hands.send(peer, Blocks(blocks))
+
+    # ---- transactions ---------------------------------------------------------------------
+
+    def _validate(self, item: Item) -> gossip.Verdict:
+        """Worth forwarding? Only what no honest node would ever send is a reason to punish."""
+        try:
+            signed = decode(SignedTransaction, item.body, max_bytes=limits.TRANSACTION_BYTES)
+        except Malformed:
+            return gossip.Verdict.REJECT
+        refusal = self._m.ledger.submit(signed)
+        if refusal is None:
+            return gossip.Verdict.ACCEPT
+        if refusal in (Refusal.BAD_SIGNATURE, Refusal.WRONG_CHAIN):
+            return gossip.Verdict.REJECT
+        return gossip.Verdict.IGNORE
+
+    def _publish(self, signed: list[SignedTransaction]) -> None:
+        for each in signed:
+            self._inbox.post(To.GOSSIP, gossip.Publish(Item(Topic.TRANSACTION, encode(each))))
+        if signed:
+            self._work_arrived()
+
+    def _work_arrived(self) -> None:
+        if self._m.replica is not None:
+            full = len(self._m.ledger.mempool) >= limits.BLOCK_TRANSACTIONS
+            self._inbox.post(To.REPLICA, pbft.WorkArrived(full=full))
+
+    # ---- things that take time ------------------------------------------------------------
+
+    async def _dial(self, host: str, port: int, key: bytes | None) -> None:
+        try:
+            await self._hands.dial(host, port, key)
+        except PotminerError:
+            self._inbox.post(To.GOSSIP, gossip.DialFailed(host, port))
+
+    async def _fetch(self, blob: bytes, max_bytes: int) -> None:
+        found = await self._hands.fetch(blob, max_bytes)
+        self._inbox.post(To.ROUNDS, rounds.BlobFetched(blob, found))
+
+    async def _work(self, job: Job) -> None:
+        self._inbox.post(To.ROUNDS, rounds.Reported(await self._hands.work(job)))
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._hands.note("error", f"{task.get_coro()!r} failed: {task.exception()!r}")

@@ -1,0 +1,83 @@
+"""The inbox: everything that happens to a node, in the order it came, bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum, auto
+
+from potminer.core import machine as words
+from potminer.core.gossip import events as gossip
+from potminer.wire.codec import Wire
+from potminer.wire.hello import Hello
+from potminer.wire.registry import BY_TYPE, Channel
+
+EVENTS = 20_000
+
+
+class To(Enum):
+    """The machines an event can be for."""
+
+    REPLICA = auto()
+    GOSSIP = auto()
+    SYNC = auto()
+    ROUNDS = auto()
+
+
+class Inbox:
+    """Events wait here for the engine. Satisfies the network's handler protocol.
+
+    *on_blob* and *on_link_down* serve blob traffic, which is too large to wait here.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_blob: Callable[[bytes, Wire], None],
+        on_link_down: Callable[[bytes], None],
+        note: Callable[[str, str], None],
+    ) -> None:
+        self._queue: asyncio.Queue[tuple[To, object]] = asyncio.Queue(EVENTS)
+        self._on_blob = on_blob
+        self._on_link_down = on_link_down
+        self._note = note
+        self.dropped = 0
+
+    def post(self, to: To, event: object) -> None:
+        """Queue an event. A full inbox drops it, as a network may."""
+        try:
+            self._queue.put_nowait((to, event))
+        except asyncio.QueueFull:
+            self.dropped += 1
+
+    async def take(self) -> tuple[To, object]:
+        return await self._queue.get()
+
+    # ---- what the network reports ---------------------------------------------------------
+
+    def link_up(self, peer: bytes, hello: Hello, outbound: bool, address: tuple[str, int]) -> None:
+        up = words.PeerUp(peer, outbound, address if outbound else None)
+        self.post(To.GOSSIP, up)
+        self.post(To.SYNC, up)
+
+    def link_down(self, peer: bytes) -> None:
+        self._on_link_down(peer)
+        self.post(To.GOSSIP, words.PeerDown(peer))
+        self.post(To.SYNC, words.PeerDown(peer))
+
+    def message(self, peer: bytes, message: Wire) -> None:
+        """Where a message belongs follows from its channel."""
+        arrived = words.MessageArrived(peer, message)
+        match BY_TYPE[type(message)].channel:
+            case Channel.CONSENSUS:
+                self.post(To.REPLICA, arrived)
+            case Channel.SYNC:
+                self.post(To.SYNC, arrived)
+            case Channel.GOSSIP | Channel.RPC:
+                self.post(To.GOSSIP, arrived)
+            case Channel.BLOB:
+                self._on_blob(peer, message)
+
+    def offence(self, peer: bytes, offence: str, detail: str) -> None:
+        self._note("warning", f"peer {peer.hex()[:12]} refused: {offence} ({detail})")
+        self.post(To.GOSSIP, gossip.Offended(peer, words.Offence(offence)))

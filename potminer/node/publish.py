@@ -1,0 +1,311 @@
+"""Publishing: the photographs that faces see, and the answers to their questions."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import quantiles
+
+from potminer.base.address import decode_address, encode_address
+from potminer.base.errors import NotPermitted
+from potminer.core.ledger.ledger import Ledger
+from potminer.node.engine import Engine
+from potminer.node.history import DAY_MS, History, TaskHistory
+from potminer.node.rig import Rig
+from potminer.wire import record as records
+from potminer.wire.control import (
+    AccountView,
+    Alert,
+    AlertLevel,
+    ChainView,
+    Command,
+    Drain,
+    EarningsView,
+    LossPoint,
+    Mode,
+    Pause,
+    ReceiptStatus,
+    ReceiptView,
+    Resume,
+    SetMode,
+    SetPayout,
+    Snapshot,
+    TaskDetail,
+    TaskView,
+    TrainingView,
+    UnitCounts,
+    UnitOutcome,
+    YieldNow,
+)
+from potminer.wire.record import PendingRound, RoundRecord, TaskRecord, Trainer
+from potminer.wire.tx import RegisterTrainer, SignedTransaction, transaction_digest
+from potminer.world.net.network import Network
+from potminer.world.store.blobs import BlobStore
+from potminer.world.store.store import Store
+
+LEAST_MS = 250
+"""A face is shown at most four photographs a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What never changes while the node runs."""
+
+    agent: str
+    network: str
+    rig: str
+    key: bytes
+    role: str
+    validators: int
+
+
+class Publisher:
+    """The node's Backend (``world/api/backend.py``)."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        ledger: Ledger,
+        history: History,
+        rig: Rig,
+        store: Store,
+        blobs: BlobStore,
+        network: Network,
+        engine: Engine,
+        clock: Callable[[], int],
+    ) -> None:
+        self._identity = identity
+        self._ledger = ledger
+        self._history = history
+        self._rig = rig
+        self._store = store
+        self._blobs = blobs
+        self._network = network
+        self._engine = engine
+        self._clock = clock
+        self._changed = asyncio.Event()
+        self._alerts: dict[str, Alert] = {}
+
+    def changed(self) -> None:
+        self._changed.set()
+
+    def alert(self, level: AlertLevel, text: str) -> None:
+        """Keep *text* before the owner's eyes; the newest sixteen stay."""
+        self._alerts[text[:200]] = Alert(level=level, text=text[:200], since_ms=self._clock())
+        while len(self._alerts) > 16:
+            del self._alerts[next(iter(self._alerts))]
+        self.changed()
+
+    # ---- photographs ----------------------------------------------------------------------
+
+    async def snapshot(self) -> Snapshot:
+        now, us = self._clock(), self._identity
+        history, rate = self._history, self._rig.samples_per_s_milli(now)
+        return Snapshot(
+            taken_ms=now,
+            agent=us.agent,
+            network=us.network,
+            rig=us.rig,
+            node=encode_address(us.key),
+            control=self._rig.control(now),
+            devices=self._rig.devices(now, samples_per_s_milli=rate),
+            miners=self._rig.miners(),
+            training=self._training(),
+            losses=self._losses(),
+            earnings=EarningsView(
+                today=history.earned_since(now - now % DAY_MS),
+                pending=history.pending,
+                paid=history.paid,
+                total=history.total,
+            ),
+            chain=self._chain(),
+            alerts=tuple(self._alerts.values()),
+            next_check_ms=self._rig.next_check_ms(now),
+        )
+
+    async def watch(self) -> AsyncIterator[Snapshot]:
+        while True:
+            self._changed.clear()
+            yield await self.snapshot()
+            await asyncio.sleep(LEAST_MS / 1000)
+            try:
+                # Ages and rates move on even where nothing happens.
+                await asyncio.wait_for(self._changed.wait(), 1.0)
+            except TimeoutError:
+                continue
+
+    def _chain(self) -> ChainView:
+        head, commits = self._ledger.state.head, self._engine.commit_ms
+        points = quantiles(commits, n=100) if len(commits) > 1 else None
+        traffic = self._network.traffic()
+        return ChainView(
+            height=head.height,
+            view=self._engine.view,
+            epoch=0,
+            peers=len(self._network.peers()),
+            validators=self._identity.validators,
+            role=self._identity.role,
+            state_root=self._ledger.state.root.hex(),
+            last_block_ms=head.time_ms,
+            commit_p50_ms=None if points is None else int(points[49]),
+            commit_p99_ms=None if points is None else int(points[98]),
+            sent_bytes=traffic.total_sent,
+            received_bytes=traffic.total_received,
+            mempool=len(self._ledger.mempool),
+        )
+
+    def _newest(self) -> tuple[bytes, TaskHistory] | None:
+        """The open task, or the one that ended last."""
+        tasks = self._history.tasks
+        running = [pair for pair in tasks.items() if pair[1].ended is None]
+        return running[-1] if running else next(reversed(tasks.items()), None)
+
+    def _training(self) -> TrainingView | None:
+        newest = self._newest()
+        if newest is None:
+            return None
+        task_id, task = newest
+        record = self._ledger.state.get(TaskRecord, records.task_key(task_id))
+        if record is None:
+            return None
+        current = self._ledger.state.get(RoundRecord, records.round_key(task_id))
+        accepted, rejected = task.accepted, task.rejected
+        mine = sum(task.my_rejected.values()) + task.my_accepted
+        return TrainingView(
+            task=task_id.hex(),
+            name=task.name,
+            round=min(record.round + 1, record.spec.rounds),
+            rounds=record.spec.rounds,
+            phase=_phase(record, current),
+            phase_ends_ms=None if current is None else current.deadline_ms,
+            units=UnitCounts(
+                assigned=accepted + sum(rejected.values()) + (0 if current is None else len(current.slots)),
+                accepted=accepted,
+                rejected=dict(rejected),
+            ),
+            my_units=UnitCounts(assigned=mine, accepted=task.my_accepted, rejected=dict(task.my_rejected)),
+            loss_micro=task.losses[-1].loss_micro if task.losses else None,
+        )
+
+    def _losses(self) -> tuple[LossPoint, ...]:
+        newest = self._newest()
+        return () if newest is None else tuple(newest[1].losses)
+
+    # ---- letters --------------------------------------------------------------------------
+
+    async def command(self, command: Command) -> None:
+        match command:
+            case Pause(_, for_ms):
+                self._rig.override(Mode.OFF, for_ms, paused=True)
+            case Resume():
+                self._rig.override(Mode.AUTO, None)
+            case YieldNow() | Drain():
+                self._rig.override(Mode.MINE, None)
+            case SetMode(mode, for_ms):
+                self._rig.override(mode, for_ms)
+            case SetPayout(address):
+                self._engine.say(RegisterTrainer(decode_address(address)))
+        self.changed()
+
+    async def submit(self, transaction: SignedTransaction) -> bytes:
+        refusal = self._engine.submit(transaction)
+        if refusal is not None:
+            raise NotPermitted(f"the transaction is refused: {refusal}", "Nothing was sent and no money moved.")
+        return transaction_digest(transaction.transaction)
+
+    # ---- questions ------------------------------------------------------------------------
+
+    async def receipt(self, transaction: bytes) -> ReceiptView | None:
+        found = await self._store.receipt(transaction)
+        if found is None:
+            waiting = transaction in self._ledger.mempool
+            return ReceiptView(transaction=transaction.hex(), status=ReceiptStatus.WAITING) if waiting else None
+        height, _, code, _ = found
+        status = ReceiptStatus.REFUSED if code else ReceiptStatus.APPLIED
+        return ReceiptView(transaction=transaction.hex(), status=status, height=height, reason=code)
+
+    async def account(self, key: bytes) -> AccountView:
+        state = self._ledger.state
+        account, trainer = state.account(key), state.get(Trainer, records.trainer_key(key))
+        return AccountView(
+            address=encode_address(key),
+            balance=account.balance,
+            pending=self._pending(key),
+            bond=0 if trainer is None else trainer.bond,
+            nonce=self._ledger.mempool.next_nonce(key, state),
+            height=state.head.height,
+        )
+
+    def _pending(self, key: bytes) -> int:
+        state, window = self._ledger.state, self._ledger.state.parameters.escrow_rounds
+        total = 0
+        for task in state.head.open_tasks:
+            record = state.need(TaskRecord, records.task_key(task))
+            for number in range(max(0, record.round - window), record.round):
+                pending = state.get(PendingRound, records.pending_key(task, number))
+                shares = () if pending is None else pending.shares
+                total += sum(share.amount for share in shares if share.account == key)
+        return total
+
+    async def tasks(self) -> tuple[TaskView, ...]:
+        views = (self._task_view(task_id, task) for task_id, task in reversed(self._history.tasks.items()))
+        return tuple(view for view in views if view is not None)
+
+    async def task(self, task: bytes) -> TaskDetail | None:
+        history = self._history.tasks.get(task)
+        view = None if history is None else self._task_view(task, history)
+        if history is None or view is None:
+            return None
+        return TaskDetail(task=view, rounds=tuple(history.rounds))
+
+    def _task_view(self, task_id: bytes, task: TaskHistory) -> TaskView | None:
+        record = self._ledger.state.get(TaskRecord, records.task_key(task_id))
+        if record is None:
+            return None
+        current = self._ledger.state.get(RoundRecord, records.round_key(task_id))
+        return TaskView(
+            task=task_id.hex(),
+            name=task.name,
+            requester=encode_address(record.requester),
+            status=record.status.name.lower(),
+            round=record.round,
+            rounds=record.spec.rounds,
+            phase=_phase(record, current),
+            trainers=len(record.members),
+            escrow=record.escrow,
+            price_per_unit=record.spec.reward.price_per_unit,
+            model=record.model.hex(),
+            loss_micro=task.losses[-1].loss_micro if task.losses else None,
+        )
+
+    async def units(self, task: bytes | None, last: int) -> tuple[UnitOutcome, ...]:
+        return self._history.my_units(task, last)
+
+    async def unit(self, task: bytes, *, round: int, slot: int) -> UnitOutcome | None:
+        return self._history.unit(task, round=round, slot=slot)
+
+    # ---- blobs ----------------------------------------------------------------------------
+
+    async def put_blob(self, chunks: AsyncIterator[bytes]) -> bytes:
+        """Through a temporary file: a blob may be larger than memory."""
+        with tempfile.NamedTemporaryFile(dir=self._blobs.folder, prefix="upload-") as draft:
+            async for chunk in chunks:
+                await asyncio.to_thread(draft.write, chunk)
+            draft.flush()
+            blob = await asyncio.to_thread(self._blobs.put_file, Path(draft.name))
+        self._blobs.pin(blob)
+        return blob
+
+    async def blob_path(self, blob: bytes) -> Path | None:
+        if not self._blobs.has(blob):
+            return None
+        return self._blobs.path(blob)
+
+
+def _phase(record: TaskRecord, current: RoundRecord | None) -> str:
+    if current is not None:
+        return current.phase.name.lower()
+    return "waiting for trainers" if record.status.name == "OPEN" else record.status.name.lower()

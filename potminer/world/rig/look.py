@@ -1,0 +1,62 @@
+"""One look at the whole rig: host, GPUs and miners at once, each with a deadline of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from potminer.wire.facts import HostSample, MinerSample, RigSample
+from potminer.world.rig.aside import Aside, Stuck
+from potminer.world.rig.host import HostProbe
+from potminer.world.rig.miners.interface import MinerAdapter, MinerError, look_at
+from potminer.world.rig.nvidia import NvidiaProbe, Sight
+
+DEADLINE_MS = 3_000
+
+
+class Look:
+    """Takes a RigSample; never raises for what it cannot see."""
+
+    def __init__(
+        self, *, clock: Callable[[], int], host: HostProbe, nvidia: NvidiaProbe | None, miners: Sequence[MinerAdapter]
+    ) -> None:
+        self._clock = clock
+        self._host = Aside("host probe", host.sample)
+        self._nvidia = None if nvidia is None else Aside("NVIDIA probe", nvidia.sample)
+        self._miners = tuple(miners)
+
+    async def take(self) -> RigSample:
+        host, sight, miners = await asyncio.gather(
+            self._look_at_host(),
+            self._look_at_gpus(),
+            asyncio.gather(*(self._look_at_miner(miner) for miner in self._miners)),
+        )
+        return RigSample(
+            host=host,
+            gpus=sight.gpus,
+            gpu_reason=sight.reason,
+            miners=tuple(sample for sample in miners if sample is not None),
+            taken_at_ms=self._clock(),
+        )
+
+    async def _look_at_host(self) -> HostSample:
+        try:
+            return await self._host.ask(deadline_ms=DEADLINE_MS)
+        except (Stuck, OSError, ValueError, RuntimeError):
+            return HostSample(None, None, None, None, None, None, self._clock())
+
+    async def _look_at_gpus(self) -> Sight:
+        if self._nvidia is None:
+            return Sight((), "")
+        try:
+            return await self._nvidia.ask(deadline_ms=DEADLINE_MS)
+        except Stuck as stuck:
+            return Sight((), str(stuck))
+        except (OSError, ValueError, RuntimeError) as error:
+            return Sight((), f"NVIDIA probe: {type(error).__name__}")
+
+    async def _look_at_miner(self, miner: MinerAdapter) -> MinerSample | None:
+        try:
+            return await look_at(miner, now_ms=self._clock)
+        except MinerError:
+            return None

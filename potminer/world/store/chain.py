@@ -1,0 +1,127 @@
+"""Blocks, the ledger's state and receipts. Each function runs inside a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, delete, insert, select
+
+from potminer.world.store.journal import Fact, forget, write_facts
+from potminer.world.store.tables import BLOCKS, LEDGER, RECEIPTS
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last stored block; *state_root* is the root after it."""
+
+    height: int
+    digest: bytes
+    state_root: bytes
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One block and everything it changed: stored whole or not at all.
+
+    The first record of a store is the genesis: height 0, empty block and certificate, and
+    the whole initial state as *changes*. *receipts* are (transaction digest, position in the
+    block, code, detail). *journal_forget* are journal keys that the block makes pointless,
+    *facts* what happened in it, for people.
+    """
+
+    height: int
+    digest: bytes
+    state_root: bytes
+    time_ms: int
+    block: bytes
+    certificate: bytes
+    changes: Sequence[tuple[bytes, bytes | None]] = ()
+    receipts: Sequence[tuple[bytes, int, str, str]] = ()
+    journal_forget: Sequence[bytes] = ()
+    facts: Sequence[Fact] = ()
+
+
+def append(connection: Connection, record: Applied) -> None:
+    """AssertionError where *record* does not follow the head: somebody skipped a block."""
+    last = head(connection)
+    expected = 0 if last is None else last.height + 1
+    if record.height != expected:
+        raise AssertionError(f"block {record.height} stored where block {expected} is due")
+    connection.execute(
+        insert(BLOCKS).values(
+            height=record.height,
+            digest=record.digest,
+            state_root=record.state_root,
+            time_ms=record.time_ms,
+            block=record.block,
+            certificate=record.certificate,
+        )
+    )
+    _write_state(connection, dict(record.changes))
+    _write_receipts(connection, record)
+    forget(connection, record.journal_forget)
+    if record.facts:
+        write_facts(connection, tuple(record.facts))
+
+
+def head(connection: Connection) -> Head | None:
+    columns = (BLOCKS.c.height, BLOCKS.c.digest, BLOCKS.c.state_root, BLOCKS.c.time_ms)
+    row = connection.execute(select(*columns).order_by(BLOCKS.c.height.desc()).limit(1)).one_or_none()
+    return None if row is None else Head(row.height, row.digest, row.state_root, row.time_ms)
+
+
+def genesis_digest(connection: Connection) -> bytes | None:
+    return connection.execute(select(BLOCKS.c.digest).where(BLOCKS.c.height == 0)).scalar_one_or_none()
+
+
+def read_state(connection: Connection) -> dict[bytes, bytes]:
+    return {row.key: row.value for row in connection.execute(select(LEDGER).order_by(LEDGER.c.key))}
+
+
+def read_blocks(connection: Connection, first: int, count: int, max_bytes: int) -> list[tuple[bytes, bytes]]:
+    """Up to *count* (block, certificate) from *first*, within *max_bytes* but at least one.
+
+    The genesis is no block and is never among them.
+    """
+    first, last = max(first, 1), first + count - 1
+    chosen = select(BLOCKS.c.block, BLOCKS.c.certificate).where(BLOCKS.c.height.between(first, last))
+    found: list[tuple[bytes, bytes]] = []
+    size = 0
+    with connection.execute(chosen.order_by(BLOCKS.c.height)) as rows:
+        for block, certificate in rows:
+            size += len(block) + len(certificate)
+            if found and size > max_bytes:
+                break
+            found.append((block, certificate))
+    return found
+
+
+def read_receipt(connection: Connection, tx_digest: bytes) -> tuple[int, int, str, str] | None:
+    """(height, position, code, detail) of a transaction's latest inclusion."""
+    row = connection.execute(select(RECEIPTS).where(RECEIPTS.c.tx_digest == tx_digest)).one_or_none()
+    return None if row is None else (row.height, row.position, row.code, row.detail)
+
+
+def _write_state(connection: Connection, changes: Mapping[bytes, bytes | None]) -> None:
+    if not changes:
+        return
+    gone = delete(LEDGER).where(LEDGER.c.key == bindparam("gone"))
+    connection.execute(gone, [{"gone": key} for key in changes])
+    rows = [{"key": key, "value": value} for key, value in changes.items() if value is not None]
+    if rows:
+        connection.execute(insert(LEDGER), rows)
+
+
+def _write_receipts(connection: Connection, record: Applied) -> None:
+    """A refused transaction may come again in a later block: its newest receipt is the one kept."""
+    rows = {
+        digest: {"tx_digest": digest, "height": record.height, "position": position, "code": code, "detail": detail}
+        for digest, position, code, detail in record.receipts
+    }
+    if not rows:
+        return
+    gone = delete(RECEIPTS).where(RECEIPTS.c.tx_digest == bindparam("gone"))
+    connection.execute(gone, [{"gone": digest} for digest in rows])
+    connection.execute(insert(RECEIPTS), list(rows.values()))

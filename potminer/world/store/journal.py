@@ -1,0 +1,65 @@
+"""Small durable words: the machines' journal, peers' addresses, facts. Each function runs inside a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
+
+from potminer.world.store.tables import ADDRESSES, FACTS, JOURNAL
+
+FACT_ROWS: Final = 100_000
+"""Weeks of an ordinary node's story, about 20 MiB."""
+ADDRESS_ROWS: Final = 2_048
+
+Entry = tuple[bytes, bytes | None]
+Fact = tuple[int, str, str]
+"""(time_ms, kind, JSON)."""
+
+
+def write(connection: Connection, entries: Iterable[Entry]) -> None:
+    """Set or forget (None) each key; the last of a key wins."""
+    final = dict(entries)
+    forget(connection, final)
+    rows = [{"key": key, "value": value} for key, value in final.items() if value is not None]
+    if rows:
+        connection.execute(insert(JOURNAL), rows)
+
+
+def forget(connection: Connection, keys: Iterable[bytes]) -> None:
+    rows = [{"gone": key} for key in keys]
+    if rows:
+        connection.execute(delete(JOURNAL).where(JOURNAL.c.key == bindparam("gone")), rows)
+
+
+def read(connection: Connection) -> dict[bytes, bytes]:
+    return {row.key: row.value for row in connection.execute(select(JOURNAL).order_by(JOURNAL.c.key))}
+
+
+def write_addresses(connection: Connection, records: Sequence[bytes]) -> None:
+    """Replace the saved addresses by the first ADDRESS_ROWS of *records*."""
+    connection.execute(delete(ADDRESSES))
+    rows = [{"position": n, "record": record} for n, record in enumerate(records[:ADDRESS_ROWS])]
+    if rows:
+        connection.execute(insert(ADDRESSES), rows)
+
+
+def read_addresses(connection: Connection) -> list[bytes]:
+    return list(connection.execute(select(ADDRESSES.c.record).order_by(ADDRESSES.c.position)).scalars())
+
+
+def write_facts(connection: Connection, facts: Sequence[Fact]) -> None:
+    """Append, and drop the oldest beyond FACT_ROWS."""
+    rows = [{"time_ms": time_ms, "kind": kind, "body": body} for time_ms, kind, body in facts[-FACT_ROWS:]]
+    if not rows:
+        return
+    connection.execute(insert(FACTS), rows)
+    newest = connection.execute(select(func.max(FACTS.c.number))).scalar_one()
+    connection.execute(delete(FACTS).where(FACTS.c.number <= newest - FACT_ROWS))
+
+
+def read_facts(connection: Connection, last: int) -> list[Fact]:
+    """The newest *last* facts, oldest of them first."""
+    chosen = select(FACTS).order_by(FACTS.c.number.desc()).limit(last)
+    return [(row.time_ms, row.kind, row.body) for row in reversed(connection.execute(chosen).all())]

@@ -1,0 +1,219 @@
+"""The store: one database, one connection, one thread.
+
+SQLite runs in WAL mode with synchronous=FULL (a commit survives a power cut) and holds the
+file exclusively: a second process is told so. Every failure of disk or file is a
+PotminerError; what failed to be written was not written at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from potminer.base.errors import AlreadyRunning, ConfigError, PotminerError
+from potminer.world.store import chain, journal
+from potminer.world.store.chain import Applied, Head
+from potminer.world.store.journal import Entry, Fact
+from potminer.world.store.migrate import migrate
+
+T = TypeVar("T")
+
+BUSY_MS: Final = 1_000
+"""How long another process may take to let go of the file."""
+
+
+class StoreError(PotminerError):
+    """The disk or the database refused. Nothing of the failed call was written."""
+
+
+class Store:
+    """Open with ``Store.open``. Calls may overlap; they are executed one after another."""
+
+    def __init__(self, engine: Engine, thread: ThreadPoolExecutor, connection: Connection, where: str) -> None:
+        self._engine, self._thread, self._connection, self._where = engine, thread, connection, where
+        self._unwritten: list[tuple[tuple[Entry, ...], asyncio.Future[None]]] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    @staticmethod
+    @asynccontextmanager
+    async def open(where: Path | str) -> AsyncIterator[Store]:
+        """The store at a file's path, or at an SQLAlchemy URL.
+
+        ConfigError: not a potminer store, damaged, or of a newer version. AlreadyRunning: another
+        process holds it. StoreError: the disk refuses.
+        """
+        url = URL.create("sqlite", database=str(where)) if isinstance(where, Path) or "://" not in where else where
+        engine = _engine(url)
+        thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        loop = asyncio.get_running_loop()
+        try:
+            connection = await loop.run_in_executor(thread, _connect, engine, str(where))
+            store = Store(engine, thread, connection, str(where))
+            try:
+                yield store
+            finally:
+                await store._close()
+        finally:
+            thread.shutdown()
+
+    # ---- chain ---------------------------------------------------------------------------
+
+    async def head(self) -> Head | None:
+        return await self._run(chain.head)
+
+    async def genesis_digest(self) -> bytes | None:
+        """What the chain grew from; None where nothing is stored yet."""
+        return await self._run(chain.genesis_digest)
+
+    async def append(self, record: Applied) -> None:
+        """One transaction; durable on return."""
+        await self._run(chain.append, record)
+
+    async def load_state(self) -> dict[bytes, bytes]:
+        """The ledger after the head."""
+        return await self._run(chain.read_state)
+
+    async def blocks(self, first: int, count: int, max_bytes: int) -> list[tuple[bytes, bytes]]:
+        """(block, certificate) from *first* on: at most *count*, at most *max_bytes* but at least one."""
+        return await self._run(chain.read_blocks, first, count, max_bytes)
+
+    async def receipt(self, tx_digest: bytes) -> tuple[int, int, str, str] | None:
+        """(height, position in the block, code, detail), or None where no block holds it."""
+        return await self._run(chain.read_receipt, tx_digest)
+
+    # ---- journal -------------------------------------------------------------------------
+
+    async def persist(self, entries: Sequence[Entry]) -> None:
+        """Durable on return. Calls that overlap share one commit, in the order they came."""
+        if not entries:
+            return
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._unwritten.append((tuple(entries), done))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_group())
+        await done
+
+    async def load_journal(self) -> dict[bytes, bytes]:
+        return await self._run(journal.read)
+
+    # ---- addresses and facts -------------------------------------------------------------
+
+    async def save_addresses(self, records: Sequence[bytes]) -> None:
+        await self._run(journal.write_addresses, tuple(records))
+
+    async def load_addresses(self) -> list[bytes]:
+        return await self._run(journal.read_addresses)
+
+    async def append_facts(self, facts: Sequence[Fact]) -> None:
+        await self._run(journal.write_facts, tuple(facts))
+
+    async def facts(self, last: int) -> list[Fact]:
+        """The newest *last* facts, oldest of them first."""
+        return await self._run(journal.read_facts, last)
+
+    # ---- the one thread ------------------------------------------------------------------
+
+    async def _run(self, work: Callable[..., T], *arguments: object) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._transact, work, arguments)
+
+    def _transact(self, work: Callable[..., T], arguments: Sequence[Any]) -> T:
+        try:
+            with self._connection.begin():
+                return work(self._connection, *arguments)
+        except DBAPIError as error:
+            raise _explain(error, self._where) from error
+
+    async def _write_group(self) -> None:
+        """Everything that waits goes into one commit; what arrives meanwhile into the next."""
+        while self._unwritten:
+            group, self._unwritten = self._unwritten, []
+            commit = self._run(journal.write, [entry for entries, _ in group for entry in entries])
+            [failure] = await asyncio.gather(commit, return_exceptions=True)
+            for _, done in group:
+                if done.cancelled():
+                    continue
+                if failure is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(failure)
+        self._writing = None
+
+    async def _close(self) -> None:
+        if self._writing is not None:
+            await self._writing
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
+
+    def _disconnect(self) -> None:
+        self._connection.close()
+        self._engine.dispose()
+
+
+def _engine(url: URL | str) -> Engine:
+    engine = create_engine(url, poolclass=NullPool)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # transactions are begun by _begin_sqlite alone
+    for pragma in (f"busy_timeout={BUSY_MS}", "locking_mode=EXCLUSIVE", "synchronous=FULL", "trusted_schema=OFF"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _connect(engine: Engine, where: str) -> Connection:
+    try:
+        connection = engine.connect()
+    except DBAPIError as error:
+        raise _explain(error, where) from error
+    try:
+        with connection.begin():
+            migrate(connection, where)
+        _write_ahead(connection)
+    except DBAPIError as error:
+        connection.close()
+        raise _explain(error, where) from error
+    except PotminerError:
+        connection.close()
+        raise
+    return connection
+
+
+def _write_ahead(connection: Connection) -> None:
+    """WAL mode stays in the file, so it is set only once the file is known to be ours."""
+    driver = connection.connection.dbapi_connection
+    if connection.dialect.name == "sqlite" and driver is not None:
+        driver.cursor().execute("PRAGMA journal_mode=WAL")
+
+
+def _explain(error: DBAPIError, where: str) -> PotminerError:
+    """What the operator can do about it."""
+    name = getattr(error.orig, "sqlite_errorname", "")
+    said = str(error.orig)
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return AlreadyRunning(f"another process holds {where}", "Is a node already running on this data folder?")
+    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+        return ConfigError(
+            f"{where} is damaged or not a potminer store ({said})",
+            "Move it away: the node fetches the chain again from its peers. Keys are kept elsewhere.",
+        )
+    if name.startswith("SQLITE_FULL"):
+        return StoreError(f"no room to write {where} ({said})", "Free disk space and start the node again.")
+    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
+        return StoreError(f"cannot write {where} ({said})", "Check that the folder exists and belongs to you.")
+    return StoreError(f"the database at {where} failed ({said})", "Check the disk; start the node again.")

@@ -1,0 +1,64 @@
+"""The tables of schema version 1. A change here is a new version and a step in migrate.py."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+METADATA = MetaData()
+
+SCHEMA = Table("schema_version", METADATA, Column("version", Integer, primary_key=True))
+
+BLOCKS = Table(
+    "blocks",
+    METADATA,
+    Column("height", BigInteger, primary_key=True, autoincrement=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("state_root", LargeBinary(32), nullable=False),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("block", LargeBinary, nullable=False),
+    Column("certificate", LargeBinary, nullable=False),
+)
+"""Height 0 is the genesis: a state without a block, so its block and certificate are empty."""
+
+LEDGER = Table(
+    "ledger",
+    METADATA,
+    Column("key", LargeBinary, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+"""The state after the last block: written in the transaction that writes the block."""
+
+RECEIPTS = Table(
+    "receipts",
+    METADATA,
+    Column("tx_digest", LargeBinary(32), primary_key=True),
+    Column("height", BigInteger, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("code", String(64), nullable=False),
+    Column("detail", Text, nullable=False),
+)
+
+JOURNAL = Table(
+    "journal",
+    METADATA,
+    Column("key", LargeBinary, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+"""What a machine asked to be made durable before it spoke."""
+
+ADDRESSES = Table(
+    "addresses",
+    METADATA,
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("record", LargeBinary, nullable=False),
+)
+
+FACTS = Table(
+    "facts",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("body", Text, nullable=False),
+    Index("facts_by_kind", "kind", "number"),
+)

@@ -1,0 +1,315 @@
+"""task.toml: the shipped example is sound, and a bad task gets every error at once, before any money moves."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+
+from potminer.base import limits
+from potminer.base.bounded import GRAINS_PER_POT
+from potminer.base.errors import ConfigError
+from potminer.cli.main import main
+from potminer.node.dataset import HEADER_BYTES, Tensor, read_header
+from potminer.node.taskfile import TaskFile, load_task_file, show_pot
+from potminer.node.tasktemplate import task_text
+from potminer.wire.codec import decode, encode
+from potminer.wire.task import Cnn, Mlp, TaskSpec
+
+ROOT = Path(__file__).parents[2]
+DIGITS = ROOT / "assets/tasks/digits.toml"
+
+SOUND = """[task]
+name = "tiny"
+rounds = 3
+units_per_trainer = 2
+min_trainers = 1
+max_trainers = 4
+[model]
+kind = "mlp"
+inputs = 12
+hidden = [5, 6]
+classes = 3
+[data]
+train = "train.safetensors"
+validation = "validation.safetensors"
+shape = [3, 4]
+[unit]
+segments = 4
+batches_per_segment = 2
+micro_batch = 8
+[outer]
+rate = 0.25
+[reward]
+budget_pot = 2.4
+price_per_unit_pot = 0.1
+"""
+
+
+def save_data(folder: Path, *, shape: tuple[int, ...] = (3, 4), train: int = 20, validation: int = 5) -> None:
+    for name, count in (("train", train), ("validation", validation)):
+        x, y = np.zeros((count, *shape), np.float32), np.zeros(count, np.int64)
+        save_file({"x": x, "y": y}, folder / f"{name}.safetensors")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_data(tmp_path)
+    return tmp_path
+
+
+def load(folder: Path, text: str = SOUND) -> TaskFile:
+    path = folder / "task.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_task_file(path)
+
+
+def mistakes(folder: Path, text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(folder, text)
+    assert caught.value.exit == 3
+    return [line.strip() for line in caught.value.what.splitlines()[1:]]
+
+
+def only_mistake(folder: Path, old: str, new: str) -> str:
+    assert old in SOUND
+    (said,) = mistakes(folder, SOUND.replace(old, new))
+    return said
+
+
+# ---- what is sound -----------------------------------------------------------------------
+
+
+def test_the_shipped_digits_task_is_sound() -> None:
+    task = load_task_file(DIGITS)
+    assert (task.name, task.model) == ("digits", Mlp(inputs=64, hidden=(64,), classes=10))
+    assert (task.train_samples, task.validation_samples, task.shape) == (1_437, 360, (1, 8, 8))
+    assert task.train.resolve() == (ROOT / "assets/digits/train.safetensors").resolve()
+    assert task.reward.budget == task.most_units * task.reward.price_per_unit
+    assert main(["task", "check", str(DIGITS), "--json"]) == 0
+
+
+def test_a_sound_file_becomes_the_order_it_describes(folder: Path) -> None:
+    spec = load(folder).to_spec(train=b"t" * 32, validation=b"v" * 32, initial_model=b"i" * 32)
+    assert spec.model == Mlp(inputs=12, hidden=(5, 6), classes=3)
+    assert (spec.data.train, spec.data.validation, spec.initial_model) == (b"t" * 32, b"v" * 32, b"i" * 32)
+    assert (spec.data.train_samples, spec.data.validation_samples, spec.data.shape) == (20, 5, (3, 4))
+    assert (spec.rounds, spec.units_per_trainer, spec.min_trainers, spec.max_trainers) == (3, 2, 1, 4)
+    assert (spec.samples_per_unit, spec.outer_rate_nano) == (64, 250_000_000)
+    assert (spec.reward.budget, spec.reward.price_per_unit) == (2_400_000_000, 100_000_000)
+    assert (spec.objective, spec.mode) == ("classification", "gradient")
+    assert decode(TaskSpec, encode(spec), max_bytes=limits.TASK_BYTES) == spec
+
+
+def test_a_cnn_is_read(tmp_path: Path) -> None:
+    save_data(tmp_path, shape=(1, 28, 28))
+    model = 'kind = "cnn"\nchannels = 1\nheight = 28\nwidth = 28\nfilters = [32, 64]\nkernel = 5\nhidden = 512\n'
+    text = SOUND.replace('kind = "mlp"\ninputs = 12\nhidden = [5, 6]\n', model).replace("[3, 4]", "[1, 28, 28]")
+    expected = Cnn(channels=1, height=28, width=28, filters=(32, 64), kernel=5, hidden=512, classes=3)
+    assert load(tmp_path, text).model == expected
+    said = mistakes(tmp_path, text.replace("shape = [1, 28, 28]", "shape = [784]"))
+    assert said[-1] == "line 19: data.shape: [784] does not fit the model's channels, height, width [1, 28, 28]"
+
+
+def test_defaults_fill_what_is_optional(folder: Path) -> None:
+    task = load(folder)
+    assert (task.audit.rate_ppm, task.audit.tolerance_ppm) == (100_000, 1_000)
+    assert task.deadlines.commit_ms == 60_000
+    assert task.seed == 0
+
+
+@given(st.integers(1, 10**12))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_every_rate_is_exact(nano: int) -> None:
+    from potminer.node.form import billionths
+    from potminer.node.source import parse_source
+
+    written = f"{nano // 10**9}.{nano % 10**9:09d}"
+    value = parse_source("x", f"rate = {written}").table["rate"]
+    assert billionths("0.000000001", "1000").take(value) == nano
+
+
+# ---- what is not -------------------------------------------------------------------------
+
+
+def test_every_mistake_is_named_at_once_with_its_line(folder: Path) -> None:
+    text = (
+        SOUND.replace('name = "tiny"', 'name = "Tiny Task"')
+        .replace("rounds = 3", "round = 3")
+        .replace("units_per_trainer = 2", 'units_per_trainer = "2"')
+        .replace("min_trainers = 1", "min_trainers = 5")
+        .replace("inputs = 12", "inputs = 13")
+        .replace("hidden = [5, 6]", "hidden = [5, 0]")
+        .replace('"train.safetensors"', '"nowhere.safetensors"')
+        .replace("micro_batch = 8\n", "")
+        .replace("rate = 0.25", "rate = 0.0000000001")
+        .replace("[reward]", "[rewards]")
+    )
+    said = mistakes(folder, text)
+    starts = [
+        "reward.budget_pot: is missing",
+        "reward.price_per_unit_pot: is missing",
+        "line 2: task.name: 'Tiny Task' must be at most 64",
+        "line 1: task.rounds: is missing: steps of the model",
+        "line 3: task.round: no such key; did you mean rounds?",
+        "line 4: task.units_per_trainer: '2' must be a whole number from 1 to 64",
+        "line 5: task.min_trainers: 5 is more than max_trainers, 4",
+        "line 10: model.hidden[2]: 0 must be a whole number from 1 to 65,536",
+        f"line 13: data.train: {folder}/nowhere.safetensors cannot be read: No such file",
+        "line 16: unit.micro_batch: is missing",
+        "line 20: outer.rate: 1E-10 must be a number",
+        "line 21: rewards: no such section; did you mean reward?",
+    ]
+    for start in starts:
+        assert [line for line in said if line.startswith(start)], f"{start!r} is not among\n" + "\n".join(said)
+    assert len(said) == len(starts)
+
+
+@pytest.mark.parametrize(("old", "new", "reason"), [
+    ("inputs = 12", "inputs = 13", "line 9: model.inputs: 13 does not fit data.shape: 3 x 4 = 12"),
+    ("shape = [3, 4]", "shape = [4, 3]", "holds samples of shape [3, 4], but data.shape is [4, 3]"),
+    ("min_trainers = 1", "min_trainers = 5", "line 5: task.min_trainers: 5 is more than max_trainers, 4"),
+    ("budget_pot = 2.4", "budget_pot = 2.399999999", "3 rounds x 4 trainers x 2 units x 0.1 POT = 2.4 POT"),
+    ("rounds = 3", "rounds = 0", "line 3: task.rounds: 0 must be"),
+    ("rounds = 3", "rounds = 3.0", "line 3: task.rounds: 3.0 must be a whole number"),
+    ("rounds = 3", "rounds = true", "line 3: task.rounds: True must be"),
+    ("segments = 4", "segments = 65", "line 17: unit.segments: 65 must be"),
+    ("rate = 0.25", "rate = 0.1234567891", "has more than nine decimal places"),
+    ("rate = 0.25", "rate = nan", "line 21: outer.rate"),
+    ("rate = 0.25", "rate = 1e400", "line 21: outer.rate"),
+    ("rate = 0.25", "rate = 1e-999999", "line 21: outer.rate"),
+    ('kind = "mlp"', 'kind = "mpl"', "did you mean mlp?"),
+    ('kind = "mlp"', 'kind = "rnn"', "line 8: model.kind: 'rnn' must be mlp or cnn"),
+    ("classes = 3", "clases = 3\nclasses = 3", "line 11: model.clases: no such key; did you mean classes?"),
+    ("classes = 3", "classes = 3\nkernel = 3", "line 12: model.kernel: no such key"),
+    ("hidden = [5, 6]", f"hidden = {[65_536] * 16}", "parameters where at most"),
+    ("budget_pot = 2.4", "budget_pot = -1", "line 23: reward.budget_pot"),
+    ("price_per_unit_pot = 0.1", "price_per_unit_pot = 0", "line 24: reward.price_per_unit_pot"),
+    ("[outer]", "[audit]\nrate_ppm = 100\n[outer]", "line 21: audit.rate_ppm: 100 must be"),
+])  # fmt: skip
+def test_one_mistake_is_one_line(folder: Path, old: str, new: str, reason: str) -> None:
+    if "shape" in old:
+        assert all(reason in line for line in mistakes(folder, SOUND.replace(old, new)))
+    else:
+        assert reason in only_mistake(folder, old, new)
+
+
+def test_units_in_a_round_are_bounded(folder: Path) -> None:
+    text = SOUND.replace("max_trainers = 4", "max_trainers = 1024").replace("budget_pot = 2.4", "budget_pot = 9000")
+    text = text.replace("units_per_trainer = 2", "units_per_trainer = 5")
+    (said,) = mistakes(folder, text)
+    assert "4,096" in said
+
+
+@pytest.mark.parametrize("text", ["", "[task]", "task = 3", "[[task]]", "model = 'mlp'", "[model]\nkind = 3", "[task"])
+def test_what_is_hardly_a_task_is_refused_in_words(folder: Path, text: str) -> None:
+    with pytest.raises(ConfigError):
+        load(folder, text)
+
+
+@given(st.text(alphabet="[]=\"\n\t #.,{}'abctask_model3-", max_size=120))
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_any_text_is_a_config_error(text: str) -> None:
+    from potminer.node.source import parse_source
+    from potminer.node.taskfile import task_file_from
+
+    with pytest.raises(ConfigError):
+        task_file_from(parse_source("x", text), Path("/nonexistent/task.toml"))
+
+
+# ---- data files --------------------------------------------------------------------------
+
+
+def write_header(path: Path, header: Any, *, body: int = 0, length: int | None = None) -> Path:
+    raw = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(raw) if length is None else length) + raw + bytes(body))
+    return path
+
+
+def test_a_header_is_read_without_the_data(tmp_path: Path) -> None:
+    save_data(tmp_path)
+    found = read_header(tmp_path / "train.safetensors")
+    assert found == {"x": Tensor("F32", (20, 3, 4)), "y": Tensor("I64", (20,))}
+
+
+def entry(dtype: Any = "F32", shape: Any = (2,), span: Any = (0, 8)) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": span}
+
+
+@pytest.mark.parametrize(("header", "body"), [
+    (b"{", 0), (b"[]", 0), (b"\xff\xff", 0), (b"[" * 5_000, 0), ({"x": 3}, 0), ({"x": {}}, 0),
+    ({"x": entry()}, 7), ({"x": entry()}, 9), ({"x": entry(span=(0, 4))}, 4), ({"x": entry(span=(1, 9))}, 9),
+    ({"x": entry(span=(8, 0))}, 8), ({"x": entry(dtype="F99")}, 8), ({"x": entry(dtype=3)}, 8),
+    ({"x": entry(shape=(-2,))}, 8), ({"x": entry(shape=(2.0,))}, 8), ({"x": entry(shape=(True, 2))}, 8),
+    ({"x": entry(shape="2")}, 8), ({"x": entry(shape=(2**62, 2**62))}, 8), ({"x": entry(shape=(1,) * 9)}, 4),
+    ({"x": entry(span=(0, 8, 8))}, 8), ({"x": entry(), "y": entry()}, 8),
+    ({"x": entry(), "y": entry(span=(9, 17))}, 17),
+    ({str(i): entry() for i in range(5_000)}, 8),
+])  # fmt: skip
+def test_a_header_that_lies_is_refused(tmp_path: Path, header: Any, body: int) -> None:
+    with pytest.raises(ValueError, match=r"is |has |does "):
+        read_header(write_header(tmp_path / "x", header, body=body))
+
+
+@pytest.mark.parametrize("length", [0, 1, 9, 2**63, 2**64 - 1, HEADER_BYTES + 1])
+def test_a_header_length_that_lies_is_refused(tmp_path: Path, length: int) -> None:
+    with pytest.raises(ValueError, match="no safetensors"):
+        read_header(write_header(tmp_path / "x", b"{}", length=length))
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.mktemp("any") / "x"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="safetensors"):
+        read_header(path)
+
+
+@pytest.mark.parametrize(("tensors", "reason"), [
+    ({"x": np.zeros((4, 3, 4), np.float32)}, "must hold the tensors x and y, not x"),
+    ({"x": np.zeros((4, 3, 4), np.float64), "y": np.zeros(4, np.int64)}, "not F64 and I64"),
+    ({"x": np.zeros((4, 3, 4), np.float32), "y": np.zeros(4, np.int32)}, "not F32 and I32"),
+    ({"x": np.zeros((4, 3, 4), np.float32), "y": np.zeros(3, np.int64)}, "one label for every sample"),
+    ({"x": np.zeros((0, 3, 4), np.float32), "y": np.zeros(0, np.int64)}, "one label for every sample"),
+    ({"x": np.zeros((4, 12), np.float32), "y": np.zeros(4, np.int64)}, "holds samples of shape [12]"),
+])  # fmt: skip
+def test_data_that_does_not_fit_is_named(folder: Path, tensors: dict[str, Any], reason: str) -> None:
+    save_file(tensors, folder / "train.safetensors")
+    (said,) = mistakes(folder, SOUND)
+    assert said.startswith("line 13: data.train:")
+    assert reason in said
+
+
+# ---- the commands ------------------------------------------------------------------------
+
+
+def test_a_new_task_is_sound_once_its_data_are_there(tmp_path: Path) -> None:
+    path = tmp_path / "My Task.toml"
+    assert main(["task", "new", str(path)]) == 0
+    assert main(["task", "new", str(path)]) == 7
+    assert main(["task", "check", str(path)]) == 3
+    save_data(tmp_path, shape=(1, 28, 28))
+    assert main(["task", "check", str(path)]) == 0
+    assert load_task_file(path).name == "my-task"
+
+
+@pytest.mark.parametrize("name", ["", "...", "ß", "-a", "x" * 200])
+def test_any_name_becomes_the_name_of_a_task(tmp_path: Path, name: str) -> None:
+    save_data(tmp_path, shape=(1, 28, 28))
+    assert load(tmp_path, task_text(name)).name
+
+
+@pytest.mark.parametrize(("grains", "shown"), [
+    (0, "0 POT"), (1, "0.000000001 POT"), (GRAINS_PER_POT, "1 POT"), (1_500_000_000, "1.5 POT"),
+    (10**15 + 10**8, "1,000,000.1 POT"),
+])  # fmt: skip
+def test_money_is_shown_exactly(grains: int, shown: str) -> None:
+    assert show_pot(grains) == shown

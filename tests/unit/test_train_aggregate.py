@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from potminer.base.blobs import file_name
+from potminer.train.aggregate import aggregate
+from potminer.train.bookwork import aggregate_updates, read_weights
+from potminer.train.folder import Folder
+from potminer.train.refusal import Reason, Refused
+from potminer.train.shapes import parameter_count
+from potminer.train.snap import BLOCK, Snapshot, encode_snapshot, snap
+from potminer.train.weights import encode_weights
+from potminer.wire.trainer import Aggregated, AggregateJob
+from tests.unit.train_kit import digits_task, go_on, unit
+
+COUNT = BLOCK + 44
+
+
+def update(seed: int, *, exponents: tuple[int, int] | None = None) -> Snapshot:
+    rng = np.random.default_rng(seed)
+    chosen = rng.integers(-30, 0, 2) if exponents is None else np.array(exponents)
+    return Snapshot(chosen.astype(np.int16), rng.integers(-126, 127, COUNT).astype(np.int8))
+
+
+@given(st.lists(st.integers(0, 2**32), min_size=1, max_size=4))
+def test_every_order_of_arrival_gives_the_same_bits(seeds: list[int]) -> None:
+    base = np.random.default_rng(0).normal(0, 1, COUNT).astype(np.float32)
+    results = {
+        aggregate(base, lambda order=order: [update(seed) for seed in order], rate_nano=10**9).tobytes()
+        for order in permutations(seeds)
+    }
+    assert len(results) == 1
+
+
+def test_the_step_is_the_formula() -> None:
+    """Against exact fractions: three roundings to float64 and one to float32 are all that differs."""
+    base = np.random.default_rng(1).normal(0, 1, COUNT).astype(np.float32)
+    updates = [update(seed) for seed in range(3)]
+    found = aggregate(base, lambda: updates, rate_nano=700_000_000)
+    for at in (0, 17, BLOCK - 1, BLOCK, COUNT - 1):
+        total = sum(int(u.levels[at]) * Fraction(2) ** int(u.exponents[at // BLOCK]) for u in updates)
+        exact = Fraction(float(base[at])) - Fraction(7, 10) * total / 3
+        assert abs(Fraction(float(found[at])) - exact) <= abs(exact) * Fraction(2) ** -23
+
+
+def test_integers_far_below_the_largest_are_rounded_alone() -> None:
+    base = np.zeros(COUNT, np.float32)
+    large, small = update(1, exponents=(0, 0)), update(2, exponents=(-126, -41))
+    found = aggregate(base, lambda: [large, small], rate_nano=10**9)
+    assert np.array_equal(found[:BLOCK], (-large.levels[:BLOCK] / 2).astype(np.float32))
+
+
+def test_extreme_exponents_do_not_overflow() -> None:
+    base = np.zeros(COUNT, np.float32)
+    many = [update(seed, exponents=(40, -126)) for seed in range(40)]
+    found = aggregate(base, lambda: many, rate_nano=1)
+    assert np.all(np.isfinite(found))
+    smallest = np.abs(found[found != 0]).min()
+    assert smallest >= 2.0**-126
+
+
+def test_tiny_results_are_plus_zero() -> None:
+    tiny = Snapshot(np.array([-126], np.int16), np.ones(3, np.int8))
+    found = aggregate(np.zeros(3, np.float32), lambda: [tiny], rate_nano=10**8)
+    assert found.tobytes() == bytes(12)
+
+
+def test_a_result_that_is_not_finite_stops() -> None:
+    base = np.full(COUNT, 3.0e38, np.float32)
+    down = Snapshot(np.array([40, 40], np.int16), np.full(COUNT, -126, np.int8))
+    with pytest.raises(Refused) as refused:
+        aggregate(base, lambda: [down] * 2, rate_nano=10**36)
+    assert refused.value.reason is Reason.DIVERGED
+    assert np.all(np.isfinite(aggregate(base, lambda: [down], rate_nano=10**12)))
+
+
+def job_of(folder: Folder, blobs: list[bytes]) -> AggregateJob:
+    spec = digits_task(folder)
+    units = tuple(unit(slot) for slot in range(len(blobs)))
+    return AggregateJob(job=1, spec=spec, base=spec.initial_model, units=units, updates=tuple(blobs))
+
+
+def payload(folder: Folder, slot: int, *, segment: int = 4) -> bytes:
+    state = np.random.default_rng(slot).normal(0, 0.1, parameter_count(digits_task(folder).model))
+    made = snap(state.astype(np.float32), unit=unit(slot), segment=segment)
+    return folder.write(encode_snapshot(made, unit=unit(slot), segment=segment))
+
+
+def test_malformed_updates_are_left_out_and_named(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    good, copied = payload(folder, 0), payload(folder, 0)
+    blobs = [good, copied, payload(folder, 2, segment=3), folder.write(b"no snapshot"), payload(folder, 4)]
+    report = aggregate_updates(folder, job_of(folder, blobs), go_on)
+    assert report.malformed == (1, 2, 3)
+    two = AggregateJob(1, digits_task(folder), digits_task(folder).initial_model, (unit(4), unit(0)), (blobs[4], good))
+    again = aggregate_updates(folder, two, go_on)
+    assert again.model == report.model is not None
+
+
+def test_nothing_left_gives_no_model(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    report = aggregate_updates(folder, job_of(folder, [folder.write(b"x")]), go_on)
+    assert report == Aggregated(1, None, (0,), report.compute_us)
+
+
+def test_a_blob_that_is_missing_or_damaged_here_is_nobodys_fault(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    for damage in (False, True):
+        blob = payload(folder, 0)
+        path = tmp_path / file_name(blob)
+        if damage:
+            path.write_bytes(path.read_bytes()[:-1] + b"\x05")
+        else:
+            path.unlink()
+        with pytest.raises(Refused) as refused:
+            aggregate_updates(folder, job_of(folder, [blob]), go_on)
+        assert refused.value.reason is Reason.MISSING_BLOB
+
+
+def test_a_base_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    spec = digits_task(folder)
+    with pytest.raises(Refused) as refused:
+        read_weights(folder, spec.model, spec.data.train)
+    assert refused.value.reason is Reason.BAD_WEIGHTS
+    flat = read_weights(folder, spec.model, spec.initial_model)
+    assert folder.write(encode_weights(spec.model, flat)) == spec.initial_model

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from potminer.train.aggregate import aggregate
+from potminer.train.bookwork import read_weights
+from potminer.train.data import training_split, validation_split
+from potminer.train.device import choose, prepare
+from potminer.train.evaluate import evaluate
+from potminer.train.folder import Folder
+from potminer.train.model import build
+from potminer.train.refusal import Reason, Refused
+from potminer.train.samples import batch_indices
+from potminer.train.shapes import parameter_count, parameters
+from potminer.train.snap import Snapshot
+from potminer.train.step import Engine, run_segment, train_unit
+from potminer.train.weights import initial_weights
+from potminer.wire.task import Cnn, Mlp
+from tests.unit.train_kit import MODEL, digits_task, go_on, keep_in, unit
+
+CNN = Cnn(channels=1, height=8, width=8, filters=(4, 6), kernel=3, hidden=12, classes=10)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    prepare(1)
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize("model", [MODEL, CNN])
+def test_a_segment_is_the_mean_gradient_of_its_samples(tmp_path: Path, model: Mlp | Cnn) -> None:
+    """Against plain autograd over all samples at once."""
+    folder = Folder(tmp_path)
+    spec = digits_task(folder, model=model, segments=1)
+    split = training_split(folder, spec)
+    flat = read_weights(folder, model, spec.initial_model)
+    engine = Engine(model, "cpu")
+    engine.load(flat)
+    zeros = np.zeros(len(flat), np.float32)
+    found, loss = run_segment(engine, split, spec=spec, unit=unit(), segment=1, state=zeros, checkpoint=go_on)
+
+    module = build(model, "cpu")
+    tensors = {p.name: torch.from_numpy(flat[p.start : p.stop].reshape(p.shape)) for p in parameters(model)}
+    module.load_state_dict(tensors)
+    x, y = split.batch(np.concatenate([batch_indices(spec, unit(), b) for b in range(spec.batches_per_unit)]))
+    plain = torch.nn.functional.cross_entropy(module(torch.from_numpy(x)), torch.from_numpy(y))
+    plain.backward()
+    named = dict(module.named_parameters())
+    expected = np.concatenate([named[p.name].grad.numpy().reshape(-1) for p in parameters(model)])
+    assert np.linalg.norm(found - expected) < 1e-5 * np.linalg.norm(expected)
+    assert loss / spec.batches_per_unit == pytest.approx(plain.item(), rel=1e-5)
+
+
+def test_the_state_before_is_continued(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    spec = digits_task(folder)
+    split, engine = training_split(folder, spec), Engine(MODEL, "cpu")
+    engine.load(read_weights(folder, MODEL, spec.initial_model))
+    zeros = np.zeros(parameter_count(MODEL), np.float32)
+    start = np.ones(parameter_count(MODEL), np.float32)
+    options = {"spec": spec, "unit": unit(), "segment": 2, "checkpoint": go_on}
+    alone, _ = run_segment(engine, split, state=zeros, **options)
+    after, _ = run_segment(engine, split, state=start, **options)
+    assert np.abs(after - start - alone).max() < 1e-6
+
+
+def test_samples_are_drawn_by_the_unit_alone(tmp_path: Path) -> None:
+    spec = digits_task(Folder(tmp_path), micro_batch=4_096)
+    drawn = batch_indices(spec, unit(), 0)
+    assert drawn.min() == 0
+    assert drawn.max() == 1_436
+    counts = np.bincount(drawn, minlength=1_437)
+    assert counts.max() < 16  # 2.85 expected
+    assert np.array_equal(drawn, batch_indices(spec, unit(), 0))
+    others = [batch_indices(spec, unit(1), 0), batch_indices(spec, unit(0, 1), 0), batch_indices(spec, unit(), 1)]
+    assert not any(np.array_equal(drawn, other) for other in others)
+    small = msgspec.structs.replace(spec, micro_batch=6)
+    assert batch_indices(small, unit(), 0).tolist() == drawn[:6].tolist()
+
+
+def test_a_unit_stops_between_micro_batches(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    spec = digits_task(folder)
+    seen: list[tuple[int, int]] = []
+
+    def checkpoint(done: int, total: int) -> None:
+        seen.append((done, total))
+        if done == 3:
+            raise Refused(Reason.CANCELLED, "enough")
+
+    engine, made = Engine(MODEL, "cpu"), list[Snapshot]()
+    with pytest.raises(Refused):
+        train_unit(
+            engine, training_split(folder, spec), spec=spec, unit=unit(), keep=keep_in(made), checkpoint=checkpoint
+        )
+    assert seen == [(1, 8), (2, 8), (3, 8)]
+    assert len(made) == 1
+
+
+def test_weights_that_explode_are_refused_as_diverged(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    spec = digits_task(folder)
+    engine = Engine(MODEL, "cpu")
+    engine.load(np.full(parameter_count(MODEL), 3e38, np.float32))
+    with pytest.raises(Refused) as refused:
+        train_unit(engine, training_split(folder, spec), spec=spec, unit=unit(), keep=keep_in([]), checkpoint=go_on)
+    assert refused.value.reason is Reason.DIVERGED
+
+
+def test_the_loop_learns_digits(tmp_path: Path) -> None:
+    """Three trainers with two units a round, snapped and summed as in a round: the recommended demo task."""
+    folder = Folder(tmp_path)
+    spec = digits_task(folder, model=Mlp(64, (128,), 10), segments=4, batches=2, micro_batch=32)
+    train, validation = training_split(folder, spec), validation_split(folder, spec)
+    engine = Engine(spec.model, "cpu")
+    weights = initial_weights(spec.model, seed=1)
+    losses = []
+    for round in range(12):
+        engine.load(weights)
+        updates = []
+        for slot in range(6):
+            made: list[Snapshot] = []
+            loss = train_unit(
+                engine, train, spec=spec, unit=unit(slot, round), keep=keep_in(made), checkpoint=go_on
+            )
+            updates.append(made[-1])
+            losses.append(loss)
+        weights = aggregate(weights, lambda updates=updates: updates, rate_nano=spec.outer_rate_nano)
+    engine.load(weights)
+    accuracy, loss = evaluate(engine, validation, go_on)
+    assert accuracy >= 960_000
+    assert loss < losses[0] / 4
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    assert choose("cpu").device == "cpu"
+    assert choose("auto").reason
+    with pytest.raises(Refused) as refused:
+        choose("cuda:63")
+    assert refused.value.reason is Reason.NO_DEVICE
