@@ -190,6 +190,12 @@ class TaskFile:
         return self.rounds * self.max_trainers * self.units_per_trainer
 
     @property
+    def paid_rounds(self) -> int:
+        """Rounds that the budget pays for with every trainer present; fewer than *rounds* end the task sooner."""
+        pot = self.max_trainers * self.units_per_trainer * self.reward.price_per_unit
+        return min(self.rounds, self.reward.budget // pot)
+
+    @property
     def samples_per_unit(self) -> int:
         return self.segments * self.batches_per_segment * self.micro_batch
 
@@ -281,14 +287,14 @@ def _check_counts(filling: Filling, task: Mapping[str, Any]) -> None:
 
 
 def _check_budget(filling: Filling, task: Mapping[str, Any], reward: Mapping[str, Any]) -> None:
-    """The escrow must pay for every unit of every round, or honest work would go unpaid."""
-    rounds, most, units = (task.get(key) for key in ("rounds", "max_trainers", "units_per_trainer"))
+    """The ledger's own rule: the escrow pays every round of the fewest trainers. More of them end the task sooner."""
+    rounds, fewest, units = (task.get(key) for key in ("rounds", "min_trainers", "units_per_trainer"))
     price, budget = reward.get("price_per_unit_pot"), reward.get("budget_pot")
-    if rounds is None or most is None or units is None or price is None or budget is None:
+    if rounds is None or fewest is None or units is None or price is None or budget is None:
         return
-    needed = rounds * most * units * price
+    needed = rounds * fewest * units * price
     if budget < needed:
-        sum_shown = f"{rounds} rounds x {most} trainers x {units} units x {show_pot(price)}"
+        sum_shown = f"{rounds} rounds x {fewest} trainers x {units} units x {show_pot(price)}"
         filling.blame(("reward", "budget_pot"), f"{show_pot(budget)} is less than {sum_shown} = {show_pot(needed)}")
 
 

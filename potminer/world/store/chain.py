@@ -76,6 +76,11 @@ def genesis_digest(connection: Connection) -> bytes | None:
     return connection.execute(select(BLOCKS.c.digest).where(BLOCKS.c.height == 0)).scalar_one_or_none()
 
 
+def state_roots(connection: Connection) -> dict[int, bytes]:
+    """Root after every stored block, by height."""
+    return {row.height: row.state_root for row in connection.execute(select(BLOCKS.c.height, BLOCKS.c.state_root))}
+
+
 def read_state(connection: Connection) -> dict[bytes, bytes]:
     return {row.key: row.value for row in connection.execute(select(LEDGER).order_by(LEDGER.c.key))}
 

@@ -74,6 +74,9 @@ class Store:
         """What the chain grew from; None where nothing is stored yet."""
         return await self._run(chain.genesis_digest)
 
+    async def state_roots(self) -> dict[int, bytes]:
+        return await self._run(chain.state_roots)
+
     async def append(self, record: Applied) -> None:
         """One transaction; durable on return."""
         await self._run(chain.append, record)

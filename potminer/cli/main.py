@@ -1,0 +1,139 @@
+"""``potminer``: the table of commands, the global options, and how a command ends.
+
+Commands are imported when they are called. One whose module is not installed is not listed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from potminer.base.errors import Exit, PotminerError
+from potminer.cli.place import Place
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("init:init", "Set this computer up: keys, config, payout address."),
+    "run": ("run:run", "Run the daemon."),
+    "dashboard": ("dashboard:dashboard", "Open the dashboard."),
+    "status": ("status:status", "Show what this rig does, earns and waits for."),
+    "why": ("why:why", "Explain how a unit of work ended."),
+    "pause": ("pause:pause", "Stop training now and give the devices back."),
+    "resume": ("pause:resume", "Undo pause."),
+    "finish": ("pause:finish", "Finish the units under way, then take no new ones."),
+    "mode": ("mode:mode", "Choose what the devices do: auto, mine, train or off."),
+    "wallet": ("wallet:wallet", "Keep and send money."),
+    "task": ("task:task", "Order training and fetch models."),
+    "devnet": ("devnet:devnet", "Run a whole network on this computer."),
+    "simulate": ("simulate:simulate", "Run the network in virtual time."),
+    "config": ("config:config", "Check and show the settings."),
+    "completion": ("completion:completion", "Print the shell completion script."),
+    "version": ("version:version", "Show versions."),
+}
+"""Name: (module:attribute inside ``potminer.cli``, one line of help)."""
+
+
+class Door(click.Group):
+    """A group that imports a command only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name, (target, _) in COMMANDS.items() if _exists(target)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        target, _ = COMMANDS[cmd_name]
+        if not _exists(target):
+            return None
+        module, _, attribute = target.partition(":")
+        found = getattr(importlib.import_module(f"potminer.cli.{module}"), attribute)
+        if not isinstance(found, click.Command):
+            raise AssertionError(f"potminer.cli.{target} is not a command")
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """From the table: help must not import the commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+
+def _exists(target: str) -> bool:
+    return importlib.util.find_spec(f"potminer.cli.{target.partition(':')[0]}") is not None
+
+
+@click.group(cls=Door, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--datadir", type=click.Path(path_type=Path), help="Folder of keys, chain and blobs. [POTMINER_DATADIR]")
+@click.option("--config", type=click.Path(path_type=Path), help="Config file. [POTMINER_CONFIG]")
+@click.option("--network", help="Name of the network. [POTMINER_NETWORK]")
+@click.pass_context
+def cli(ctx: click.Context, datadir: Path | None, config: Path | None, network: str | None) -> None:
+    """Idle mining rigs train models, under Proof of Training.
+
+    Without a command, on a terminal: the dashboard.
+    """
+    ctx.obj = Place(datadir, config, network)
+    if ctx.invoked_subcommand is not None:
+        return
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        command = cli.get_command(ctx, "dashboard")
+        if command is not None:
+            ctx.invoke(command)
+            return
+    click.echo(ctx.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; the exit code. The third and last door that catches everything."""
+    place = Place()
+    completing = os.environ.get("_POTMINER_COMPLETE")
+    if completing:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(cli, {}, "potminer", "_POTMINER_COMPLETE", completing)
+    try:
+        with cli.make_context("potminer", list(sys.argv[1:] if arguments is None else arguments)) as ctx:
+            place = _said(ctx)
+            result = cli.invoke(ctx)
+        return result if isinstance(result, int) and not isinstance(result, bool) else Exit.OK
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read us has enough; Python would complain once more when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FAILURE
+    except PotminerError as error:
+        from potminer.cli.output import print_error
+
+        print_error(error)
+        return error.exit
+    except Exception as error:  # noqa: BLE001 - the door: nobody sees a traceback
+        from potminer.cli.output import report_bug
+
+        report_bug(error, _logs(place))
+        return Exit.FAILURE
+
+
+def _said(ctx: click.Context) -> Place:
+    return Place(ctx.params.get("datadir"), ctx.params.get("config"), ctx.params.get("network"))
+
+
+def _logs(place: Place) -> Path:
+    try:
+        return place.paths().logs
+    except PotminerError:
+        return Path.cwd()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

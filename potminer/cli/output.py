@@ -1,0 +1,83 @@
+"""How commands speak: lines of 80 columns, JSON with a schema version, errors that help."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from potminer import __version__
+from potminer.base.errors import PotminerError
+
+WIDTH = 80
+_REPORT_BYTES = 200_000
+
+
+def print_json(value: object) -> None:
+    """*value* as one line of JSON; a dict gets the schema version where it has none."""
+    import msgspec
+
+    if isinstance(value, dict):
+        value = {"schema": 1, **value}
+    click.echo(msgspec.json.encode(value).decode())
+
+
+def print_table(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> None:
+    """Columns two spaces apart, the last one cut at 80. *right* columns are aligned right."""
+    if not rows:
+        return
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if at in right else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        line = "  ".join(cells).rstrip()
+        say(line if len(line) <= WIDTH else line[: WIDTH - 1] + "…")
+
+
+def say(line: str) -> None:
+    """One line; a terminal that cannot show a letter gets its nearest ASCII."""
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    try:
+        line.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        from potminer.view.text import to_ascii
+
+        line = to_ascii(line)
+    click.echo(line)
+
+
+def print_error(error: PotminerError) -> None:
+    click.echo(f"error: {error.what}", err=True)
+    if error.hint:
+        click.echo(f"  {error.hint}", err=True)
+
+
+def report_bug(error: BaseException, folder: Path) -> None:
+    """One line for the person, everything for the bug report."""
+    name = type(error).__name__
+    click.echo(f"error: {name}: {str(error)[:200]}", err=True)
+    written = _write_report(error, folder)
+    where = f"the details are in {written}" if written else "no report could be written"
+    click.echo(f"  This is a bug in potminer; {where}", err=True)
+
+
+def _write_report(error: BaseException, folder: Path) -> Path | None:
+    """No arguments and no environment: both may hold what is nobody's business."""
+    now = datetime.now(UTC)
+    lines = [
+        f"potminer {__version__} on Python {sys.version.split()[0]}, {sys.platform}, {now:%Y-%m-%dT%H:%M:%SZ}\n",
+        *traceback.format_exception(error),
+    ]
+    path = folder / f"bug-{now:%Y%m%d-%H%M%S}.txt"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(lines)[-_REPORT_BYTES:], encoding="utf-8")
+    except OSError:
+        return None
+    return path

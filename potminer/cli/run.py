@@ -1,0 +1,27 @@
+"""``potminer run``: the daemon."""
+
+from __future__ import annotations
+
+import click
+
+from potminer.cli.place import Place
+
+
+@click.command()
+@click.option("--headless", is_flag=True, help="Never ask anything; log to the data folder only, not to the terminal.")
+@click.option("--byzantine", hidden=True, help="Misbehave. Refused on every network that is not a devnet.")
+@click.pass_obj
+def run(place: Place, *, headless: bool, byzantine: str | None) -> int:
+    """Run the daemon until Ctrl-C. Faces attach to it: `potminer dashboard`, `potminer status`."""
+    import asyncio
+    import os
+
+    from potminer.node.config import load_config
+    from potminer.node.life import live
+
+    paths = place.paths()
+    config = load_config(paths.config if paths.config.exists() else None, os.environ)
+    return asyncio.run(live(config, paths, byzantine=byzantine, spoken=not headless))
+
+
+command = run

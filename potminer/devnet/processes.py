@@ -1,0 +1,126 @@
+"""The processes of a devnet: started as a user would start them, and ended by us alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from potminer.base.errors import PotminerError, Unreachable
+from potminer.devnet.plan import Member, Plan
+from potminer.world.api.attach import Client, find
+from potminer.world.paths import locate
+
+START_S = 60.0
+STOP_S = 12.0
+
+
+class Processes:
+    """Use as ``async with``: leaving ends every process it started, with SIGKILL where asking did not help."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._faces: dict[str, Client] = {}
+
+    async def __aenter__(self) -> Self:
+        for member in self.plan.members:
+            await self.start(member)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop_all()
+
+    async def start(self, member: Member) -> None:
+        frozen = bool(getattr(sys, "frozen", False))
+        command = [sys.executable] if frozen else [sys.executable, "-m", "potminer.cli.main"]
+        command += ["--datadir", str(member.datadir), "run", "--headless"]
+        if member.byzantine is not None:
+            command += ["--byzantine", member.byzantine]
+        with (member.datadir / "output.log").open("ab") as output:
+            self._running[member.name] = await asyncio.create_subprocess_exec(
+                *command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                env=_clean_environment(), start_new_session=True,
+            )
+
+    async def kill(self, member: Member) -> None:
+        """As a power cut would: the node and its worker, at once."""
+        await self._forget(member)
+        process = self._running.pop(member.name)
+        _kill_group(process)
+        await process.wait()
+
+    async def face(self, member: Member) -> Client:
+        """A client of *member*'s API, once it answers."""
+        if member.name in self._faces:
+            return self._faces[member.name]
+        paths = locate({}, datadir=member.datadir)
+        deadline = asyncio.get_running_loop().time() + START_S
+        while True:
+            self._check_alive(member)
+            with suppress(Unreachable):
+                client = Client(find(paths))
+                await client.__aenter__()
+                try:
+                    await client.snapshot()
+                except Unreachable:
+                    await client.__aexit__(None, None, None)
+                    raise
+                self._faces[member.name] = client
+                return client
+            if asyncio.get_running_loop().time() > deadline:
+                raise PotminerError(f"{member.name} does not answer", f"See {member.datadir / 'output.log'}.")
+            await asyncio.sleep(0.1)
+
+    def _check_alive(self, member: Member) -> None:
+        process = self._running.get(member.name)
+        if process is not None and process.returncode is not None:
+            said = _tail(member.datadir / "output.log")
+            raise PotminerError(f"{member.name} ended with code {process.returncode}", said)
+
+    async def _forget(self, member: Member) -> None:
+        client = self._faces.pop(member.name, None)
+        if client is not None:
+            await client.__aexit__(None, None, None)
+
+    async def stop_all(self) -> None:
+        for client in self._faces.values():
+            await client.__aexit__(None, None, None)
+        self._faces.clear()
+        for process in self._running.values():
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+        for process in self._running.values():
+            try:
+                await asyncio.wait_for(process.wait(), STOP_S)
+            except TimeoutError:
+                _kill_group(process)
+                await process.wait()
+        self._running.clear()
+
+
+def _kill_group(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):
+        if sys.platform == "win32":
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _clean_environment() -> dict[str, str]:
+    """Ours, without settings that would redirect a member to somewhere else."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("POTMINER_")}
+
+
+def _tail(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text(errors="replace")[-800:].strip()
+    return ""

@@ -1,0 +1,281 @@
+"""The other side of the door: how the CLI, the dashboard and devnet speak to a node."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import aiohttp
+import msgspec
+
+from potminer.base.address import encode_address
+from potminer.base.errors import Malformed, NotPermitted, PotminerError, Unreachable, UsageError
+from potminer.wire.codec import encode
+from potminer.wire.control import (
+    REPLY_BYTES,
+    SNAPSHOT_BYTES,
+    AccountView,
+    Command,
+    ReceiptView,
+    Refusal,
+    Snapshot,
+    TaskDetail,
+    TaskView,
+    UnitOutcome,
+    from_json,
+    to_json,
+)
+from potminer.wire.tx import SignedTransaction
+from potminer.world.api.address import LOOPBACK, Address, TcpAddress, UnixAddress, parse_address
+from potminer.world.api.lockfile import read_note
+from potminer.world.paths import Paths
+
+_REPLY_S = 10.0
+_CHUNK_BYTES = 1_048_576
+_SILENCE_S = 60.0
+"""A stream that says nothing for so long is dead: the server pings every 20 s."""
+
+T = TypeVar("T")
+
+
+class _Blob(msgspec.Struct):
+    blob: str
+
+
+class _Transaction(msgspec.Struct):
+    transaction: str
+
+
+class _Tasks(msgspec.Struct):
+    tasks: tuple[TaskView, ...]
+
+
+class _Units(msgspec.Struct):
+    units: tuple[UnitOutcome, ...]
+
+
+class NotFound(PotminerError):
+    """The node answered that it knows no such thing."""
+
+
+def find(paths: Paths) -> Address:
+    """Where the daemon of *paths* listens; Unreachable where none does."""
+    note = read_note(paths.lock)
+    if note is not None and note.address:
+        try:
+            return parse_address(note.address)
+        except Malformed as error:
+            raise Unreachable(f"{paths.lock} is damaged: {error}", "Restart the daemon.") from error
+    if sys.platform != "win32" and paths.socket.is_socket():
+        return UnixAddress(paths.socket)
+    raise Unreachable(f"no potminer daemon runs for {paths.datadir}", "Start it with `potminer run`.")
+
+
+class Client:
+    """One node's API. Use it as ``async with Client(address) as node``.
+
+    Raises Unreachable where nobody answers, NotPermitted where the socket or cookie is not ours
+    alone, NotFound, and PotminerError with the node's own words for every other refusal.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Client:
+        headers = {}
+        if isinstance(self._address, UnixAddress):
+            _check_private(self._address.path)
+            connector: aiohttp.BaseConnector = aiohttp.UnixConnector(path=str(self._address.path), limit=16)
+            self._base = "http://localhost"
+        else:
+            headers["Authorization"] = f"Bearer {_read_cookie(self._address)}"
+            connector = aiohttp.TCPConnector(limit=16)
+            self._base = f"http://{LOOPBACK}:{self._address.port}"
+        timeout = aiohttp.ClientTimeout(total=_REPLY_S)
+        self._session = aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout, trust_env=False)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    # ---- photographs and letters ---------------------------------------------------------
+
+    async def snapshot(self) -> Snapshot:
+        return await self._ask(Snapshot, "GET", "/v1/snapshot")
+
+    async def watch(self) -> AsyncGenerator[Snapshot, None]:
+        """Photographs until the node goes away; then Unreachable."""
+        try:
+            async with self._open().ws_connect(
+                self._base + "/v1/stream", max_msg_size=SNAPSHOT_BYTES, autoping=True
+            ) as stream:
+                while True:
+                    message = await stream.receive(timeout=_SILENCE_S)
+                    if message.type is not aiohttp.WSMsgType.TEXT:
+                        raise self._gone("the node closed the stream")
+                    yield self._read(Snapshot, message.data, SNAPSHOT_BYTES)
+        except aiohttp.WSServerHandshakeError as error:
+            if error.status == 403:
+                raise NotPermitted("the node refused this face", "Check the owner of its socket or cookie.") from error
+            raise PotminerError(f"the node refused the stream (HTTP {error.status})") from error
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise self._gone(str(error)) from error
+
+    async def command(self, command: Command) -> None:
+        await self._ask(dict, "POST", "/v1/commands", data=to_json(command))
+
+    # ---- the ledger ----------------------------------------------------------------------
+
+    async def submit(self, transaction: SignedTransaction) -> str:
+        """Hex digest under which the receipt will be found."""
+        return (await self._ask(_Transaction, "POST", "/v1/transactions", data=encode(transaction))).transaction
+
+    async def receipt(self, transaction: str) -> ReceiptView:
+        return await self._ask(ReceiptView, "GET", f"/v1/transactions/{transaction}")
+
+    async def account(self, key: bytes) -> AccountView:
+        return await self._ask(AccountView, "GET", f"/v1/accounts/{encode_address(key)}")
+
+    async def tasks(self) -> tuple[TaskView, ...]:
+        return (await self._ask(_Tasks, "GET", "/v1/tasks")).tasks
+
+    async def task(self, task: str) -> TaskDetail:
+        return await self._ask(TaskDetail, "GET", f"/v1/tasks/{task}")
+
+    async def units(self, *, last: int, task: str | None = None) -> tuple[UnitOutcome, ...]:
+        """This rig's newest units, newest first."""
+        query = {"last": str(last), **({} if task is None else {"task": task})}
+        return (await self._ask(_Units, "GET", "/v1/why", params=query)).units
+
+    async def unit(self, task: str, *, round: int, slot: int) -> UnitOutcome:
+        query = {"task": task, "round": str(round), "slot": str(slot)}
+        found = (await self._ask(_Units, "GET", "/v1/why", params=query)).units
+        if not found:
+            raise NotFound("the node knows no such unit")
+        return found[0]
+
+    # ---- blobs ---------------------------------------------------------------------------
+
+    async def put_blob(self, path: Path) -> str:
+        """Upload a file; its hex id."""
+        if not path.is_file():
+            raise UsageError(f"{path} is not a file", "Name a file to upload.")
+        reply = await self._ask(_Blob, "PUT", "/v1/blobs", data=_file_chunks(path), patient=True)
+        return reply.blob
+
+    async def get_blob(self, blob: str, target: Path) -> None:
+        """Download a blob to *target*, which appears only when it is whole. Its id is not checked here."""
+        part = target.with_name(target.name + ".part")
+        timeout = aiohttp.ClientTimeout(total=None, sock_read=_SILENCE_S)
+        try:
+            async with self._open().get(f"{self._base}/v1/blobs/{blob}", timeout=timeout) as reply:
+                await self._raise_refusal(reply)
+                with part.open("wb") as file:
+                    async for chunk in reply.content.iter_chunked(_CHUNK_BYTES):
+                        await asyncio.to_thread(file.write, chunk)
+            part.replace(target)
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            raise self._gone(str(error)) from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    # ---- one request ---------------------------------------------------------------------
+
+    async def _ask(self, kind: type[T], method: str, path: str, *, patient: bool = False, **how: Any) -> T:
+        timeout = aiohttp.ClientTimeout(total=None if patient else _REPLY_S, sock_read=_SILENCE_S if patient else None)
+        try:
+            async with self._open().request(method, self._base + path, timeout=timeout, **how) as reply:
+                await self._raise_refusal(reply)
+                return self._read(kind, await _bounded(reply), REPLY_BYTES)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise self._gone(str(error)) from error
+
+    async def _raise_refusal(self, reply: aiohttp.ClientResponse) -> None:
+        if reply.status < 400:
+            return
+        try:
+            refusal: Refusal = from_json(Refusal, await _bounded(reply), max_bytes=REPLY_BYTES)
+        except Malformed:
+            raise PotminerError(f"the node answered HTTP {reply.status}", "Its log says more.") from None
+        kind = {400: UsageError, 403: NotPermitted, 404: NotFound, 503: Unreachable}.get(reply.status, PotminerError)
+        raise kind(refusal.error.what, refusal.error.hint)
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise AssertionError("a client is used inside its async with")
+        return self._session
+
+    def _read(self, kind: type[T], data: bytes | str, max_bytes: int) -> T:
+        try:
+            value: T = from_json(kind, data, max_bytes=max_bytes)
+        except Malformed as error:
+            hint = "Use the same version of potminer for the daemon and its faces."
+            raise PotminerError(f"the node's answer is not understood: {error}", hint) from error
+        return value
+
+    def _gone(self, detail: str) -> Unreachable:
+        where = self._address.path if isinstance(self._address, UnixAddress) else f"{LOOPBACK}:{self._address.port}"
+        return Unreachable(f"the daemon at {where} does not answer: {detail or 'no reply'}", "Is `potminer run` alive?")
+
+
+async def _bounded(reply: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in reply.content.iter_chunked(65_536):
+        body += chunk
+        if len(body) > REPLY_BYTES:
+            raise aiohttp.ClientPayloadError(f"more than {REPLY_BYTES} bytes")
+    return bytes(body)
+
+
+async def _file_chunks(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+            yield chunk
+
+
+def _check_private(path: Path) -> None:
+    """A socket that others may open, or that another user planted, is not spoken to."""
+    try:
+        found = path.stat()
+    except FileNotFoundError as error:
+        raise Unreachable(f"no daemon listens on {path}", "Start it with `potminer run`.") from error
+    except PermissionError as error:
+        raise NotPermitted(f"{path} belongs to another user", "Run as the user of the daemon.") from error
+    if not stat.S_ISSOCK(found.st_mode):
+        raise Unreachable(f"{path} is not a socket", "Give the path of the node's api.sock.")
+    _check_owner(path, found)
+
+
+def _check_owner(path: Path, found: os.stat_result) -> None:
+    if sys.platform == "win32":
+        return
+    if found.st_uid not in (os.getuid(), 0) and os.getuid() != 0:
+        raise NotPermitted(f"{path} belongs to another user", "Run as the user of the daemon.")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise NotPermitted(f"{path} is open to other users", f"Restart the daemon, or chmod 600 {path}")
+
+
+def _read_cookie(address: TcpAddress) -> str:
+    try:
+        _check_owner(address.cookie, address.cookie.stat())
+        with address.cookie.open("rb") as file:
+            return file.read(256).decode("ascii")
+    except FileNotFoundError as error:
+        raise Unreachable(f"no daemon runs: {address.cookie} is missing", "Start it with `potminer run`.") from error
+    except PermissionError as error:
+        raise NotPermitted(f"{address.cookie} belongs to another user", "Run as the user of the daemon.") from error
+    except UnicodeDecodeError as error:
+        raise NotPermitted(f"{address.cookie} is not a cookie", "Restart the daemon.") from error
+
+

@@ -1,0 +1,126 @@
+"""The door itself: sockets, permissions, the cookie; opened and closed as one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from aiohttp import web
+
+from potminer.base.errors import AlreadyRunning, PotminerError
+from potminer.world.api.address import LOOPBACK, Address, TcpAddress, UnixAddress
+from potminer.world.api.backend import Backend
+from potminer.world.api.guard import Guard
+from potminer.world.api.routes import Routes
+from potminer.world.paths import Paths, private_folder
+
+_SHUTDOWN_S = 2.0
+_BACKLOG = 64
+
+
+class ApiServer:
+    """A running API. Made by ``open``; *address* goes into the lock file."""
+
+    def __init__(self, runner: web.AppRunner, routes: Routes, addresses: tuple[Address, ...]) -> None:
+        self._runner = runner
+        self._routes = routes
+        self.addresses = addresses
+
+    @property
+    def address(self) -> Address:
+        return self.addresses[0]
+
+    @classmethod
+    async def open(
+        cls, backend: Backend, paths: Paths, *, clock: Callable[[], int], tcp_port: int | None = None
+    ) -> ApiServer:
+        """Listen on the unix socket of *paths*, and on loopback TCP where *tcp_port* is given (0: any)
+        or the system has no unix sockets. *clock* gives Unix milliseconds."""
+        private_folder(paths.runtime)
+        has_unix = sys.platform != "win32"
+        if not has_unix and tcp_port is None:
+            tcp_port = 0
+        token = None if tcp_port is None else _write_cookie(paths.cookie)
+        routes = Routes(backend, clock)
+        app = web.Application(middlewares=[Guard(token).handle])
+        app.add_routes(routes.table())
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S)
+        await runner.setup()
+        addresses: list[Address] = []
+        try:
+            if has_unix:
+                await web.SockSite(runner, _unix_socket(paths.socket), backlog=_BACKLOG).start()
+                addresses.append(UnixAddress(paths.socket))
+            if tcp_port is not None:
+                listening = _tcp_socket(tcp_port)
+                await web.SockSite(runner, listening, backlog=_BACKLOG).start()
+                addresses.append(TcpAddress(listening.getsockname()[1], paths.cookie))
+        except BaseException:
+            await runner.cleanup()
+            raise
+        return cls(runner, routes, tuple(addresses))
+
+    async def close(self) -> None:
+        await self._routes.close_streams()
+        await self._runner.cleanup()
+        for address in self.addresses:
+            with contextlib.suppress(FileNotFoundError):
+                (address.path if isinstance(address, UnixAddress) else address.cookie).unlink()
+
+
+def _unix_socket(path: Path) -> socket.socket:
+    """Bound at *path*, 0600 before anybody can connect. A socket nobody answers on is a dead daemon's."""
+    if path.is_socket():
+        if _answers(path):
+            raise AlreadyRunning(f"another daemon listens on {path}", "Give another --datadir or POTMINER_RUNTIME_DIR.")
+        path.unlink()
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listening.bind(os.fspath(path))
+        path.chmod(0o600)
+    except OSError as error:
+        listening.close()
+        hint = "Set POTMINER_RUNTIME_DIR to a folder on a local disk."
+        raise PotminerError(f"cannot listen on {path}: {error.strerror or error}", hint) from error
+    listening.setblocking(False)
+    return listening
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(os.fspath(path))
+        except OSError:
+            return False
+        return True
+
+
+def _tcp_socket(port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((LOOPBACK, port))
+    except OSError as error:
+        listening.close()
+        what = f"cannot listen on {LOOPBACK}:{port}: {error.strerror or error}"
+        raise PotminerError(what, "Choose another port; 0 takes any that is free.") from error
+    listening.setblocking(False)
+    return listening
+
+
+def _write_cookie(path: Path) -> str:
+    """A new secret at every start, in a file that only we can read."""
+    token = secrets.token_hex(32)
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(token)
+    return token

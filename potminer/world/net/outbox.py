@@ -1,0 +1,114 @@
+"""The outbox of a link: what waits to be sent, in strict order of channel, within credit."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from potminer.base.errors import Malformed
+from potminer.wire.frame import WINDOW_BYTES, Fragment, Frame, Grant, Ping, Pong, fragments
+from potminer.wire.registry import Channel, Row
+
+
+class Bound(NamedTuple):
+    messages: int
+    size: int
+
+
+MIB = 1024 * 1024
+BOUNDS: dict[Channel, Bound] = {
+    Channel.CONSENSUS: Bound(4_096, 8 * MIB),
+    Channel.SYNC: Bound(256, 8 * MIB),
+    Channel.GOSSIP: Bound(1_024, 4 * MIB),
+    Channel.RPC: Bound(64, MIB // 4),
+    Channel.BLOB: Bound(1_024, 8 * MIB),
+}
+"""What may wait for one slow peer; beyond it a message is dropped and the sender told so."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One channel: whole messages waiting, the one being cut, and the credit left."""
+
+    credit: int
+    waiting: deque[tuple[Row, bytes]]
+    waiting_bytes: int
+    cutting: Iterator[Fragment]
+    ready: Fragment | None
+
+
+class Outbox:
+    def __init__(self) -> None:
+        self._lanes = {
+            channel: _Lane(WINDOW_BYTES[channel], deque(), 0, iter(()), None) for channel in sorted(Channel)
+        }
+        self._grants = dict.fromkeys(Channel, 0)
+        self._ping = self._pong = False
+
+    @property
+    def queued_bytes(self) -> int:
+        return sum(lane.waiting_bytes for lane in self._lanes.values())
+
+    def offer(self, row: Row, body: bytes) -> bool:
+        """Queue a message; False where its channel is full."""
+        lane, bound = self._lanes[row.channel], BOUNDS[row.channel]
+        full = len(lane.waiting) >= bound.messages or lane.waiting_bytes + len(body) > bound.size
+        if full and lane.waiting:
+            return False
+        lane.waiting.append((row, body))
+        lane.waiting_bytes += len(body)
+        return True
+
+    def credit(self, grant: Grant) -> None:
+        """The other end may take more; Malformed where it grants what was never spent."""
+        lane = self._lanes[grant.channel]
+        if not 0 < grant.size <= WINDOW_BYTES[grant.channel] - lane.credit:
+            raise Malformed("a grant of credit that was not spent")
+        lane.credit += grant.size
+
+    def grant(self, grant: Grant) -> None:
+        """Tell the other end; grants of one channel that wait are summed."""
+        self._grants[grant.channel] += grant.size
+
+    def ping(self) -> None:
+        self._ping = True
+
+    def pong(self) -> None:
+        self._pong = True
+
+    def next(self) -> Frame | None:
+        """The frame to send now, or None where nothing may be sent."""
+        if control := self._next_control():
+            return control
+        for lane in self._lanes.values():
+            fragment = self._peek(lane)
+            if fragment is not None and len(fragment.data) <= lane.credit:
+                lane.ready = None
+                lane.credit -= len(fragment.data)
+                lane.waiting_bytes -= len(fragment.data)
+                return fragment
+        return None
+
+    def _next_control(self) -> Frame | None:
+        for channel, size in self._grants.items():
+            if size:
+                self._grants[channel] = 0
+                return Grant(channel, size)
+        if self._pong:
+            self._pong = False
+            return Pong()
+        if self._ping:
+            self._ping = False
+            return Ping()
+        return None
+
+    @staticmethod
+    def _peek(lane: _Lane) -> Fragment | None:
+        if lane.ready is None:
+            lane.ready = next(lane.cutting, None)
+        if lane.ready is None and lane.waiting:
+            lane.cutting = fragments(*lane.waiting.popleft())
+            lane.ready = next(lane.cutting, None)
+        return lane.ready
