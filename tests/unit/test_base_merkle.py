@@ -8,7 +8,7 @@ from potminer.base import merkle
 from potminer.base.digest import Domain, digest
 
 SIZES = range(1, 41)
-LEAVES = Domain.TX_TREE_LEAF
+LEAVES = Domain.TRANSACTIONS
 
 
 def items_of(count: int) -> list[bytes]:

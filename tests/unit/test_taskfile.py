@@ -175,8 +175,7 @@ def test_every_mistake_is_named_at_once_with_its_line(folder: Path) -> None:
 @pytest.mark.parametrize(("old", "new", "reason"), [
     ("inputs = 12", "inputs = 13", "line 9: model.inputs: 13 does not fit data.shape: 3 x 4 = 12"),
     ("shape = [3, 4]", "shape = [4, 3]", "holds samples of shape [3, 4], but data.shape is [4, 3]"),
-    ("min_trainers = 1", "min_trainers = 5", "line 5: task.min_trainers: 5 is more than max_trainers, 4"),
-    ("budget_pot = 2.4", "budget_pot = 2.399999999", "3 rounds x 4 trainers x 2 units x 0.1 POT = 2.4 POT"),
+    ("budget_pot = 2.4", "budget_pot = 0.599999999", "3 rounds x 1 trainers x 2 units x 0.1 POT = 0.6 POT"),
     ("rounds = 3", "rounds = 0", "line 3: task.rounds: 0 must be"),
     ("rounds = 3", "rounds = 3.0", "line 3: task.rounds: 3.0 must be a whole number"),
     ("rounds = 3", "rounds = true", "line 3: task.rounds: True must be"),
@@ -199,6 +198,21 @@ def test_one_mistake_is_one_line(folder: Path, old: str, new: str, reason: str) 
         assert all(reason in line for line in mistakes(folder, SOUND.replace(old, new)))
     else:
         assert reason in only_mistake(folder, old, new)
+
+
+def test_a_budget_below_every_trainers_pay_ends_sooner_and_says_so(folder: Path) -> None:
+    assert load(folder).paid_rounds == 3
+    assert load(folder, SOUND.replace("budget_pot = 2.4", "budget_pot = 2.3")).paid_rounds == 2
+    assert load(folder, SOUND.replace("budget_pot = 2.4", "budget_pot = 0.6")).paid_rounds == 0
+
+
+def test_what_the_check_passes_the_ledger_accepts(folder: Path) -> None:
+    """Both know the least budget; they must mean the same."""
+    from potminer.core.ledger.transact import smallest_budget
+
+    task = load(folder, SOUND.replace("budget_pot = 2.4", "budget_pot = 0.6"))
+    spec = task.to_spec(train=bytes(32), validation=bytes(32), initial_model=bytes(32))
+    assert spec.reward.budget == smallest_budget(spec)
 
 
 def test_units_in_a_round_are_bounded(folder: Path) -> None:

@@ -14,7 +14,7 @@ from potminer.train.data import training_split, validation_split
 from potminer.train.device import choose, prepare
 from potminer.train.evaluate import evaluate
 from potminer.train.folder import Folder
-from potminer.train.model import build
+from potminer.train.model import build, halve_by_comparing
 from potminer.train.refusal import Reason, Refused
 from potminer.train.samples import batch_indices
 from potminer.train.shapes import parameter_count, parameters
@@ -57,6 +57,16 @@ def test_a_segment_is_the_mean_gradient_of_its_samples(tmp_path: Path, model: Ml
     expected = np.concatenate([named[p.name].grad.numpy().reshape(-1) for p in parameters(model)])
     assert np.linalg.norm(found - expected) < 1e-5 * np.linalg.norm(expected)
     assert loss / spec.batches_per_unit == pytest.approx(plain.item(), rel=1e-5)
+
+
+def test_both_ways_of_pooling_agree_on_ties() -> None:
+    """Flat regions of an image tie everywhere; a rule of its own per device would look like cheating."""
+    x = torch.randint(0, 3, (2, 3, 9, 7), dtype=torch.float32, requires_grad=True)
+    ways = [torch.nn.functional.max_pool2d(x, 2), halve_by_comparing(x)]
+    weights = torch.rand(ways[0].shape)
+    gradients = [torch.autograd.grad((way * weights).sum(), x)[0] for way in ways]
+    assert torch.equal(ways[0], ways[1])
+    assert torch.equal(gradients[0], gradients[1])
 
 
 def test_the_state_before_is_continued(tmp_path: Path) -> None:
@@ -128,9 +138,7 @@ def test_the_loop_learns_digits(tmp_path: Path) -> None:
         updates = []
         for slot in range(6):
             made: list[Snapshot] = []
-            loss = train_unit(
-                engine, train, spec=spec, unit=unit(slot, round), keep=keep_in(made), checkpoint=go_on
-            )
+            loss = train_unit(engine, train, spec=spec, unit=unit(slot, round), keep=keep_in(made), checkpoint=go_on)
             updates.append(made[-1])
             losses.append(loss)
         weights = aggregate(weights, lambda updates=updates: updates, rate_nano=spec.outer_rate_nano)

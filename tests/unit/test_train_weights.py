@@ -98,7 +98,6 @@ def test_data_other_than_the_task_says_is_refused(tmp_path: Path, arrays: dict[s
     folder = Folder(tmp_path)
     spec = digits_task(folder)
 
-
     other = msgspec.structs.replace(spec.data, train=folder.write(tensors.encode(arrays)))
     with pytest.raises(Refused) as refused:
         training_split(folder, msgspec.structs.replace(spec, data=other))

@@ -1,0 +1,203 @@
+"""One fixed example of everything that leaves the process, and the digests built from them.
+
+``python tests/vectors/wire_examples.py`` rewrites golden.json beside this file. Do that only
+for a kind that is new: bytes that change under an old number split the network.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from potminer.base import blobs, merkle
+from potminer.base.address import encode_address
+from potminer.base.digest import Domain, digest
+from potminer.wire import blob, block, gossip, hello, pbft, registry, seal, sync, task, trainer, tx
+from potminer.wire.codec import Wire, encode
+
+GOLDEN = Path(__file__).with_name("golden.json")
+KEY = seal.SigningKey(bytes(range(32)))
+
+
+def hash_of(label: str) -> bytes:
+    return digest(Domain.MESSAGE, label.encode())
+
+
+CHAIN, TASK, BLOB = hash_of("chain"), hash_of("task"), hash_of("blob")
+SIGNATURE = KEY.sign(b"example")
+
+SPEC = task.TaskSpec(
+    name="digits",
+    model=task.Mlp(inputs=64, hidden=(64,), classes=10),
+    data=task.DataSpec(
+        train=hash_of("train"), validation=hash_of("valid"), train_samples=1437, validation_samples=360, shape=(1, 8, 8)
+    ),
+    objective="classification",
+    mode="gradient",
+    initial_model=hash_of("initial"),
+    rounds=20,
+    units_per_trainer=2,
+    segments=8,
+    batches_per_segment=1,
+    micro_batch=32,
+    outer_rate_nano=500_000_000,
+    audit=task.AuditSpec(rate_ppm=1_000_000, tolerance_ppm=10),
+    deadlines=task.Deadlines(
+        commit_ms=60_000, reveal_ms=10_000, audit_ms=60_000, dispute_ms=60_000, aggregate_ms=60_000
+    ),
+    reward=task.Reward(budget=120 * 10**9, price_per_unit=10**9),
+    min_trainers=2,
+    max_trainers=3,
+)
+CNN = task.Cnn(channels=1, height=28, width=28, filters=(32, 64), kernel=5, hidden=512, classes=10)
+UNIT = task.Unit(task=TASK, round=3, attempt=0, slot=1, trainer=KEY.public, seed=hash_of("seed"))
+
+BODIES: tuple[Wire, ...] = (
+    tx.Transfer(to=KEY.public, amount=2**53),
+    tx.Bond(amount=1),
+    tx.Unbond(amount=2**32),
+    tx.RegisterTrainer(payout=KEY.public),
+    tx.SubmitTask(spec=SPEC),
+    tx.CancelTask(task=TASK),
+    tx.JoinTask(task=TASK),
+    tx.LeaveTask(task=TASK),
+    tx.CommitWork(task=TASK, round=3, attempt=0, slot=1, base=BLOB, commitment=hash_of("commitment")),
+    tx.RevealWork(
+        task=TASK, round=3, attempt=0, slot=1, salt=hash_of("salt"), loss_micro=2_302_585, snapshots=(BLOB, TASK)
+    ),
+    tx.AuditVerdict(task=TASK, round=3, attempt=0, slot=1, segment=2, finding=tx.Finding.MEASURED, error_ppm=44_000),
+    tx.AggregateResult(task=TASK, round=3, attempt=0, model=BLOB, malformed=(0, 300)),
+)
+
+TRANSACTION = tx.Transaction(
+    chain=CHAIN, sender=KEY.public, nonce=7, fee=1_000, expiry=500, body=tx.Transfer(to=hash_of("to"), amount=5)
+)
+SIGNED = tx.sign_transaction(TRANSACTION, KEY)
+HEADER = block.Header(
+    parent=hash_of("parent"),
+    height=70_000,
+    epoch=700,
+    transactions_root=block.transactions_root((SIGNED,)),
+    state_root=hash_of("state"),
+    proposer=KEY.public,
+    time_ms=1_767_225_600_000,
+    preimage=hash_of("preimage"),
+)
+BLOCK = block.Block(header=HEADER, transactions=(SIGNED,))
+CERTIFICATE = block.Certificate(
+    purpose=seal.Purpose.COMMIT,
+    epoch=700,
+    height=70_000,
+    view=1,
+    digest=block.block_digest(HEADER),
+    signatures=((0, SIGNATURE), (1, SIGNATURE), (3, SIGNATURE)),
+)
+PREPREPARE = pbft.PrePrepare(view=1, block=BLOCK, signature=SIGNATURE)
+VIEW_CHANGE = pbft.ViewChange(epoch=700, height=70_001, view=2, prepared=None, signer=3, signature=SIGNATURE)
+RECORD = gossip.AddressRecord(
+    key=KEY.public, host="rig-7.example.org", port=9_333, time_ms=1_767_225_600_000, signature=SIGNATURE
+)
+
+MESSAGES: tuple[Wire, ...] = (
+    hello.Hello(agent="potminer/0.1.0", listen_port=9_333, height=70_000),
+    PREPREPARE,
+    pbft.Vote(
+        purpose=seal.Purpose.PREPARE,
+        epoch=700,
+        height=70_000,
+        view=1,
+        digest=hash_of("block"),
+        signer=2,
+        signature=SIGNATURE,
+    ),
+    pbft.ViewChange(epoch=700, height=70_001, view=2, prepared=CERTIFICATE, signer=3, signature=SIGNATURE),
+    pbft.NewView(height=70_001, view=2, view_changes=(VIEW_CHANGE,), proposal=PREPREPARE),
+    pbft.Status(height=70_001, view=2),
+    pbft.PreparedBlockWanted(height=70_001, digest=hash_of("block")),
+    pbft.PreparedBlock(block=BLOCK),
+    sync.Head(height=70_000, digest=hash_of("block")),
+    sync.BlocksWanted(first=69_000, count=64),
+    sync.Blocks(blocks=(block.CertifiedBlock(block=BLOCK, certificate=CERTIFICATE),)),
+    gossip.Push(items=(gossip.Item(topic=gossip.Topic.TRANSACTION, body=encode(SIGNED)),)),
+    gossip.Have(topic=gossip.Topic.TRANSACTION, items=(hash_of("item"),)),
+    gossip.Want(topic=gossip.Topic.TRANSACTION, items=(hash_of("item"), hash_of("other"))),
+    gossip.Graft(topic=gossip.Topic.TRANSACTION),
+    gossip.Prune(topic=gossip.Topic.TRANSACTION, backoff_ms=60_000),
+    gossip.AddressesWanted(),
+    gossip.Addresses(records=(RECORD,)),
+    blob.BlobWanted(blob=BLOB),
+    blob.BlobHeld(blob=BLOB, size=4_194_304),
+    blob.BlobMissing(blob=BLOB),
+    blob.PieceWanted(blob=BLOB, index=3),
+    blob.Piece(blob=BLOB, index=3, data=b"weights", siblings=(hash_of("left"), hash_of("right"))),
+)
+
+PIPE: tuple[Wire, ...] = (
+    trainer.TrainJob(job=1, spec=SPEC, unit=UNIT, base=BLOB),
+    trainer.AuditJob(job=2, spec=SPEC, unit=UNIT, base=BLOB, segment=1, before=None, after=hash_of("after")),
+    trainer.AggregateJob(job=3, spec=SPEC, base=BLOB, units=(UNIT,), updates=(hash_of("update"),)),
+    trainer.EvaluateJob(job=4, spec=SPEC, model=BLOB),
+    trainer.InitialiseJob(job=5, model=CNN, seed=42),
+    trainer.Cancel(job=1),
+    trainer.Ready(device="cpu", reason="no GPU of compute capability 6.1 or newer", pid=4_711),
+    trainer.Heartbeat(resident_bytes=500_000_000),
+    trainer.Progress(job=1, done=3, total=8),
+    trainer.Trained(job=1, snapshots=(BLOB, TASK), loss_micro=2_302_585, samples=256, compute_us=120_000),
+    trainer.Audited(job=2, finding=tx.Finding.MALFORMED, error_ppm=0, samples=0, compute_us=90),
+    trainer.Aggregated(job=3, model=None, malformed=(0,), compute_us=1_500),
+    trainer.Evaluated(job=4, accuracy_ppm=970_000, loss_micro=98_000, samples=360),
+    trainer.Initialised(job=5, model=BLOB),
+    trainer.Failed(job=1, reason="cancelled", detail="the owner is back"),
+)
+
+OTHERS: tuple[Wire, ...] = (hello.Identity(key=KEY.public, signature=SIGNATURE), SIGNED)
+
+
+def digests() -> dict[str, bytes]:
+    """Names, roots and statements that every node must compute alike."""
+    reveal = next(b for b in BODIES if isinstance(b, tx.RevealWork))
+    return {
+        "address of key": encode_address(KEY.public).encode(),
+        "address_digest": gossip.address_digest(RECORD),
+        "blob_id of b'potminer'": blobs.blob_id(b"potminer"),
+        "blob_id of nothing": blobs.blob_id(b""),
+        "block_digest": block.block_digest(HEADER),
+        "commitment": tx.commitment(reveal, trainer=KEY.public),
+        "item_digest": gossip.item_digest(gossip.Item(topic=gossip.Topic.TRANSACTION, body=b"x")),
+        "merkle root of nothing": merkle.root(Domain.TRANSACTIONS, []),
+        "merkle root of a b c": merkle.root(Domain.TRANSACTIONS, [b"a", b"b", b"c"]),
+        "public key of seed 00..1f": KEY.public,
+        "signature": SIGNATURE,
+        "snapshot_tag 1": task.snapshot_tag(UNIT, 1),
+        "statement": seal.statement(
+            seal.Purpose.COMMIT,
+            chain=CHAIN,
+            signer=KEY.public,
+            digest=block.block_digest(HEADER),
+            epoch=700,
+            height=70_000,
+            view=1,
+        ),
+        "task_digest": task.task_digest(SPEC, requester=KEY.public, nonce=7),
+        "transaction_digest": tx.transaction_digest(TRANSACTION),
+        "transactions_root": block.transactions_root((SIGNED,)),
+        "unit_digest": task.unit_digest(UNIT),
+        "view_change_digest of none": pbft.view_change_digest(prepared=None),
+        "view_change_digest": pbft.view_change_digest(prepared=CERTIFICATE),
+    }
+
+
+def sections() -> dict[str, dict[str, str]]:
+    """Everything golden.json holds: section, name, hex."""
+    numbers = {type(m).__name__: registry.row_of(m).number for m in MESSAGES}
+    return {
+        "messages": {f"{numbers[type(m).__name__]} {type(m).__name__}": encode(m).hex() for m in MESSAGES},
+        "transactions": {type(b).__name__: encode(b).hex() for b in BODIES},
+        "pipe": {type(p).__name__: encode(p).hex() for p in PIPE},
+        "others": {type(o).__name__: encode(o).hex() for o in OTHERS},
+        "digests": {name: value.hex() for name, value in digests().items()},
+    }
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(json.dumps(sections(), indent=1) + "\n", encoding="utf-8")
