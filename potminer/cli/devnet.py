@@ -74,7 +74,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
     lines += [f"paid         {pot(grains)} to {address}" for address, grains in report["rewards"].items()]
     for name, fate in report["byzantine"].items():
         ends = ", ".join(f"{count} {reason}" for reason, count in fate["outcomes"].items()) or "no units"
-        lines.append(f"caught       {name} ({fate['kind']}): {ends}; paid {pot(fate['paid'])}")
+        lines.append(f"byzantine    {name} ({fate['kind']}): {ends}; paid {pot(fate['paid'])}")
     return [*lines, f"model        {report['model']}"]
 
 

@@ -46,7 +46,7 @@ class Door(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
+            return super().get_command(ctx, cmd_name)
         target, _ = COMMANDS[cmd_name]
         if not _exists(target):
             return None
@@ -87,18 +87,18 @@ def cli(ctx: click.Context, datadir: Path | None, config: Path | None, network: 
     click.echo(ctx.get_help())
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, door: click.Group = cli) -> int:
     """Run a command line; the exit code. The third and last door that catches everything."""
     place = Place()
     completing = os.environ.get("_POTMINER_COMPLETE")
     if completing:
         from click.shell_completion import shell_complete
 
-        return shell_complete(cli, {}, "potminer", "_POTMINER_COMPLETE", completing)
+        return shell_complete(door, {}, "potminer", "_POTMINER_COMPLETE", completing)
     try:
-        with cli.make_context("potminer", list(sys.argv[1:] if arguments is None else arguments)) as ctx:
+        with door.make_context("potminer", list(sys.argv[1:] if arguments is None else arguments)) as ctx:
             place = _said(ctx)
-            result = cli.invoke(ctx)
+            result = door.invoke(ctx)
         return result if isinstance(result, int) and not isinstance(result, bool) else Exit.OK
     except click.exceptions.Exit as done:
         return done.exit_code

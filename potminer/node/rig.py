@@ -29,6 +29,8 @@ from potminer.world.rig.look import Look
 from potminer.world.rig.miners.interface import MinerAdapter, MinerError
 
 POLL_S = 2.0
+POLL_TRAINING_S = 1.0
+"""The owner waits for us at most this long and the stop itself: two seconds in all."""
 RATE_WINDOW_MS = 60_000
 
 
@@ -89,7 +91,8 @@ class Rig:
             if self._device is not None:
                 self._events.put_nowait(self._sampled(self._device.bus, self._sample))
             self._hands.changed()
-            await asyncio.sleep(POLL_S)
+            training = self._device is not None and self._device.state is State.TRAINING
+            await asyncio.sleep(POLL_TRAINING_S if training else POLL_S)
 
     def _sampled(self, bus: str, sample: RigSample) -> Sampled:
         gpu = next((gpu for gpu in sample.gpus if gpu.bus == bus), None)
@@ -176,8 +179,8 @@ class Rig:
     async def _stop_child(self, deadline_ms: int = 2_000) -> None:
         child, self._child = self._child, None
         if child is not None:
-            # Half the deadline is the worker's own, the rest is the kill's and the driver's.
-            await child.stop(within_ms=deadline_ms // 2)
+            # A quarter of the deadline is the worker's own; the rest is for the kill, the driver and our last look.
+            await child.stop(within_ms=deadline_ms // 4)
 
     async def _ask_miner(self, ask: Ask) -> None:
         if self._miner is None:

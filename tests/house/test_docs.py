@@ -59,7 +59,7 @@ def test_links_between_documents_lead_somewhere(doc: Path) -> None:
     assert not [target for target in local if not (doc.parent / target).exists()]
 
 
-def test_decisions_are_numbered_dated_and_say_what_they_cost() -> None:
+def test_decisions_are_numbered_and_say_what_they_cost() -> None:
     files = sorted((ROOT / "docs/adr").glob("*.md"))
     assert [int(path.name[:4]) for path in files] == list(range(1, len(files) + 1))
     for path in files:

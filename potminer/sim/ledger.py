@@ -1,0 +1,98 @@
+"""The smallest ledger with real blocks: transactions are executed once, in order, and hashed into the root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from potminer.base.digest import Domain, digest
+from potminer.core.pbft.application import Head
+from potminer.wire.block import Block, CertifiedBlock, Header, block_digest, transactions_root
+from potminer.wire.tx import SignedTransaction, signature_holds, transaction_digest
+
+GENESIS_MS = 1_700_000_000_000
+FRESHNESS_MS = 5_000
+BLOCK_TRANSACTIONS = 8
+"""Few, so that a run has many blocks."""
+_PREIMAGE = bytes(32)
+
+
+def genesis(chain: bytes) -> Head:
+    return Head(height=0, digest=digest(Domain.GENESIS, chain), time_ms=GENESIS_MS, state_root=bytes(32))
+
+
+def state_after(head: Head, block: Block) -> Head:
+    """The head that *block* leads to."""
+    name = block_digest(block.header)
+    root = digest(Domain.STATE_NODE, head.state_root, name)
+    return Head(height=head.height + 1, digest=name, time_ms=block.header.time_ms, state_root=root)
+
+
+@dataclass(slots=True)
+class Chain:
+    """What survives a crash: executed blocks with their certificates."""
+
+    head: Head
+    blocks: list[CertifiedBlock] = field(default_factory=list)
+    executed: set[bytes] = field(default_factory=set)
+
+    def apply(self, certified: CertifiedBlock) -> None:
+        self.blocks.append(certified)
+        self.executed.update(transaction_digest(t.transaction) for t in certified.block.transactions)
+        self.head = state_after(self.head, certified.block)
+
+
+class TinyApplication:
+    """Answers the replica's questions from a chain and a mempool."""
+
+    def __init__(self, chain: Chain, *, members: tuple[bytes, ...], epoch: int) -> None:
+        self._chain = chain
+        self._members = members
+        self._epoch = epoch
+        self._pending: dict[bytes, SignedTransaction] = {}
+
+    def submit(self, signed: SignedTransaction) -> bool:
+        """Takes a transaction into the mempool; False where it is known or not its sender's."""
+        name = transaction_digest(signed.transaction)
+        if name in self._pending or name in self._chain.executed or not signature_holds(signed):
+            return False
+        self._pending[name] = signed
+        return True
+
+    def forget_executed(self) -> None:
+        self._pending = {n: t for n, t in self._pending.items() if n not in self._chain.executed}
+
+    # ---- the replica's questions (core/pbft/application.py) ------------------------------
+
+    def build(self, *, height: int, parent: Head, proposer: bytes, now: int) -> Block:
+        chosen = tuple(t for n, t in self._pending.items() if n not in self._chain.executed)[:BLOCK_TRANSACTIONS]
+        header = Header(
+            parent=parent.digest,
+            height=height,
+            epoch=self._epoch,
+            transactions_root=transactions_root(chosen),
+            state_root=parent.state_root,
+            proposer=proposer,
+            time_ms=max(now, parent.time_ms + 1),
+            preimage=_PREIMAGE,
+        )
+        return Block(header=header, transactions=chosen)
+
+    def refusal(self, block: Block, *, fresh: bool, now: int) -> str | None:
+        header, head = block.header, self._chain.head
+        if (header.height, header.parent, header.epoch) != (head.height + 1, head.digest, self._epoch):
+            return "not the next block"
+        if header.state_root != head.state_root or header.preimage != _PREIMAGE:
+            return "another state"
+        if header.time_ms <= head.time_ms or (fresh and abs(header.time_ms - now) > FRESHNESS_MS):
+            return "its time"
+        if header.proposer not in self._members or header.transactions_root != transactions_root(block.transactions):
+            return "its proposer or its transactions"
+        names = [transaction_digest(t.transaction) for t in block.transactions]
+        if len(set(names)) != len(names) or not self._chain.executed.isdisjoint(names):
+            return "a transaction executes once"
+        known = self._pending
+        sound = all(known.get(n) == t or signature_holds(t) for n, t in zip(names, block.transactions, strict=True))
+        return None if sound else "a transaction that its sender did not sign"
+
+    def wants_block(self, now: int) -> bool:
+        return bool(self._pending)

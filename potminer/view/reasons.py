@@ -1,0 +1,49 @@
+"""Why a unit ended as it did, in words a rig owner can act on."""
+
+from __future__ import annotations
+
+from potminer.view.text import clean, count, parts_per_million, pot, short_address, short_id
+from potminer.wire.control import Outcome, UnitOutcome
+
+EXPLAINED = {
+    "late": ("the commitment came after the deadline", "Nothing is lost but the time: late work is never punished."),
+    "not-revealed": (
+        "the result was committed but never shown",
+        "A rig that stops between commit and reveal causes this. It is never punished.",
+    ),
+    "unavailable": (
+        "the result could not be fetched from anybody before the deadline",
+        "Check the upload rate and that the port is reachable: potminer peers.",
+    ),
+    "wrong-base": ("the work started from another model than the round's", "Catching up late causes this."),
+    "malformed": ("the update is not one: wrong tag, length or range", "Update potminer; if it stays, report a bug."),
+    "out-of-tolerance": (
+        "recomputing a part of it gave another result",
+        "Unstable memory or overclocking causes this: lower the memory clock and watch for errors.",
+    ),
+    "audit-failed": ("the committee recomputed a part of it and found it wrong", "The bond was charged."),
+    "duplicate": ("the same update was shown before by somebody else", "A copied update is provably wrong."),
+}
+
+
+def explain(unit: UnitOutcome) -> list[str]:
+    """A few lines: which unit, how it ended, the numbers, what to do."""
+    place = f"{clean(unit.task_name, 40)} ({short_id(unit.task)}) round {unit.round} unit {unit.slot}"
+    lines = [f"{place} by {short_address(unit.trainer)}", f"  {_verdict(unit)}"]
+    if unit.measured_ppm is not None or unit.allowed_ppm is not None:
+        measured, allowed = parts_per_million(unit.measured_ppm), parts_per_million(unit.allowed_ppm)
+        lines.append(f"  measured {measured} off, allowed {allowed}")
+    if unit.outcome is Outcome.REJECTED and unit.reason in EXPLAINED:
+        lines.append(f"  {EXPLAINED[unit.reason][1]}")
+    if unit.height is not None:
+        lines.append(f"  decided in block {count(unit.height)}")
+    return lines
+
+
+def _verdict(unit: UnitOutcome) -> str:
+    if unit.outcome is Outcome.PENDING:
+        return "pending: not decided yet"
+    if unit.outcome is Outcome.ACCEPTED:
+        return f"accepted, paid {pot(unit.paid)}"
+    meaning = EXPLAINED.get(unit.reason, ("this version does not know the reason", ""))[0]
+    return f"refused ({clean(unit.reason, 40) or 'no reason given'}): {meaning}"

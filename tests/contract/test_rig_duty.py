@@ -1,0 +1,125 @@
+"""Duty in a real rig: a real worker process, a real adapter, a miner that speaks as xmrig does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from fakes.xmrig import FakeXmrig
+
+from potminer.core.duty.machine import Device
+from potminer.core.duty.parameters import Parameters
+from potminer.core.duty.state import State
+from potminer.node.build import unix_ms
+from potminer.node.rig import Rig, RigHands
+from potminer.wire.control import Mode
+from potminer.wire.facts import CPU
+from potminer.wire.trainer import Failed, Initialised, InitialiseJob
+from potminer.world.child import Launch
+from potminer.world.rig.host import HostProbe
+from potminer.world.rig.look import Look
+from potminer.world.rig.miners.xmrig import XmrigAdapter
+from potminer.world.rig.person import Person
+from tests.unit.train_kit import MODEL
+
+QUICK = Parameters(
+    quiet_ms=200, cpu_quiet_ppm=1_000_000, cpu_busy_ppm=1_000_000, cooldown_ms=200, restore_ms=20_000,
+    switches_per_hour=60, override_ms=60_000,
+)
+
+
+@dataclass
+class Diary:
+    """What the rig told its node, and a way to wait for it."""
+
+    journal: dict[bytes, bytes] = field(default_factory=dict)
+    allowed: list[bool] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def persist(self, entries: Sequence[tuple[bytes, bytes | None]]) -> None:
+        for key, value in entries:
+            if value is None:
+                self.journal.pop(key, None)
+            else:
+                self.journal[key] = value
+
+    def may_train(self, allowed: bool) -> None:
+        self.allowed.append(allowed)
+        self.changed.set()
+
+
+@asynccontextmanager
+async def rig_with(fake: FakeXmrig, folder: Path, diary: Diary) -> AsyncIterator[tuple[Rig, Device]]:
+    device = Device(bus=CPU, has_miner=True, parameters=QUICK)
+    miner = XmrigAdapter(fake.url, clock=unix_ms)
+    person = Person(wall_ms=unix_ms, root=folder, environment={})
+    rig = Rig(
+        device=device,
+        look=Look(
+            clock=unix_ms, host=HostProbe(clock=unix_ms, own_pids=set, person=person), nvidia=None, miners=(miner,)
+        ),
+        miner=miner,
+        launch=Launch(folder, device="cpu"),
+        hands=RigHands(
+            clock=unix_ms, persist=diary.persist, may_train=diary.may_train, note=lambda level, line: None,
+            changed=diary.changed.set,
+        ),
+    )
+    running = asyncio.create_task(rig.run(diary.journal.get(device.key)))
+    try:
+        yield rig, device
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def until(device: Device, state: State, diary: Diary) -> None:
+    while device.state is not state:
+        diary.changed.clear()
+        await diary.changed.wait()
+
+
+def workers() -> list[psutil.Process]:
+    found = psutil.Process().children(recursive=True)
+    return [p for p in found if p.is_running() and any("potminer.train.worker" in word for word in p.cmdline())]
+
+
+async def test_a_rig_trains_only_while_its_miner_does_not_earn(tmp_path: Path) -> None:
+    diary = Diary()
+    async with asyncio.timeout(90), FakeXmrig() as fake, rig_with(fake, tmp_path, diary) as (rig, device):
+        await until(device, State.MINING, diary)
+        report = await rig.work(InitialiseJob(1, MODEL, 1))
+        assert isinstance(report, Failed), "no worker runs while the miner earns"
+        assert workers() == []
+
+        fake.rates, fake.connected = [None, None, None], False  # the pool is gone: it hashes nothing
+        await until(device, State.TRAINING, diary)
+        assert fake.paused, "the miner was paused before work began"
+        assert diary.journal, "and the journal says that it must be resumed"
+        assert isinstance(await rig.work(InitialiseJob(2, MODEL, 1)), Initialised)
+
+        fake.connected, fake.rates = True, [1000.0, 1000.0, 1000.0]
+        rig.override(Mode.MINE, None)
+        await until(device, State.RESTORING, diary)
+        assert workers() == [], "the worker is gone before the miner is resumed"
+        await until(device, State.MINING, diary)
+        assert not fake.paused
+        assert diary.allowed[-1] is False
+
+
+async def test_a_crash_in_the_middle_of_a_hand_over_still_gives_the_miner_back(tmp_path: Path) -> None:
+    diary = Diary()
+    async with asyncio.timeout(90), FakeXmrig() as fake:
+        fake.rates, fake.connected = [None, None, None], False
+        async with rig_with(fake, tmp_path, diary) as (_, device):
+            await until(device, State.TRAINING, diary)
+        assert fake.paused
+        # Nothing but the journal survives: a new process, a new machine.
+        fake.connected, fake.rates = True, [1000.0, 1000.0, 1000.0]
+        async with rig_with(fake, tmp_path, diary) as (_, device):
+            await until(device, State.MINING, diary)
+        assert not fake.paused

@@ -1,0 +1,127 @@
+"""Whole networks of real processes, as a user starts them. Marked e2e: each takes most of a minute."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from potminer.devnet.course import Course, Requester, bench_worker
+from potminer.devnet.plan import make_plan
+from potminer.devnet.processes import Processes
+from potminer.devnet.verify import verify_members
+from potminer.node.taskfile import load_task_file
+from potminer.world.assets import asset
+
+pytestmark = pytest.mark.e2e
+
+PLAIN_PYTORCH = """
+import json, sys, torch
+from safetensors.torch import load_file
+model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10))
+weights = load_file(sys.argv[1])
+with torch.no_grad():
+    for parameter, name in zip(model.parameters(), sorted(weights, key=lambda n: (n.split('.')[0], 'bias' in n))):
+        parameter.copy_(weights[name])
+data = load_file(sys.argv[2])
+print((model(data['x']).argmax(1) == data['y']).float().mean().item())
+"""
+
+
+def devnet(folder: Path, *options: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "potminer.cli.main", "devnet", "--dir", str(folder), "--json", *options]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    assert ran.returncode == 0, ran.stderr[-3_000:]
+    report: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    assert report["schema"] == 1
+    assert report["supply_ok"] is True
+    assert report["state_roots_equal"] is True
+    return report
+
+
+def test_a_stranger_trains_digits_and_plain_pytorch_agrees(tmp_path: Path) -> None:
+    report = devnet(tmp_path / "net")
+    assert report["metric"]["value"] >= 0.95
+    assert report["units"]["rejected"] == {}
+    assert len(report["rewards"]) == 3
+    assert min(report["rewards"].values()) > 0
+    validation = asset("digits/validation.safetensors")
+    scored = subprocess.run(
+        [sys.executable, "-c", PLAIN_PYTORCH, report["model"], str(validation)],
+        capture_output=True, text=True, timeout=60, check=True,
+    )
+    assert float(scored.stdout) == pytest.approx(report["metric"]["value"], abs=1e-6)
+
+
+def test_garbage_and_copies_are_refused_unpaid_and_named(tmp_path: Path) -> None:
+    report = devnet(
+        tmp_path / "net", "--trainers", "4", "--byzantine", "garbage:1", "--byzantine", "copy:1", "--rounds", "5"
+    )
+    fates = {fate["kind"]: fate for fate in report["byzantine"].values()}
+    assert fates["garbage"]["outcomes"]["out-of-tolerance"] > 0
+    assert fates["copy"]["outcomes"]["duplicate"] > 0
+    assert fates["garbage"]["paid"] == fates["copy"]["paid"] == 0
+    assert report["units"]["rejected"] == {"out-of-tolerance": 2, "duplicate": 2}
+    assert sorted(report["rewards"].values())[2] > 0
+
+
+def test_a_silent_validator_does_not_stop_the_rest(tmp_path: Path) -> None:
+    report = devnet(tmp_path / "net", "--byzantine", "silent:1", "--rounds", "3")
+    assert report["units"] == {"accepted": 18, "rejected": {}}
+
+
+async def test_a_validator_and_a_trainer_killed_in_mid_run_come_back_to_equal_ledgers(tmp_path: Path) -> None:
+    task = replace(load_task_file(asset("tasks/digits.toml")), rounds=6)
+    task = replace(task, deadlines=type(task.deadlines)(6_000, 6_000, 6_000, 20_000, 20_000))
+    plan = make_plan(tmp_path / "net", validators=4, trainers=3, seed=5, byzantine=[])
+    killed = (plan.validators[3], plan.trainers[0])
+
+    reached: dict[int, asyncio.Event] = {2: asyncio.Event(), 4: asyncio.Event()}
+
+    def tell(course: Course) -> None:
+        for rounds, event in reached.items():
+            if len(course.rounds) >= rounds:
+                event.set()
+
+    async with bench_worker(plan.folder) as (child, blobs):
+        async with Processes(plan) as processes:
+            requester = Requester(plan, processes, child, blobs, tell)
+            spec = await requester.order(task)
+            following = asyncio.create_task(requester.follow(spec))
+            await _until(reached[2], following)
+            for member in killed:
+                await processes.kill(member)
+            await _until(reached[4], following)
+            for member in killed:
+                await processes.start(member)
+            await following
+            head = max([(await (await processes.face(m)).snapshot()).chain.height for m in plan.validators[:3]])
+            for member in killed:
+                await _caught_up(processes, member, head)
+        verified = await verify_members(plan)
+    assert verified.roots_agree
+    assert verified.supply_ok
+    assert verified.height >= head
+    assert len(requester.course.rounds) == 6
+
+
+async def _until(event: asyncio.Event, following: asyncio.Task[None]) -> None:
+    """Wait for *event*, but not longer than the run itself."""
+    waiting = asyncio.create_task(event.wait())
+    await asyncio.wait([waiting, following], return_when=asyncio.FIRST_COMPLETED)
+    if following.done():
+        following.result()
+    await waiting
+
+
+async def _caught_up(processes: Processes, member: Any, height: int) -> None:
+    node = await processes.face(member)
+    async for snapshot in node.watch():
+        if snapshot.chain.height >= height:
+            return

@@ -1,0 +1,175 @@
+"""The door: help, exit codes, errors without tracebacks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from potminer import __version__
+from potminer.base.errors import Exit, NoDevice
+from potminer.cli.main import COMMANDS, Door, cli, main
+from potminer.cli.output import print_table, report_bug
+from potminer.cli.span import parse_span
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = main(arguments)
+    shown = capsys.readouterr()
+    return code, shown.out, shown.err
+
+
+def test_help_lists_what_is_installed_on_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--help")
+    assert code == 0
+    assert "status" in out
+    assert "dashboard" in out
+    assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_no_arguments_without_a_terminal_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys)
+    assert code == 0
+    assert "Commands:" in out
+
+
+def test_every_listed_command_can_be_loaded() -> None:
+    context = click.Context(cli)
+    assert isinstance(cli, Door)
+    listed = cli.list_commands(context)
+    assert {"status", "why", "dashboard", "version", "completion", "pause", "mode"} <= set(listed) <= set(COMMANDS)
+    for name in listed:
+        command = cli.get_command(context, name)
+        assert command is not None
+        assert command.name == name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["nonsense"], Exit.USAGE),
+        (["status", "--nonsense"], Exit.USAGE),
+        (["status"], Exit.UNREACHABLE),
+        (["why", "not-a-unit"], Exit.UNREACHABLE),
+        (["why", "a/1/1", "--last"], Exit.USAGE),
+        (["pause"], Exit.UNREACHABLE),
+        (["pause", "--for", "soon"], Exit.USAGE),
+        (["dashboard"], Exit.USAGE),
+        (["--network", "../x", "status"], Exit.USAGE),
+        (["version"], Exit.OK),
+        (["completion", "bash"], Exit.OK),
+    ],
+)
+def test_exit_codes(capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], code: int) -> None:
+    place = ["--datadir", str(tmp_path)]
+    found, _, err = run(capsys, *place, *arguments)
+    assert found == code
+    assert "Traceback" not in err
+    if code == Exit.UNREACHABLE:
+        assert err.startswith("error: no potminer daemon runs for ")
+        assert "\n  Start it with `potminer run`." in err
+
+
+def test_version_is_json_with_a_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "version", "--json")
+    assert code == 0
+    assert json.loads(out)["schema"] == 1
+    assert json.loads(out)["potminer"] == __version__
+
+
+def test_completion_completes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "_POTMINER_COMPLETE=zsh_complete" in run(capsys, "completion", "zsh")[1]
+    environ = {**os.environ, "_POTMINER_COMPLETE": "bash_complete", "COMP_WORDS": "potminer sta", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "potminer.cli.main"], env=environ, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == ["plain,status"]
+
+
+@click.command()
+@click.argument("how")
+def fail(how: str) -> None:
+    if how == "operator":
+        raise NoDevice("no GPU was found", "Install a driver.")
+    if how == "interrupt":
+        raise KeyboardInterrupt
+    raise RuntimeError("secret plan")
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "said"),
+    [
+        ("operator", Exit.NO_DEVICE, "error: no GPU was found
+  Install a driver.
+"),
+        ("interrupt", Exit.INTERRUPTED, "interrupted
+"),
+        ("bug", Exit.FAILURE, "error: RuntimeError: secret plan
+  This is a bug in potminer; "),
+    ],
+)
+def test_how_a_command_ends(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, how: str, code: int, said: str
+) -> None:
+    door = Door(commands={"fail": fail}, params=cli.params, callback=cli.callback, name="potminer")
+    assert main(["--datadir", str(tmp_path), "fail", how], door) == code
+    shown = capsys.readouterr().err
+    assert shown.startswith(said)
+    assert "Traceback" not in shown
+    assert len(list(tmp_path.glob("logs/bug-*.txt"))) == (how == "bug")
+
+
+def test_a_table_is_cut_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table([("name", "number"), ("x" * 60, "1" * 60), ("y", "2")], right=frozenset({1}))
+    lines = capsys.readouterr().out.splitlines()
+    assert [len(line) <= 80 for line in lines] == [True] * 3
+    assert lines[1].endswith("…")
+
+
+def test_a_bug_is_one_line_and_a_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    try:
+        raise RuntimeError("something odd")
+    except RuntimeError as error:
+        report_bug(error, tmp_path / "logs")
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: RuntimeError: something odd\n")
+    assert "bug in potminer" in shown
+    assert "Traceback" not in shown
+    (report,) = (tmp_path / "logs").iterdir()
+    assert "Traceback" in report.read_text()
+
+
+def test_a_report_that_cannot_be_written_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    report_bug(RuntimeError("odd"), tmp_path / "file")
+    assert "no report could be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "milliseconds"), [("90s", 90_000), ("30m", 1_800_000), ("2h", 7_200_000), (None, None)])
+def test_spans(text: str | None, milliseconds: int | None) -> None:
+    context = click.Context(cli)
+    assert parse_span(context, click.Option(["--for"]), text) == milliseconds
+
+
+@pytest.mark.parametrize("text", ["", "5", "0s", "-1h", "31d", "1.5h", "٣h", "9" * 20 + "d"])
+def test_spans_that_are_none(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        parse_span(click.Context(cli), click.Option(["--for"]), text)
+
+
+def test_a_reader_that_has_enough_gets_no_traceback() -> None:
+    """``potminer --help | head -0``: the pipe is closed before anything is written."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "potminer.cli.main", "--help"], stdout=writing, stderr=subprocess.PIPE, timeout=60,
+        check=False, preexec_fn=lambda: signal.signal(signal.SIGPIPE, signal.SIG_IGN) and None,
+    )  # fmt: skip
+    os.close(writing)
+    assert done.stderr == b""
