@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from potminer.core.ledger import event
 from potminer.core.ledger.refusal import Refusal
 from potminer.wire.record import Outcome, Phase, Standing, TaskStatus
@@ -59,7 +61,7 @@ def test_audit_pairs_do_not_repeat_while_another_auditor_exists() -> None:
         pairs.append({world.round.slots[a.slot]: a.auditor for a in world.round.audits})
         world.audit_all()
         world.attest()
-    for before, after in zip(pairs, pairs[1:], strict=False):
+    for before, after in pairwise(pairs):
         assert all(before[trainer] != after[trainer] for trainer in after)
 
 

@@ -89,7 +89,7 @@ def only_mistake(folder: Path, old: str, new: str) -> str:
 
 def test_the_shipped_digits_task_is_sound() -> None:
     task = load_task_file(DIGITS)
-    assert (task.name, task.model) == ("digits", Mlp(inputs=64, hidden=(64,), classes=10))
+    assert (task.name, task.model) == ("digits", Mlp(inputs=64, hidden=(128,), classes=10))
     assert (task.train_samples, task.validation_samples, task.shape) == (1_437, 360, (1, 8, 8))
     assert task.train.resolve() == (ROOT / "assets/digits/train.safetensors").resolve()
     assert task.reward.budget == task.most_units * task.reward.price_per_unit
