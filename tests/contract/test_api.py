@@ -9,7 +9,7 @@ import os
 import random
 import socket
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -39,14 +39,12 @@ from potminer.wire.control import (
     Snapshot,
     TaskDetail,
     TaskView,
-    UnitCounts,
     UnitOutcome,
 )
 from potminer.wire.seal import SigningKey
 from potminer.wire.tx import SignedTransaction, Transaction, Transfer, sign_transaction, transaction_digest
-from potminer.world.api.address import TcpAddress, UnixAddress, address_from_flag, parse_address
-from potminer.world.api.attach import Client, NotFound, find
-from potminer.world.api.lockfile import Lock, read_note
+from potminer.world.api.address import TcpAddress, UnixAddress
+from potminer.world.api.attach import Client, NotFound
 from potminer.world.api.newest import Newest
 from potminer.world.api.serve import ApiServer
 from potminer.world.paths import Paths, locate
@@ -177,6 +175,15 @@ def signed() -> SignedTransaction:
     return sign_transaction(transfer, KEY)
 
 
+async def settle(reached: Callable[[], bool]) -> None:
+    """Let the loop run until *reached*; the server closes what a face has left in its own time."""
+    async with asyncio.timeout(30):
+        for _ in range(10_000_000):
+            if reached():
+                return
+            await asyncio.sleep(0)
+
+
 # ---- the whole conversation --------------------------------------------------------------
 
 
@@ -240,9 +247,7 @@ async def test_a_face_that_goes_away_is_forgotten(rig: Rig, paths: Paths) -> Non
                 stream = node.watch()
                 await anext(stream)
                 await stream.aclose()
-        async with asyncio.timeout(10):
-            while rig.watchers:
-                await asyncio.sleep(0)
+        await settle(lambda: not rig.watchers)
 
 
 async def test_newest_wins_and_nothing_queues() -> None:
@@ -297,7 +302,7 @@ async def test_tcp_wants_the_cookie_and_only_loopback_listens(rig: Rig, paths: P
                 await anext(node.watch())
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "evil.example:80", "", "localhost.", "10.0.0.1"])
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "evil.example:80", "", "10.0.0.1"])
 async def test_another_host_is_refused(rig: Rig, paths: Paths, host: str) -> None:
     async with serving(rig, paths), session(paths) as web, web.get("/v1/snapshot", headers={"Host": host}) as reply:
         assert await fault(reply) == (403, "not-permitted")
@@ -378,12 +383,10 @@ async def test_two_thousand_random_requests_do_no_harm(rig: Rig, paths: Paths) -
         before = open_files(), len(asyncio.all_tasks())
         for _ in range(20):
             replies = await asyncio.gather(*(throw(paths, random_request(chance)) for _ in range(100)))
-            bad = [reply for reply in replies if reply.startswith(b"HTTP/1.1 5") or reply.startswith(b"HTTP/1.0 5")]
+            bad = [reply for reply in replies if reply.startswith((b"HTTP/1.1 5", b"HTTP/1.0 5"))]
             assert not bad
         assert await node.snapshot() == photograph(7)
-        async with asyncio.timeout(20):
-            while open_files() > before[0] or len(asyncio.all_tasks()) > before[1]:
-                await asyncio.sleep(0)
+        await settle(lambda: open_files() <= before[0] and len(asyncio.all_tasks()) <= before[1])
         assert rig.watchers == 0
 
 
@@ -392,11 +395,11 @@ def open_files() -> int:
 
 
 def random_request(chance: random.Random) -> bytes:
-    paths = ["/v1/snapshot", "/v1/commands", "/v1/transactions", "/v1/why?last=3", "/v1/tasks", "/v1/blobs", "/v1/stream"]
+    tails = ("snapshot", "commands", "transactions", "why?last=3", "tasks", "blobs", "stream")
     body = chance.choice([b"", b'{"command":"yield-now"}', encode(signed()), chance.randbytes(chance.randrange(300))])
     length = chance.choice([len(body), len(body), len(body) + 7, 10**12, -1])
     head = (
-        f"{chance.choice(['GET', 'POST', 'PUT', 'HEAD', 'OPTIONS', 'BREW'])} {chance.choice(paths)} HTTP/1.1\r\n"
+        f"{chance.choice(['GET', 'POST', 'PUT', 'HEAD', 'OPTIONS', 'BREW'])} /v1/{chance.choice(tails)} HTTP/1.1\r\n"
         f"Host: {chance.choice(['localhost', 'localhost', 'evil'])}\r\nContent-Length: {length}\r\n\r\n"
     )
     raw = bytearray(head.encode() + body)
@@ -448,57 +451,6 @@ async def test_a_taken_port_is_an_error_that_helps(rig: Rig, paths: Paths, tmp_p
             await ApiServer.open(rig, other, clock=lambda: NOW, tcp_port=address.port)
 
 
-def test_one_daemon_per_data_folder(paths: Paths) -> None:
-    lock = Lock.acquire(paths.lock)
-    address = UnixAddress(paths.socket)
-    lock.publish(address)
-    with pytest.raises(AlreadyRunning, match=f"process {os.getpid()}, unix:") as refused:
-        Lock.acquire(paths.lock)
-    assert refused.value.exit is Exit.RUNNING
-    assert find(paths) == address
-    lock.release()
-    assert read_note(paths.lock) is None
-    with pytest.raises(Unreachable):
-        find(paths)
-    Lock.acquire(paths.lock).release()
-
-
-def test_a_damaged_lock_file_is_an_error_and_no_crash(paths: Paths) -> None:
-    paths.lock.parent.mkdir(parents=True)
-    paths.lock.write_bytes(b'{"pid":1,"address":"ftp://x"}')
-    with pytest.raises(Unreachable, match="damaged"):
-        find(paths)
-    paths.lock.write_bytes(b"\xff\xfe{")
-    with pytest.raises(Unreachable):
-        find(paths)
-
-
-def test_addresses_survive_the_lock_file(tmp_path: Path) -> None:
-    for address in (UnixAddress(tmp_path / "api.sock"), TcpAddress(4077, tmp_path / "cookie")):
-        assert parse_address(str(address)) == address
-        assert address_from_flag(str(address)) == address
-    with pytest.raises(UsageError):
-        address_from_flag("http://example.com:80 cookie=/x")
-
-
-def test_a_long_data_folder_gets_a_short_socket(tmp_path: Path) -> None:
-    deep = tmp_path / ("d" * 90)
-    found = locate({"XDG_RUNTIME_DIR": str(tmp_path)}, datadir=deep, network="devnet")
-    assert found.runtime.parent == tmp_path
-    assert found.runtime != locate({"XDG_RUNTIME_DIR": str(tmp_path)}, datadir=deep / "x", network="devnet").runtime
-
-
-def test_flags_win_over_the_environment_and_that_over_custom(tmp_path: Path) -> None:
-    environ = {"POTMINER_DATADIR": str(tmp_path / "env"), "POTMINER_NETWORK": "test"}
-    assert locate(environ).datadir == tmp_path / "env"
-    assert locate(environ).network == "test"
-    found = locate(environ, datadir=tmp_path / "flag", network="devnet")
-    assert (found.datadir, found.network) == (tmp_path / "flag", "devnet")
-    assert locate({}).datadir.name == "main"
-    with pytest.raises(UsageError):
-        locate({}, network="../evil")
-
-
 # ---- supervisors -------------------------------------------------------------------------
 
 
@@ -545,7 +497,3 @@ async def test_commands_speak_to_the_daemon(rig: Rig, paths: Paths, capsys: pyte
         assert rig.commands == [Pause(None, 1_800_000), SetMode(Mode.TRAIN)]
     code, _ = await run("status")
     assert code == Exit.UNREACHABLE
-
-
-def test_unit_counts_do_not_share_their_table() -> None:
-    assert UnitCounts().rejected is not UnitCounts().rejected

@@ -22,15 +22,14 @@ from potminer.world.assets import asset
 pytestmark = pytest.mark.e2e
 
 PLAIN_PYTORCH = """
-import json, sys, torch
+import sys, torch
 from safetensors.torch import load_file
+w = load_file(sys.argv[1])
 model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10))
-weights = load_file(sys.argv[1])
-with torch.no_grad():
-    for parameter, name in zip(model.parameters(), sorted(weights, key=lambda n: (n.split('.')[0], 'bias' in n))):
-        parameter.copy_(weights[name])
+model.load_state_dict({"1.weight": w["layers.0.weight"], "1.bias": w["layers.0.bias"],
+                       "3.weight": w["layers.1.weight"], "3.bias": w["layers.1.bias"]})
 data = load_file(sys.argv[2])
-print((model(data['x']).argmax(1) == data['y']).float().mean().item())
+print((model(data["x"]).argmax(1) == data["y"]).float().mean().item())
 """
 
 

@@ -20,7 +20,7 @@ class Alerts(Panel):
     def show(self, rows: tuple[AlertRow, ...]) -> None:
         self._rows = rows
         self.display = bool(rows)
-        self.changed(rows)
+        self.changed(rows, rows=len(rows))
 
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
         return min(_MOST, len(self._rows))

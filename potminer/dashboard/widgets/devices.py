@@ -41,7 +41,7 @@ class Devices(Panel):
 
     def show(self, rows: tuple[DeviceRow, ...]) -> None:
         self._rows = rows
-        self.changed(rows)
+        self.changed(rows, rows=len(rows))
 
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
         return max(1, len(self._rows)) + (1 if self._rows else 0)

@@ -15,14 +15,15 @@ class Panel(Widget):
         super().__init__(id=id)
         self.pen = pen
         self._shown: object = None
+        self._rows_shown = -1
         if title:
             self.border_title = title
 
-    def changed(self, value: object) -> None:
-        """Redraw where *value* differs from what is shown."""
+    def changed(self, value: object, *, rows: int = 0) -> None:
+        """Redraw where *value* differs from what is shown; lay the screen out anew only where *rows* does."""
         if value != self._shown:
-            self._shown = value
-            self.refresh(layout=True)
+            self.refresh(layout=rows != self._rows_shown)
+            self._shown, self._rows_shown = value, rows
 
     def render(self) -> Content:
         return join(self.lines(self.content_size.width, self.content_size.height))

@@ -169,7 +169,7 @@ class Client:
 
     async def put_blob(self, path: Path) -> str:
         """Upload a file; its hex id."""
-        if not path.is_file():
+        if not await asyncio.to_thread(path.is_file):
             raise UsageError(f"{path} is not a file", "Name a file to upload.")
         reply = await self._ask(_Blob, "PUT", "/v1/blobs", data=_file_chunks(path), patient=True)
         return reply.blob
