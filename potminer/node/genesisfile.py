@@ -42,13 +42,13 @@ def read_genesis(path: Path) -> Genesis:
         raw = json.loads(path.read_text())
     except FileNotFoundError as error:
         raise ConfigError(f"there is no genesis at {path}", HINT) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read: {error}", HINT) from error
     try:
         genesis = _genesis(raw)
         # Through the codec once: its bounds are the ones that count.
         genesis = decode(Genesis, encode(genesis), max_bytes=MAX_BYTES)
-    except (Malformed, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (Malformed, KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ConfigError(f"{path} is no genesis: {_reason(error)}", HINT) from error
     faults = _contradictions(genesis)
     if faults:

@@ -66,6 +66,7 @@ class TaskHistory:
     accepted: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     my_accepted: int = 0
+    my_pending: int = 0
     my_rejected: Counter[str] = field(default_factory=Counter)
     expelled: dict[bytes, str] = field(default_factory=dict)
     base: bytes = b""
@@ -120,16 +121,18 @@ class History:
             case events.RoundFailed():
                 task.open = None
             case events.Rewarded():
-                self._rewarded(each, time_ms)
+                self._rewarded(task, each, time_ms)
             case events.Paid():
                 mine = sum(share.amount for share in each.shares if share.earner == self._own)
                 self.pending -= mine
+                task.my_pending -= mine
                 self.paid += mine
             case events.Expelled():
                 task.expelled[each.trainer] = each.reason
                 if each.trainer == self._own:
-                    self.total -= self.pending
-                    self.pending = 0
+                    self.total -= task.my_pending
+                    self.pending -= task.my_pending
+                    task.my_pending = 0
             case events.TaskEnded():
                 task.ended, task.ended_ms, task.open = each.reason, time_ms, None
 
@@ -188,8 +191,9 @@ class History:
         task.base = each.model
         task.losses.append(LossPoint(round=each.round + 1, loss_micro=each.loss_micro))
 
-    def _rewarded(self, each: events.Rewarded, time_ms: int) -> None:
+    def _rewarded(self, task: TaskHistory, each: events.Rewarded, time_ms: int) -> None:
         mine = sum(share.amount for share in each.shares if share.earner == self._own)
+        task.my_pending += mine
         self.pending += mine
         self.total += mine
         if mine:

@@ -12,6 +12,7 @@ import sys
 from potminer.base.errors import Exit
 from potminer.node.build import LOG, Node, open_node
 from potminer.node.config import Config
+from potminer.node.genesisfile import read_genesis
 from potminer.world.paths import Paths, private_folder
 
 LEAVE_S = 10.0
@@ -21,6 +22,7 @@ LOG_FILES = 5
 
 async def live(config: Config, paths: Paths, *, byzantine: str | None = None, spoken: bool = True) -> Exit:
     """Run a node until SIGINT or SIGTERM; a second one ends the process at once."""
+    read_genesis(paths.genesis)  # before anything is written: without one nothing else matters
     _log_to(paths, config, spoken=spoken)
     stop = asyncio.Event()
     _heed_signals(stop)

@@ -23,7 +23,7 @@ from potminer.core.duty.state import State
 from potminer.core.machine import Persist, SetTimer, TimerFired
 from potminer.wire.control import ControlView, DeviceKind, DeviceState, DeviceView, MinerView, Mode
 from potminer.wire.facts import CPU, GpuSample, MinerSample, RigSample
-from potminer.wire.trainer import Audited, Failed, Job, Report, Trained
+from potminer.wire.trainer import Audited, Failed, Job, Ready, Report, Trained
 from potminer.world.child import Child, ChildState, Launch
 from potminer.world.rig.look import Look
 from potminer.world.rig.miners.interface import MinerAdapter, MinerError
@@ -63,8 +63,7 @@ class Rig:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._done: deque[tuple[int, int]] = deque(maxlen=10_000)
-        self._since_ms = hands.clock()
-        self._until_ms: int | None = None
+        self._began_ms = hands.clock()
         self._paused = False
         self.compute_us = 0
         self.audit_us = 0
@@ -119,7 +118,6 @@ class Rig:
                 case SetTimer(name, delay_ms):
                     self._set_timer(name, delay_ms)
                 case Note(bus, state, reasons):
-                    self._since_ms = self._hands.clock()
                     why = f" ({', '.join(sorted(reasons))})" if reasons else ""
                     self._hands.note("info", f"{bus}: {state}{why}")
                     self._hands.changed()
@@ -151,13 +149,17 @@ class Rig:
 
     def _ensure_child(self, on_state: Callable[[ChildState], None] = lambda state: None) -> None:
         if self._child is None:
-            self._child = Child(self._launch, on_state=on_state)
+            self._child = Child(self._launch, on_state=on_state, on_ready=self._introduce)
             self._child.start()
+
+    def _introduce(self, ready: Ready) -> None:
+        self._hands.note("info", f"worker {ready.pid}: device {ready.device} ({ready.reason})")
 
     async def _start_work(self, run: int) -> None:
         """Duty has the device: a worker for this run, then the rounds may train."""
         if self._stopping is not None:
             await self._stopping
+        self._began_ms = self._hands.clock()
 
         def watch(state: ChildState) -> None:
             if state is ChildState.WAITING:
@@ -197,14 +199,16 @@ class Rig:
 
     def override(self, mode: Mode, for_ms: int | None, *, paused: bool = False) -> None:
         until = None if for_ms is None else self._hands.clock() + for_ms
-        self._until_ms, self._paused = until, paused
+        self._paused = paused
         self._events.put_nowait(Overridden(DutyMode(mode.value), until))
 
     # ---- for faces ------------------------------------------------------------------------
 
     def samples_per_s_milli(self, now: int) -> int | None:
+        """Thousandths of a sample a second over the last minute of work, or since it began."""
         recent = [samples for at, samples in self._done if at > now - RATE_WINDOW_MS]
-        return sum(recent) * 1_000_000 // RATE_WINDOW_MS if recent else None
+        window_ms = min(RATE_WINDOW_MS, max(1_000, now - self._began_ms))
+        return sum(recent) * 1_000_000 // window_ms if recent else None
 
     def control(self, now: int) -> ControlView:
         if self._device is None:

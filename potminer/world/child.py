@@ -102,7 +102,8 @@ class _Tail:
 class Child:
     """``async with Child(launch) as child: report = await child.request(job)``.
 
-    *on_progress* hears Progress, *on_state* every change of ``state``; both must not raise.
+    *on_progress* hears Progress, *on_state* every change of ``state``, *on_ready* what device
+    a worker chose and why; none of them may raise.
     """
 
     def __init__(
@@ -111,10 +112,12 @@ class Child:
         *,
         on_progress: Callable[[Progress], None] = lambda progress: None,
         on_state: Callable[[ChildState], None] = lambda state: None,
+        on_ready: Callable[[Ready], None] = lambda ready: None,
     ) -> None:
         self._launch = launch
         self._on_progress = on_progress
         self._on_state = on_state
+        self._on_ready = on_ready
         self._requests: dict[int, _Request] = {}
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
@@ -273,6 +276,7 @@ class Child:
                 self.resident_bytes = report.resident_bytes
             case Ready():
                 self.ready = report
+                self._on_ready(report)
                 if self.state is ChildState.STARTING:
                     self._move(ChildState.RUNNING)
                 self._send_waiting()
