@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -39,7 +39,7 @@ from potminer.node.outbox import Outbox
 from potminer.node.publish import Identity, Publisher
 from potminer.node.rig import Rig, RigHands
 from potminer.wire import record as records
-from potminer.wire.codec import decode
+from potminer.wire.codec import decode, encode
 from potminer.wire.control import AlertLevel
 from potminer.wire.facts import CPU
 from potminer.wire.genesis import Genesis, chain_id
@@ -85,6 +85,8 @@ class Node:
     publisher: Publisher
     journal: dict[bytes, bytes]
     device_key: bytes | None
+    save_addresses: Callable[[], Awaitable[None]]
+    """Keep what gossip knows of other nodes over a restart."""
 
 
 def unix_ms() -> int:
@@ -223,7 +225,8 @@ async def _compose(
     await stack.enter_async_context(exchange)
     await _introduce(config, key, chain, committee, network, store, inbox, validator=validator)
     return Node(
-        key.public, chain, config, engine, rig, network, publisher, journal, None if device is None else device.key
+        key.public, chain, config, engine, rig, network, publisher, journal, None if device is None else device.key,
+        lambda: store.save_addresses([encode(record) for record in machines.gossip.records()]),
     )
 
 
@@ -370,7 +373,8 @@ def _launch(config: Config, paths: Paths, byzantine: str | None) -> Launch:
     cheat = byzantine if byzantine in TRAINER_CHEATS or (byzantine or "").startswith("lazy-") else None
     worker = config.worker
     return Launch(
-        blobs=paths.blobs, device=worker.device, threads=worker.threads or 1, max_bytes=worker.max_ram_mb * 2**20,
+        blobs=paths.blobs, device=worker.device, threads=worker.threads or max(1, (os.cpu_count() or 1) - 1),
+        max_bytes=worker.max_ram_mb * 2**20,
         nice=worker.nice, cheat=cheat,
     )
 

@@ -165,7 +165,7 @@ class MinerSettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
     device: str = setting(_DEVICE, "device that trains", default="auto")
-    threads: int = setting(integer(0, 256), "CPU threads of a worker; 0 leaves it to torch", default=0)
+    threads: int = setting(integer(0, 256), "CPU threads of a worker; 0: all cores but one", default=0)
     max_ram_mb: int = setting(integer(256, 1_048_576), "host memory a worker may use, in MiB", default=2_048)
     nice: int = setting(integer(0, 19), "how far a worker steps back for other programs", default=10)
 

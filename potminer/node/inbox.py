@@ -1,4 +1,8 @@
-"""The inbox: everything that happens to a node, in the order it came, bounded."""
+"""The inbox: everything that happens to a node, in the order it came.
+
+What peers say is bounded and dropped beyond; what our own hands answer is as bounded as what
+was asked of them and never dropped: a machine waits for it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,8 @@ from potminer.wire.codec import Wire
 from potminer.wire.hello import Hello
 from potminer.wire.registry import BY_TYPE, Channel
 
-EVENTS = 20_000
+FROM_PEERS = 20_000
+"""Messages that may wait: seconds of full load; more means that we cannot keep up."""
 
 
 class To(Enum):
@@ -37,18 +42,15 @@ class Inbox:
         on_link_down: Callable[[bytes], None],
         note: Callable[[str, str], None],
     ) -> None:
-        self._queue: asyncio.Queue[tuple[To, object]] = asyncio.Queue(EVENTS)
+        self._queue: asyncio.Queue[tuple[To, object]] = asyncio.Queue()
         self._on_blob = on_blob
         self._on_link_down = on_link_down
         self._note = note
         self.dropped = 0
 
     def post(self, to: To, event: object) -> None:
-        """Queue an event. A full inbox drops it, as a network may."""
-        try:
-            self._queue.put_nowait((to, event))
-        except asyncio.QueueFull:
-            self.dropped += 1
+        """Queue an event of our own."""
+        self._queue.put_nowait((to, event))
 
     async def take(self) -> tuple[To, object]:
         return await self._queue.get()
@@ -66,7 +68,10 @@ class Inbox:
         self.post(To.SYNC, words.PeerDown(peer))
 
     def message(self, peer: bytes, message: Wire) -> None:
-        """Where a message belongs follows from its channel."""
+        """Where a message belongs follows from its channel. A full inbox drops it, as a network may."""
+        if self._queue.qsize() >= FROM_PEERS:
+            self.dropped += 1
+            return
         arrived = words.MessageArrived(peer, message)
         match BY_TYPE[type(message)].channel:
             case Channel.CONSENSUS:

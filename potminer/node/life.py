@@ -16,6 +16,7 @@ from potminer.node.genesisfile import read_genesis
 from potminer.world.paths import Paths, private_folder
 
 LEAVE_S = 10.0
+SAVE_ADDRESSES_S = 300.0
 LOG_BYTES = 10 * 1024 * 1024
 LOG_FILES = 5
 
@@ -31,15 +32,17 @@ async def live(config: Config, paths: Paths, *, byzantine: str | None = None, sp
         LOG.info("node %s, chain %s, listening on %s:%s", node.key.hex()[:12], node.chain.hex()[:12], host, port)
         await _run(node, stop)
         LOG.info("leaving")
+        await node.save_addresses()
     return Exit.OK
 
 
 async def _run(node: Node, stop: asyncio.Event) -> None:
-    """Engine and rig until *stop*; a fault of our own in either ends the node."""
+    """Engine, rig and housekeeping until *stop*; a fault of our own in either ends the node."""
     device = None if node.device_key is None else node.journal.get(node.device_key)
     work = [
         asyncio.create_task(node.engine.run(), name="engine"),
         asyncio.create_task(node.rig.run(device), name="rig"),
+        asyncio.create_task(_keep_addresses(node), name="addresses"),
     ]
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
@@ -52,6 +55,12 @@ async def _run(node: Node, stop: asyncio.Event) -> None:
     for result in ended:
         if isinstance(result, Exception):
             raise result
+
+
+async def _keep_addresses(node: Node) -> None:
+    while True:
+        await asyncio.sleep(SAVE_ADDRESSES_S)
+        await node.save_addresses()
 
 
 def _heed_signals(stop: asyncio.Event) -> None:

@@ -46,6 +46,8 @@ from potminer.world.net.network import Network
 from potminer.world.store.blobs import BlobStore
 from potminer.world.store.store import Store
 
+YIELD_MS = 5 * 60_000
+"""How long a device that was asked for is left alone before duty may take it again."""
 LEAST_MS = 250
 """A face is shown at most four photographs a second."""
 
@@ -202,7 +204,9 @@ class Publisher:
                 self._rig.override(Mode.OFF, for_ms, paused=True)
             case Resume():
                 self._rig.override(Mode.AUTO, None)
-            case YieldNow() | Drain():
+            case YieldNow():
+                self._rig.override(Mode.OFF, YIELD_MS)
+            case Drain():
                 self._rig.override(Mode.MINE, None)
             case SetMode(mode, for_ms):
                 self._rig.override(mode, for_ms)
