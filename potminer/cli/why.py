@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 def why(place: Place, *, unit: str | None, last: int | None, as_json: bool, socket: str | None) -> None:
     """Explain how a unit of work ended.
 
-    UNIT is TASK/ROUND/SLOT, where TASK is a task's name or the first digits of its id.
+    UNIT is TASK/ROUND/SLOT, where TASK is a task's name or the first digits of its id and
+    rounds count from 1, as everywhere that people read them.
     Without UNIT: this rig's newest unit.
     """
     if unit is not None and last is not None:
@@ -56,7 +57,9 @@ def _parse(unit: str) -> tuple[str, int, int]:
     task, *numbers = unit.split("/")
     if not task or len(numbers) != 2 or not all(n.isascii() and n.isdecimal() and len(n) < 10 for n in numbers):
         raise UsageError(f"{unit[:100]!r} does not name a unit", "Write TASK/ROUND/SLOT, for example digits/3/1.")
-    return task, int(numbers[0]), int(numbers[1])
+    if int(numbers[0]) < 1:
+        raise UsageError("rounds count from 1", "Write TASK/ROUND/SLOT, for example digits/1/0.")
+    return task, int(numbers[0]) - 1, int(numbers[1])
 
 
 async def _task_id(node: Client, said: str) -> str:

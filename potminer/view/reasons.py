@@ -21,14 +21,13 @@ EXPLAINED = {
         "recomputing a part of it gave another result",
         "Unstable memory or overclocking causes this: lower the memory clock and watch for errors.",
     ),
-    "audit-failed": ("the committee recomputed a part of it and found it wrong", "The bond was charged."),
     "duplicate": ("the same update was shown before by somebody else", "A copied update is provably wrong."),
 }
 
 
 def explain(unit: UnitOutcome) -> list[str]:
     """A few lines: which unit, how it ended, the numbers, what to do."""
-    place = f"{clean(unit.task_name, 40)} ({short_id(unit.task)}) round {unit.round} unit {unit.slot}"
+    place = f"{clean(unit.task_name, 40)} ({short_id(unit.task)}) round {unit.round + 1} unit {unit.slot}"
     lines = [f"{place} by {short_address(unit.trainer)}", f"  {_verdict(unit)}"]
     if unit.measured_ppm is not None or unit.allowed_ppm is not None:
         measured, allowed = parts_per_million(unit.measured_ppm), parts_per_million(unit.allowed_ppm)

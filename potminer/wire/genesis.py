@@ -21,7 +21,7 @@ class Parameters(Wire, frozen=True):
     later rounds must close before a reward is paid.
     """
 
-    trainer_share_ppm: Share = 850_000
+    trainer_share_ppm: Annotated[int, Meta(ge=1, le=1_000_000)] = 850_000
     auditor_share_ppm: Share = 100_000
     validator_share_ppm: Share = 50_000
     escrow_rounds: Annotated[int, Meta(ge=0, le=1_000)] = 30

@@ -105,7 +105,8 @@ class AuditVerdict(Wire, frozen=True, tag=11):
 
 
 class AggregateResult(Wire, frozen=True, tag=12):
-    """A validator's attestation of the next model. *malformed* lists slots whose update is no update."""
+    """A validator's attestation of the next model. *malformed* lists slots whose update is
+    no update, or could be fetched from nobody."""
 
     task: Hash
     round: U32

@@ -11,16 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from potminer.core.rounds.machine import (
-    BlobFetched,
-    DutyChanged,
-    Fetch,
-    Reported,
-    Rounds,
-    StartJob,
-    Submit,
-    TaskSeen,
-)
+from potminer.core.rounds.events import BlobFetched, DutyChanged, Fetch, Reported, StartJob, Submit, TaskSeen
+from potminer.core.rounds.machine import Rounds
 from potminer.train import bookwork
 from potminer.train.bench import Bench
 from potminer.train.cheat import cheat

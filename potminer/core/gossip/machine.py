@@ -31,6 +31,7 @@ from potminer.core.gossip.events import (
 )
 from potminer.core.gossip.mesh import Mesh, Score
 from potminer.core.gossip.parameters import Parameters
+from potminer.core.gossip.pushes import Pushes
 from potminer.core.gossip.quota import Quota
 from potminer.core.gossip.spread import Cache, Held, Seen, WaitingRoom, batches
 from potminer.core.gossip.standing import Standing
@@ -61,6 +62,7 @@ from potminer.wire.gossip import (
 )
 
 HEARTBEAT = "gossip/heartbeat"
+FLUSH = "gossip/flush"
 DEFAULTS = Parameters()
 
 
@@ -77,6 +79,7 @@ class Gossip:
         self._seen = Seen(keep_ms=parameters.seen_ms, size=parameters.seen_items)
         self._cache = Cache(keep_ms=parameters.cache_ms, size=parameters.cache_bytes)
         self._waiting = WaitingRoom(parameters)
+        self._pushes = Pushes(parameters)
         self._wanted = WantedList(parameters)
         self._standing = Standing()
         self._book = AddressBook(chain, self_key, parameters, self._chance)
@@ -87,7 +90,7 @@ class Gossip:
             case Started():
                 return [self._timer()]
             case TimerFired():
-                return [*self._beat(now), self._timer()] if event.name == HEARTBEAT else []
+                return self._rung(event.name, now)
             case PeerUp():
                 return self._up(event, now)
             case PeerDown():
@@ -139,6 +142,7 @@ class Gossip:
         del self._incoming[peer], self._outgoing[peer]
         self._dialling.down(peer, now)
         self._cache.forget_peer(peer)
+        self._pushes.gone(peer)
         for mesh in self._meshes.values():
             mesh.gone(peer)
         return [*self._wanted.gone(peer, now)]
@@ -238,7 +242,7 @@ class Gossip:
         held = self._hold(item_id, item, waiting.pushers if waiting else {}, now)
         flooded = len(item.body) <= self._parameters.flood_bytes
         targets = self._peers if flooded else self._meshes[item.topic].members
-        return self._forward(held, targets)
+        return self._forward(held, targets, now)
 
     def _validated(self, item_id: bytes, verdict: Verdict, now: int) -> list[Effect]:
         waiting = self._waiting.take(item_id)
@@ -247,8 +251,8 @@ class Gossip:
         match verdict:
             case Verdict.ACCEPT:
                 held = self._hold(item_id, waiting.item, waiting.pushers, now)
-                first = next(iter(waiting.pushers))
-                return [Deliver(waiting.item, first), *self._forward(held, self._meshes[waiting.item.topic].members)]
+                delivered = Deliver(waiting.item, next(iter(waiting.pushers)))
+                return [delivered, *self._forward(held, self._meshes[waiting.item.topic].members, now)]
             case Verdict.IGNORE:
                 self._seen.add(item_id, now)
                 return []
@@ -263,13 +267,24 @@ class Gossip:
         self._cache.add(item_id, held)
         return held
 
-    def _forward(self, held: Held, targets: dict[bytes, bool] | dict[bytes, None]) -> list[Effect]:
-        return [Send(peer, Push((held.item,))) for peer in targets if peer not in held.holders]
+    def _forward(self, held: Held, targets: dict[bytes, bool] | dict[bytes, None], now: int) -> list[Effect]:
+        resting = not self._pushes.waiting
+        effects: list[Effect] = [
+            send for peer in targets if peer not in held.holders for send in self._pushes.offer(peer, held, now)
+        ]
+        if resting and self._pushes.waiting:
+            effects.append(SetTimer(FLUSH, self._parameters.push_flush_ms))
+        return effects
 
     def _push(self, peer: bytes, items: list[Item]) -> list[Effect]:
         return [Send(peer, Push(batch)) for batch in batches(items, size=self._parameters.push_bytes)]
 
     # ---- heartbeat -----------------------------------------------------------------------
+
+    def _rung(self, name: str, now: int) -> list[Effect]:
+        if name == FLUSH:
+            return [*self._pushes.flush()]
+        return [*self._beat(now), self._timer()] if name == HEARTBEAT else []
 
     def _timer(self) -> SetTimer:
         return SetTimer(HEARTBEAT, self._parameters.heartbeat_ms)

@@ -43,6 +43,12 @@ class Parameters:
     flood_bytes: int = 2_048
     """Own items up to this size go to every peer at once: a publisher's mesh may be hostile."""
     push_bytes: int = MIB
+    push_alone_burst: int = 64
+    push_alone_ms: int = 50
+    """Items to one peer go alone in bursts of this many, and one in so many milliseconds in the long run."""
+    push_flush_ms: int = 50
+    """How long the others wait for company."""
+    pushes_waiting: int = 4_096
     pending_ms: int = 30_000
     pending_items: int = 8_192
     pending_per_peer: int = 2_048

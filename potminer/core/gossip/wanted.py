@@ -6,6 +6,7 @@ announcers are used up. So invented ids cost a liar its own quota and nobody els
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -64,13 +65,14 @@ class WantedList:
         """Give up on whoever did not answer in time, and ask the next announcer."""
         late = [item_id for item_id, wanted in self._items.items() if wanted.until_ms <= now]
         effects: list[Send | Penalize] = []
-        for item_id in late:
-            effects += self._promise_broken(self._items[item_id].asked)
+        for peer, items in Counter(self._items[item_id].asked for item_id in late).items():
+            effects += self._promises_broken(peer, items)
         return effects + self._ask_others(late, now)
 
-    def _promise_broken(self, peer: bytes) -> list[Send | Penalize]:
-        """One item may have expired on its way; many have not."""
-        broken = self._broken.get(peer, 0) + 1
+    def _promises_broken(self, peer: bytes, items: int) -> list[Send | Penalize]:
+        """One item may have expired on its way; many have not. However many, a beat is one offence: they
+        were late together, for one reason, and a peer under load is slow and no liar."""
+        broken = self._broken.get(peer, 0) + items
         if broken < self._parameters.broken_promises:
             self._broken[peer] = broken
             return []

@@ -8,6 +8,7 @@ One function a phase. Each looks at the round and either leaves it or moves it o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -215,17 +216,24 @@ def _draw(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, 
 
 def _draw_audits(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord) -> tuple[Audit, ...]:
     """Which unit, which segment, by whom. Auditors take turns in a drawn order: nobody gets much more
-    than others, nobody audits itself, and the pair of the last round is avoided where it can be."""
+    than others, nobody audits itself, and the pair of the last round is avoided where it can be.
+    Where several units claim one update, each is audited in its last segment: the tag at the head of
+    the snapshot names the author."""
     stream = draw.words(draft.head.beacon, task_id, number(current.number), number(current.attempt))
     units = _units(draft, task_id, current)
-    present = sorted({unit.trainer for unit in units if unit.judgement is None})
+    expelled = {member.trainer for member in task.members if member.standing == Standing.EXPELLED}
+    present = sorted({unit.trainer for unit in units if unit.judgement is None} - expelled)
     turns = draw.shuffled(stream, present)
     last = {member.trainer: member.last_auditor for member in task.members}
+    claims = Counter(unit.snapshots[-1] for unit in units if unit.judgement is None)
     audits = []
     for slot, unit in enumerate(units):
-        if unit.judgement is not None or draw.below(stream, 1_000_000) >= _rate_ppm(draft, task, unit.trainer):
+        if unit.judgement is not None:
             continue
-        segment = draw.below(stream, task.spec.segments) + 1
+        contested = claims[unit.snapshots[-1]] > 1
+        if draw.below(stream, 1_000_000) >= _rate_ppm(draft, task, unit.trainer) and not contested:
+            continue
+        segment = task.spec.segments if contested else draw.below(stream, task.spec.segments) + 1
         others = [trainer for trainer in turns if trainer != unit.trainer]
         fresh = [trainer for trainer in others if trainer != last[unit.trainer]] or others
         auditor = fresh[0] if fresh else None
@@ -324,6 +332,9 @@ def _aggregate(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRec
     for (model, malformed), attestations in support.items():
         if not is_weak_quorum(sum(power[a.validator] for a in attestations), sum(committee.powers)):
             continue
+        for slot in malformed:
+            if slot < len(current.slots):
+                _missed(draft, task_id, current.slots[slot])
         attesters = tuple(a.validator for a in attestations)
         if not close_round(
             draft, task_id, current, model=model, malformed=malformed, attesters=attesters, events=events
@@ -340,7 +351,8 @@ def _fail(draft: Draft, task_id: bytes, current: RoundRecord, reason: str, event
     for slot, unit in enumerate(_units(draft, task_id, current)):
         if unit.snapshots:
             key = records.update_key(task_id, unit.snapshots[-1])
-            if draft.need(UpdateOwner, key).round == current.number:
+            owner = draft.get(UpdateOwner, key)  # None where another unit of this round held the same update
+            if owner is not None and owner.round == current.number:
                 draft.put(key, None)
         if unit.judgement is not None:
             ended = event.UnitEnded(

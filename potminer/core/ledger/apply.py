@@ -17,7 +17,7 @@ from potminer.core.ledger.advance import advance
 from potminer.core.ledger.event import Event
 from potminer.core.ledger.refusal import Refusal
 from potminer.core.ledger.state import Draft, State
-from potminer.core.ledger.transact import MONEY_MOVERS, perform
+from potminer.core.ledger.transact import minimum_fee, perform
 from potminer.wire import record as records
 from potminer.wire.block import Block, transactions_root
 from potminer.wire.record import Account, Validator
@@ -79,19 +79,19 @@ def apply_block(state: State, block: Block, *, verifier: Verifier = signature_ho
         refusal = _transact(draft, signed.transaction, header.proposer, events)
         receipts.append(Receipt(transaction_digest(signed.transaction), index, refusal))
     advance(draft, proposer=header.proposer, events=events)
-    return Applied(draft.finish(), tuple(receipts), tuple(events), tuple(draft.changes()))
+    changes = tuple(draft.changes())
+    return Applied(draft.finish(changes), tuple(receipts), tuple(events), changes)
 
 
 def improper(draft: Draft, transaction: Transaction, *, height: int) -> Refusal | None:
     """Why *transaction* must not stand in a block at *height* at all. The nonce is judged last:
     BAD_NONCE says that nothing else is wrong."""
     account = draft.account(transaction.sender)
-    minimum = draft.parameters.minimum_fee if isinstance(transaction.body, MONEY_MOVERS) else 0
     if transaction.chain != draft.base.chain:
         return Refusal.WRONG_CHAIN
     if transaction.expiry < height:
         return Refusal.EXPIRED
-    if transaction.fee < minimum:
+    if transaction.fee < minimum_fee(draft, transaction):
         return Refusal.FEE_TOO_LOW
     if account.balance < transaction.fee:
         return Refusal.BALANCE_TOO_LOW

@@ -117,9 +117,11 @@ class Ledger:
             size += len(encode(signed))
             if len(chosen) >= limits.BLOCK_TRANSACTIONS or size > limits.BLOCK_BYTES:
                 break
-            # What a sender's earlier transactions here may spend is counted at its most.
-            spent[sender] = spent.get(sender, 0) + _most_spent(signed)
-            affordable = not signed.transaction.fee or spent[sender] <= self.state.account(sender).balance
+            # What a sender's earlier transactions here may spend is counted at its most. Only the fee must
+            # be left over: a body that cannot be paid is refused by its receipt.
+            before, fee = spent.get(sender, 0), signed.transaction.fee
+            spent[sender] = before + _most_spent(signed)
+            affordable = not fee or before + fee <= self.state.account(sender).balance
             if not affordable or improper(draft, signed.transaction, height=height) not in (None, Refusal.BAD_NONCE):
                 stopped.add(sender)
                 continue

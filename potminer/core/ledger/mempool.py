@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 
 from potminer.base import limits
@@ -36,9 +37,11 @@ class Mempool:
         digest = transaction_digest(transaction)
         waiting = self._by_sender.get(transaction.sender, {})
         if digest in self._by_digest:
-            return None
-        flaw = improper(Draft(state), transaction, height=state.head.height + 1)
-        next_nonce = state.account(transaction.sender).nonce
+            # The same words under another signature: one that does not hold must not pass for known.
+            return None if self.verified(signed) else Refusal.BAD_SIGNATURE
+        draft = Draft(state)
+        flaw = improper(draft, transaction, height=draft.head.height + 1)
+        next_nonce = draft.account(transaction.sender).nonce
         if flaw == Refusal.BAD_NONCE and next_nonce <= transaction.nonce < next_nonce + limits.MEMPOOL_PER_SENDER:
             flaw = None
         if flaw is not None:
@@ -58,12 +61,20 @@ class Mempool:
         return self._by_digest.get(transaction_digest(signed.transaction)) == signed or self._verifier(signed)
 
     def ready(self, state: State) -> Iterator[SignedTransaction]:
-        """Transactions in an order their nonces allow, oldest sender first."""
-        for sender, waiting in list(self._by_sender.items()):
+        """Transactions in an order their nonces allow: one of each sender in turn, or whoever sends many
+        (and work is free) would keep the others out."""
+        turns: deque[tuple[int, dict[int, bytes]]] = deque()
+        # The first turn is taken lazily: whether anything is ready is asked for every transaction that arrives.
+        for sender, first in self._by_sender.items():
             nonce = state.account(sender).nonce
-            while nonce in waiting:
+            if nonce in first:
+                yield self._by_digest[first[nonce]]
+                turns.append((nonce + 1, first))
+        while turns:
+            nonce, waiting = turns.popleft()
+            if nonce in waiting:
                 yield self._by_digest[waiting[nonce]]
-                nonce += 1
+                turns.append((nonce + 1, waiting))
 
     def next_nonce(self, sender: bytes, state: State) -> int:
         """The nonce that *sender*'s next transaction should carry."""
@@ -80,10 +91,12 @@ class Mempool:
         return [self._by_digest[digest] for _, digest in sorted(self._by_sender.get(sender, {}).items())]
 
     def settle(self, state: State) -> None:
-        """Forget what *state* has done, outlived or made impossible."""
+        """Forget what *state* has done, outlived or made impossible. Who was served goes to the end of the turns."""
         height, draft = state.head.height + 1, Draft(state)
         for sender in list(self._by_sender):
-            waiting, nonce = self._by_sender[sender], state.account(sender).nonce
+            waiting, nonce = self._by_sender[sender], draft.account(sender).nonce
+            if min(waiting) < nonce:
+                self._by_sender[sender] = self._by_sender.pop(sender)
             for used, digest in list(waiting.items()):
                 flaw = improper(draft, self._by_digest[digest].transaction, height=height)
                 if used < nonce or flaw not in (None, Refusal.BAD_NONCE):

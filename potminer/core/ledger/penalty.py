@@ -1,4 +1,5 @@
-"""What a proven cheat loses: its place in the task, its rewards in the dispute window and its bond.
+"""What a proven cheat loses: its place in the task, its rewards in the dispute window and its bond,
+also the part that is being unbonded: or a cheat would unbond as soon as its unit is drawn.
 
 Lateness and absence are never penalised here.
 """
@@ -41,7 +42,10 @@ def _forfeit_pending(draft: Draft, task: bytes, found: TaskRecord, trainer: byte
 def _slash_bond(draft: Draft, trainer: bytes) -> int:
     key = records.trainer_key(trainer)
     found = draft.get(Trainer, key)
-    if found is None or not found.bond:
+    if found is None or not found.bond + found.unbonding:
         return 0
-    draft.put(key, replace(found, bond=0))
-    return found.bond
+    draft.put(key, replace(found, bond=0, unbonding=0))
+    head = draft.head
+    kept = tuple(release for release in head.releases if release.trainer != trainer)
+    draft.put(records.CHAIN, replace(head, releases=kept))
+    return found.bond + found.unbonding

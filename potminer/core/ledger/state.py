@@ -129,11 +129,12 @@ class Draft:
             total -= records.money(cast(Record, before)) if before is not None else 0
         return total
 
-    def finish(self) -> State:
+    def finish(self, changes: Iterable[tuple[bytes, bytes | None]]) -> State:
+        """The state with this draft's own *changes*."""
         moved = self.money_moved()
         if moved:
             raise AssertionError(f"supply changed by {moved} grains")
-        return State(self.base.chain, self.base.parameters, trie.update(self.base.tree, self.changes()))
+        return State(self.base.chain, self.base.parameters, trie.update(self.base.tree, changes))
 
 
 def supply(state: State) -> int:

@@ -31,13 +31,26 @@ from potminer.wire.record import (
     Trainer,
     UnitRecord,
     UpdateOwner,
+    Validator,
     Verdict,
 )
-from potminer.wire.task import TaskSpec, task_digest
+from potminer.wire.task import TaskSpec, data_bytes, model_bytes, task_digest
 from potminer.wire.tx import Transaction, commitment
 
 MONEY_MOVERS = (tx.Transfer, tx.Bond, tx.Unbond, tx.SubmitTask, tx.CancelTask)
-"""Kinds that must pay the minimum fee. Work is free, so that a newcomer without coins can start."""
+"""Kinds that always pay the minimum fee. Work is free, so that a newcomer without coins can start."""
+
+
+def minimum_fee(draft: Draft, transaction: Transaction) -> int:
+    """Least fee of *transaction*. Free are work of those the ledger knows, and registering while there
+    is room: a stranger's refused transaction would still leave an account behind."""
+    sender, body = transaction.sender, transaction.body
+    if isinstance(body, MONEY_MOVERS):
+        return draft.parameters.minimum_fee
+    if draft.get(Trainer, records.trainer_key(sender)) or draft.get(Validator, records.validator_key(sender)):
+        return 0
+    registers = isinstance(body, tx.RegisterTrainer) and draft.head.trainers < draft.parameters.trainers
+    return 0 if registers else draft.parameters.minimum_fee
 
 
 def perform(draft: Draft, transaction: Transaction, events: list[Event]) -> Refusal | None:
@@ -128,11 +141,17 @@ def smallest_budget(spec: TaskSpec) -> int:
     return spec.rounds * spec.min_trainers * spec.units_per_trainer * spec.reward.price_per_unit
 
 
+def largest_blob(spec: TaskSpec) -> int:
+    """Most bytes that any blob of the task may have."""
+    samples = max(spec.data.train_samples, spec.data.validation_samples)
+    return max(model_bytes(spec.model), data_bytes(spec.data, samples=samples))
+
+
 def _submit(draft: Draft, transaction: Transaction, body: tx.SubmitTask, events: list[Event]) -> Refusal | None:
     spec, head, sender = body.spec, draft.head, transaction.sender
     if spec.min_trainers > spec.max_trainers or spec.max_trainers * spec.units_per_trainer > limits.UNITS_PER_ROUND:
         return Refusal.BAD_TASK
-    if spec.reward.budget < smallest_budget(spec):
+    if largest_blob(spec) > limits.BLOB_BYTES or spec.reward.budget < smallest_budget(spec):
         return Refusal.BAD_TASK
     if len(head.open_tasks) >= limits.TASKS_OPEN:
         return Refusal.TOO_MANY
@@ -174,18 +193,33 @@ def _join(draft: Draft, sender: bytes, body: tx.JoinTask) -> Refusal | None:
     if draft.get(Trainer, records.trainer_key(sender)) is None:
         return Refusal.NOT_REGISTERED
     member = next((m for m in task.members if m.trainer == sender), None)
-    if member is None:
-        if len(task.members) >= task.spec.max_trainers:
-            return Refusal.TOO_MANY
-        members = (*task.members, Member(sender, Standing.ACTIVE, None))
-    elif member.standing == Standing.EXPELLED:
+    if member is not None and member.standing == Standing.EXPELLED:
         return Refusal.EXPELLED
-    elif member.standing == Standing.ACTIVE:
+    if member is not None and member.standing == Standing.ACTIVE:
         return Refusal.ALREADY_MEMBER
-    else:
+    if sum(m.standing == Standing.ACTIVE for m in task.members) >= task.spec.max_trainers:
+        return Refusal.TOO_MANY
+    if member is not None:
         members = with_standing(task, sender, Standing.ACTIVE).members
+    else:
+        kept = _with_room(draft, body.task, task)
+        if kept is None:
+            return Refusal.TOO_MANY
+        members = (*kept, Member(sender, Standing.ACTIVE, None))
     draft.put(records.task_key(body.task), _replace(task, members=members))
     return None
+
+
+def _with_room(draft: Draft, task_id: bytes, task: TaskRecord) -> tuple[Member, ...] | None:
+    """The members, one fewer where the record is full: the first that is not active and has no unit
+    in the round in progress. None where there is no such one; who is expelled is never forgotten."""
+    if len(task.members) < limits.TRAINERS_PER_TASK:
+        return task.members
+    current = draft.get(RoundRecord, records.round_key(task_id))
+    busy = set(current.slots) if current is not None else set()
+    idle = (Standing.INACTIVE, Standing.LEFT)
+    gone = next((m for m in task.members if m.standing in idle and m.trainer not in busy), None)
+    return None if gone is None else tuple(m for m in task.members if m is not gone)
 
 
 def _leave(draft: Draft, sender: bytes, body: tx.LeaveTask) -> Refusal | None:
@@ -264,8 +298,11 @@ def _reveal(draft: Draft, sender: bytes, body: tx.RevealWork, events: list[Event
     owner = draft.get(UpdateOwner, owner_key)
     if owner is None:
         draft.put(owner_key, UpdateOwner(body.round, sender))
-    else:
-        # The blob is headed by the tag of its first author's unit: the same blob again is a copy.
+    elif owner.round != body.round or owner.trainer == sender:
+        # The blob is headed by the tag of its author's unit: from an earlier round, or twice by one
+        # trainer, it is a copy whoever made it. In one round the order of two trainers proves
+        # nothing, for a unit can be recomputed by others before its author reveals it: the draw
+        # has both audited.
         unit = _replace(unit, judgement=Judgement(Outcome.DUPLICATE, None, task.spec.audit.tolerance_ppm))
         expel(draft, task=body.task, trainer=sender, reason=Outcome.DUPLICATE, events=events)
     draft.put(records.unit_key(body.task, body.slot), unit)

@@ -9,16 +9,29 @@ effect after ``RESUBMIT_MS`` is submitted again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import assert_never
 
 from potminer.base.digest import Domain, digest, number
 from potminer.core.machine import Persist
 from potminer.core.rounds.conduct import Conduct
+from potminer.core.rounds.events import (
+    BlobFetched,
+    CancelJob,
+    DutyChanged,
+    Effect,
+    Event,
+    Fetch,
+    Reported,
+    StartJob,
+    Submit,
+    TaskSeen,
+)
+from potminer.core.rounds.job import Place, Purpose, Running
 from potminer.wire.codec import decode, encode
-from potminer.wire.record import Audit, Outcome, Phase, RoundRecord, Standing, TaskRecord, TaskStatus, UnitRecord
+from potminer.wire.record import Audit, Outcome, Phase, RoundRecord, Standing, TaskStatus
 from potminer.wire.task import Unit, data_bytes, model_bytes, snapshot_bytes, unit_digest
-from potminer.wire.trainer import Aggregated, AggregateJob, Audited, AuditJob, Failed, Job, Report, Trained, TrainJob
+from potminer.wire.trainer import Aggregated, AggregateJob, Audited, AuditJob, Failed, Report, Trained, TrainJob
 from potminer.wire.tx import (
     AggregateResult,
     AuditVerdict,
@@ -34,89 +47,13 @@ from potminer.wire.tx import (
 
 RESUBMIT_MS = 3_000
 RETRY_FETCH_MS = 2_000
+RETRY_JOB_MS = 5_000
+"""How long a job rests that failed: it would fail again at once."""
 SAFETY_MS = 1_500
-"""How long before a deadline an auditor that cannot fetch a snapshot says so."""
+"""How long before a deadline, at the least, an auditor that cannot fetch a snapshot says so."""
+BLOBS_REMEMBERED = 65_536
 
 PERSIST_PREFIX = b"work/"
-
-
-# ---- events ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class TaskSeen:
-    """How a task stands after a block. *units* are those of the round in progress, by slot."""
-
-    task: bytes
-    record: TaskRecord
-    round: RoundRecord | None
-    units: tuple[UnitRecord, ...]
-    registered: bool
-    """Whether the ledger knows us as a trainer."""
-    block_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class BlobFetched:
-    blob: bytes
-    found: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Reported:
-    report: Report
-
-
-@dataclass(frozen=True, slots=True)
-class DutyChanged:
-    may_train: bool
-
-
-Event = TaskSeen | BlobFetched | Reported | DutyChanged
-
-# ---- effects -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """Get *blob* of at most *max_bytes* from whoever has it; ``BlobFetched`` comes back."""
-
-    blob: bytes
-    max_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class StartJob:
-    """Give *job* to the GPU child; ``Reported`` comes back."""
-
-    job: Job
-
-
-@dataclass(frozen=True, slots=True)
-class CancelJob:
-    job: int
-
-
-@dataclass(frozen=True, slots=True)
-class Submit:
-    """Sign *body* with the node key and send it to the validators."""
-
-    body: Body
-
-
-Effect = Fetch | StartJob | CancelJob | Submit | Persist
-
-# ---- the machine -------------------------------------------------------------------------
-
-Place = tuple[bytes, int, int, int]
-"""(task, round, attempt, slot)."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Running:
-    job: int
-    purpose: Place | tuple[Place, int] | tuple[bytes, int, int]
-    trains: bool
 
 
 class Rounds:
@@ -143,8 +80,9 @@ class Rounds:
         self._fetching: dict[bytes, int] = {}
         self._unavailable: set[bytes] = set()
         self._submitted: dict[bytes, int] = {}
-        self._running: _Running | None = None
+        self._running: Running | None = None
         self._jobs = 0
+        self._resting: dict[Purpose, int] = {}
         self._reveals: dict[Place, RevealWork] = {}
         self._verdicts: dict[tuple[Place, int], AuditVerdict] = {}
         self._aggregates: dict[tuple[bytes, int, int], AggregateResult] = {}
@@ -177,6 +115,7 @@ class Rounds:
         for unit in seen.units:
             self._conduct.observe(unit)
         effects += self._forget_finished(seen)
+        effects += self._cancel_stale()
         return effects + self._owed(now)
 
     def _blob_fetched(self, event: BlobFetched, now: int) -> list[Effect]:
@@ -191,10 +130,22 @@ class Rounds:
 
     def _duty_changed(self, event: DutyChanged, now: int) -> list[Effect]:
         self._may_train = event.may_train
-        effects: list[Effect] = []
-        if not event.may_train and self._running is not None and self._running.trains:
-            effects.append(CancelJob(self._running.job))
-        return effects + self._owed(now)
+        return self._cancel_stale() + self._owed(now)
+
+    def _cancel_stale(self) -> list[Effect]:
+        """Give up a job that duty no longer allows or whose phase is over: it would keep the device from
+        what is owed now."""
+        running = self._running
+        if running is None or running.cancelled:
+            return []
+        seen = self._seen.get(running.attempt[0])
+        current = seen.round if seen is not None else None
+        if current is not None and (current.number, current.attempt) == running.attempt[1:]:
+            allowed = self._may_train or running.phase != Phase.COMMIT
+            if current.phase == running.phase and allowed:
+                return []
+        self._running = replace(running, cancelled=True)
+        return [CancelJob(running.job)]
 
     def _reported(self, report: Report, now: int) -> list[Effect]:
         running = self._running
@@ -209,13 +160,13 @@ class Rounds:
             case Aggregated():
                 self._aggregated(running, report)
             case Failed():
-                self._failed(running, report)
+                self._failed(running, report, now)
             case _:
                 return []
         self._running = None
         return effects + self._owed(now)
 
-    def _trained(self, running: _Running, report: Trained) -> list[Effect]:
+    def _trained(self, running: Running, report: Trained) -> list[Effect]:
         place = running.purpose
         if len(place) != 4:
             raise AssertionError("a Trained report answers a training job")
@@ -230,7 +181,7 @@ class Rounds:
         self._blobs.update(report.snapshots)
         return [Persist(_persist_key(place), encode(work))]
 
-    def _audited(self, running: _Running, report: Audited) -> None:
+    def _audited(self, running: Running, report: Audited) -> None:
         purpose = running.purpose
         if len(purpose) != 2:
             raise AssertionError("an Audited report answers an audit")
@@ -239,22 +190,26 @@ class Rounds:
             task, number_, attempt, slot, segment, report.finding, report.error_ppm
         )
 
-    def _aggregated(self, running: _Running, report: Aggregated) -> None:
+    def _aggregated(self, running: Running, report: Aggregated) -> None:
         purpose = running.purpose
         if len(purpose) != 3:
             raise AssertionError("an Aggregated report answers an aggregation")
         task, number_, attempt = purpose
         seen = self._seen.get(task)
-        if seen is None or report.model is None:
+        if seen is None or seen.round is None or (seen.round.number, seen.round.attempt) != (number_, attempt):
             return
-        slots = _accepted(seen)
-        malformed = tuple(slots[position] for position in report.malformed)
-        self._blobs.add(report.model)
-        self._aggregates[purpose] = AggregateResult(task, number_, attempt, report.model, malformed)
+        found = (running.slots[position] for position in report.malformed)
+        malformed = tuple(sorted((*found, *running.left_out)))
+        # Where nothing was left to aggregate the model stays, and the ledger opens the round again.
+        model = report.model or seen.round.base
+        self._blobs.add(model)
+        self._aggregates[purpose] = AggregateResult(task, number_, attempt, model, malformed)
 
-    def _failed(self, running: _Running, report: Failed) -> None:
-        """Forget the job: the next block shows whether it is still owed. A blob that the child
+    def _failed(self, running: Running, report: Failed, now: int) -> None:
+        """Let the job rest: a later block shows whether it is still owed. A blob that the child
         could not find after all is fetched again."""
+        if not running.cancelled:
+            self._resting[running.purpose] = now + RETRY_JOB_MS
         if report.reason == "missing-blob":
             self._blobs.clear()
 
@@ -315,12 +270,12 @@ class Rounds:
             if work is not None:
                 bound = commitment(work, trainer=self._key)
                 effects += self._submit(CommitWork(*place, current.base, bound), now)
-            elif self._may_train and self._running is None:
+            elif self._may_train and self._free(place, now):
                 ready, fetches = self._need(seen, now, ("base", "train"))
                 effects += fetches
                 if ready:
                     job = TrainJob(self._next_job(), seen.record.spec, _unit(seen.task, current, slot), current.base)
-                    effects += self._start(job, place, trains=True)
+                    effects += self._start(job, place, current)
         return effects
 
     def _reveal(self, seen: TaskSeen, current: RoundRecord, now: int) -> list[Effect]:
@@ -373,12 +328,12 @@ class Rounds:
                 if blob is not None and blob not in self._blobs:
                     ready, fetches = False, [*fetches, *self._fetch(blob, limit, now)]
             effects += fetches
-            if ready and self._running is None:
+            if ready and self._free((place, audit.segment), now):
                 unit = _unit(seen.task, current, audit.slot)
                 job = AuditJob(
                     self._next_job(), seen.record.spec, unit, current.base, audit.segment, before, after
                 )
-                effects += self._start(job, (place, audit.segment), trains=False)
+                effects += self._start(job, (place, audit.segment), current)
         return effects
 
     def _verdict_unseen(self, seen: TaskSeen, current: RoundRecord, audit: Audit, now: int) -> AuditVerdict | None:
@@ -391,7 +346,11 @@ class Rounds:
             if told is not None:
                 return told
         needed = set(seen.units[audit.slot].snapshots[max(0, audit.segment - 2) : audit.segment])
-        return blank if needed & self._unavailable and now > current.deadline_ms - SAFETY_MS else None
+        deadlines = seen.record.spec.deadlines
+        lasting = deadlines.audit_ms if current.phase == Phase.AUDIT else deadlines.dispute_ms
+        # Blocks are seconds apart: a moment before the deadline might pass without any event.
+        soon = now > current.deadline_ms - max(SAFETY_MS, lasting // 4)
+        return blank if needed & self._unavailable and soon else None
 
     def _aggregate(self, seen: TaskSeen, current: RoundRecord, now: int) -> list[Effect]:
         if not self._validator or any(a.validator == self._key for a in current.attestations):
@@ -402,15 +361,24 @@ class Rounds:
             return self._submit(result, now)
         ready, effects = self._need(seen, now, ("base",))
         limit = snapshot_bytes(seen.record.spec.model)
-        slots = _accepted(seen)
-        updates = tuple(seen.units[slot].snapshots[-1] for slot in slots)
-        for blob in updates:
+        slots, left_out = [], []
+        # In the second half of the phase, what nobody has is left out: a trainer that shows its update to
+        # its auditor alone would otherwise stall the task for ever.
+        patient = now <= current.deadline_ms - seen.record.spec.deadlines.aggregate_ms // 2
+        for slot in _accepted(seen):
+            blob = seen.units[slot].snapshots[-1]
+            if blob in self._blobs or patient or blob not in self._unavailable:
+                slots.append(slot)
+            else:
+                left_out.append(slot)
             if blob not in self._blobs:
-                ready, effects = False, [*effects, *self._fetch(blob, limit, now)]
-        if ready and self._running is None:
+                ready = ready and slot in left_out
+                effects += self._fetch(blob, limit, now)
+        if ready and self._free(purpose, now):
             units = tuple(_unit(seen.task, current, slot) for slot in slots)
+            updates = tuple(seen.units[slot].snapshots[-1] for slot in slots)
             job = AggregateJob(self._next_job(), seen.record.spec, current.base, units, updates)
-            effects = [*effects, *self._start(job, purpose, trains=False)]
+            effects += self._start(job, purpose, current, slots=tuple(slots), left_out=tuple(left_out))
         return effects
 
     # ---- means ----------------------------------------------------------------------------
@@ -448,13 +416,17 @@ class Rounds:
         self._jobs = (self._jobs + 1) % 2**32
         return self._jobs
 
+    def _free(self, purpose: Purpose, now: int) -> bool:
+        """Whether a job for *purpose* may start: none runs, and it does not rest."""
+        return self._running is None and self._resting.get(purpose, now) <= now
+
     def _start(
-        self, job: TrainJob | AuditJob | AggregateJob, purpose: Place | tuple[Place, int] | tuple[bytes, int, int],
-        *, trains: bool,
+        self, job: TrainJob | AuditJob | AggregateJob, purpose: Purpose, current: RoundRecord, *,
+        slots: tuple[int, ...] = (), left_out: tuple[int, ...] = (),
     ) -> list[Effect]:
         if self._running is not None:
             raise AssertionError("one job at a time")
-        self._running = _Running(job.job, purpose, trains)
+        self._running = Running(job.job, purpose, current.phase, slots, left_out)
         return [StartJob(job)]
 
     def _forget_finished(self, seen: TaskSeen) -> list[Effect]:
@@ -467,8 +439,12 @@ class Rounds:
         self._aggregates = {k: v for k, v in self._aggregates.items() if k[0] != seen.task or k[1:3] == now_at}
         if len(self._submitted) > 4_096:
             self._submitted.clear()
-        if len(self._blobs) > 65_536:
-            self._blobs.clear()
+        if len(self._resting) > 4_096:
+            self._resting.clear()
+        # What is forgotten here is fetched, or found to be unavailable, again.
+        for remembered in (self._blobs, self._unavailable, self._fetching):
+            if len(remembered) > BLOBS_REMEMBERED:
+                remembered.clear()
         return [Persist(_persist_key(place), None) for place in old]
 
 

@@ -1,0 +1,76 @@
+"""What the round machine hears, and what it wants done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from potminer.core.machine import Persist
+from potminer.wire.record import RoundRecord, TaskRecord, UnitRecord
+from potminer.wire.trainer import Job, Report
+from potminer.wire.tx import Body
+
+# ---- events ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSeen:
+    """How a task stands after a block. *units* are those of the round in progress, by slot."""
+
+    task: bytes
+    record: TaskRecord
+    round: RoundRecord | None
+    units: tuple[UnitRecord, ...]
+    registered: bool
+    """Whether the ledger knows us as a trainer."""
+    block_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFetched:
+    blob: bytes
+    found: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class DutyChanged:
+    may_train: bool
+
+
+Event = TaskSeen | BlobFetched | Reported | DutyChanged
+
+# ---- effects -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Get *blob* of at most *max_bytes* from whoever has it; ``BlobFetched`` comes back."""
+
+    blob: bytes
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartJob:
+    """Give *job* to the GPU child; ``Reported`` comes back."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class CancelJob:
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Sign *body* with the node key and send it to the validators."""
+
+    body: Body
+
+
+Effect = Fetch | StartJob | CancelJob | Submit | Persist

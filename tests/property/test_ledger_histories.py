@@ -1,0 +1,306 @@
+"""Random histories: honest and lying trainers, auditors, validators and strangers at random times. Whatever they do,
+money is conserved, every unit has one outcome, and everybody who replays the blocks holds the same state."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from msgspec.structs import replace
+
+from potminer.core.ledger import event
+from potminer.core.ledger.apply import Applied, apply_block
+from potminer.core.ledger.ledger import Ledger
+from potminer.core.ledger.state import State, genesis_state, restored, supply
+from potminer.wire import record as records
+from potminer.wire.block import Block, block_digest
+from potminer.wire.codec import decode
+from potminer.wire.record import Outcome, Phase, RoundRecord, TaskRecord, UnitRecord, money
+from potminer.wire.task import AuditSpec, Deadlines, Reward
+from potminer.wire.tx import (
+    AggregateResult,
+    AuditVerdict,
+    Body,
+    Bond,
+    CancelTask,
+    CommitWork,
+    Finding,
+    JoinTask,
+    LeaveTask,
+    RegisterTrainer,
+    RevealWork,
+    SubmitTask,
+    Transaction,
+    Transfer,
+    Unbond,
+    commitment,
+    sign_transaction,
+)
+from tests.unit.ledger_world import World, blob, key, onion, spec
+
+TRAINERS = ("ann", "ben", "cy", "dee", "eve")
+CHEATS = ("dee", "eve")
+PRICE = 1_000_003
+BLOCKS = 150
+Act = tuple[str, Body]
+
+
+class Play:
+    """One history. *random* decides everything."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.world = World(escrow_rounds=self.random.choice((0, 1, 3)))
+        self.state = self.world.state
+        self.head = self.world.head
+        self.names = {key(name).public: name for name in (*TRAINERS, *self.world.validators)}
+        self.blocks: list[Block] = []
+        self.events: list[event.Event] = []
+        self.stored = dict(self.state.items())
+        self.seen: list[tuple[bytes, ...]] = []
+
+    # ---- who does what --------------------------------------------------------------------
+
+    def opening(self) -> list[Act]:
+        tasks = [
+            spec(
+                name=f"task-{number}", rounds=(4, 12)[number], min_trainers=self.random.choice((1, 2)),
+                max_trainers=self.random.choice((3, 8)), units_per_trainer=self.random.choice((1, 2)),
+                deadlines=Deadlines(5_000, 4_000, 4_000, 4_000, 4_000), audit=AuditSpec(300_000, 1_000),
+                reward=Reward(10**8, PRICE),
+            )
+            for number in range(2)
+        ]
+        acts: list[Act] = [("requester", SubmitTask(task)) for task in tasks]
+        acts += [(name, RegisterTrainer(key(name + "-wallet").public)) for name in TRAINERS]
+        return acts + [("rich", Transfer(key(name).public, 10**9)) for name in TRAINERS]
+
+    def acts(self) -> list[Act]:
+        return [act for task in self.state.head.open_tasks for act in self._of_task(task)] + self._noise()
+
+    def _of_task(self, task: bytes) -> list[Act]:
+        current = self.state.get(RoundRecord, records.round_key(task))
+        acts: list[Act] = [(name, JoinTask(task)) for name in TRAINERS if self.random.random() < 0.3]
+        if current is None or self.random.random() < 0.15:
+            return acts
+        units = [self.state.need(UnitRecord, records.unit_key(task, slot)) for slot in range(len(current.slots))]
+        for slot, unit in enumerate(units):
+            name = self.names[unit.trainer]
+            if current.phase == Phase.COMMIT and self.random.random() < 0.8:
+                acts.append((name, self._commit(task, current, slot)))
+            elif current.phase == Phase.REVEAL and self.random.random() < 0.8:
+                acts.append((name, self._reveal(task, current, slot)))
+        if current.phase in (Phase.AUDIT, Phase.DISPUTE):
+            acts += self._verdicts(task, current)
+        if current.phase == Phase.AGGREGATE:
+            acts += self._attestations(task, current)
+        return acts
+
+    def _snapshots(self, task: bytes, current: RoundRecord, slot: int) -> tuple[bytes, ...]:
+        """A cheat repeats one update for all its units of an attempt, or one that was seen before."""
+        trainer = current.slots[slot]
+        if self.names[trainer] in CHEATS:
+            choice = Random(f"{task.hex()}{current.number}{current.attempt}")
+            if choice.random() < 0.2:
+                return tuple(blob("same", trainer, current.attempt, current.number, i) for i in range(4))
+            if choice.random() < 0.2 and self.seen:
+                return self.seen[choice.randrange(min(3, len(self.seen)))]
+            if choice.random() < 0.2:
+                first = next(s for s, t in enumerate(current.slots) if t != trainer or len(set(current.slots)) == 1)
+                return tuple(blob(task, current.number, current.attempt, first, i) for i in range(4))
+        return tuple(blob(task, current.number, current.attempt, slot, i) for i in range(4))
+
+    def _work(self, task: bytes, current: RoundRecord, slot: int) -> RevealWork:
+        key_ = records.unit_key(task, slot)
+        bound = self.state.need(UnitRecord, key_).commitment
+        made = RevealWork(task, current.number, current.attempt, slot, blob("salt", slot), 500_000, ())
+        honest = tuple(blob(task, current.number, current.attempt, slot, i) for i in range(4))
+        for snapshots in (self._snapshots(task, current, slot), honest, *self.seen[:3]):
+            work = replace(made, snapshots=snapshots)
+            if bound is None or commitment(work, trainer=current.slots[slot]) == bound:
+                return work
+        return replace(made, snapshots=honest)
+
+    def _commit(self, task: bytes, current: RoundRecord, slot: int) -> CommitWork:
+        bound = commitment(self._work(task, current, slot), trainer=current.slots[slot])
+        base = blob("old") if self.random.random() < 0.03 else current.base
+        return CommitWork(task, current.number, current.attempt, slot, base, bound)
+
+    def _reveal(self, task: bytes, current: RoundRecord, slot: int) -> RevealWork:
+        work = self._work(task, current, slot)
+        self.seen = [work.snapshots, *self.seen[:5]]
+        return work
+
+    def _verdicts(self, task: bytes, current: RoundRecord) -> list[Act]:
+        acts: list[Act] = []
+        for audit in current.audits:
+            guilty = self.names[current.slots[audit.slot]] in CHEATS and self.random.random() < 0.7
+            finding = self.random.choice((Finding.MEASURED, Finding.MEASURED, Finding.MALFORMED))
+            true = AuditVerdict(
+                task, current.number, current.attempt, audit.slot, audit.segment,
+                finding if guilty else Finding.MEASURED, 500_000 if guilty else 3,
+            )
+            judges = self.world.validators if current.phase == Phase.DISPUTE else [self.names.get(audit.auditor or b"")]
+            for judge in judges:
+                said = true
+                if judge in (*CHEATS, "validator-3") and self.random.random() < 0.5:
+                    finding = self.random.choice(list(Finding))
+                    said = replace(true, finding=finding, error_ppm=self.random.choice((0, 10**6)))
+                if judge is not None and self.random.random() < 0.7:
+                    acts.append((judge, said))
+        return acts
+
+    def _attestations(self, task: bytes, current: RoundRecord) -> list[Act]:
+        result = AggregateResult(task, current.number, current.attempt, blob("theta", current.number + 1), ())
+        acts: list[Act] = []
+        for validator in self.world.validators:
+            said = result
+            if validator == "validator-3":
+                slots = tuple(self.random.sample(range(len(current.slots) + 2), 2))
+                said = replace(result, model=blob("forged"), malformed=slots)
+            if self.random.random() < 0.4:
+                acts.append((validator, said))
+        return acts
+
+    def _noise(self) -> list[Act]:
+        """Nonsense, and money that moves between all this."""
+        somebody = self.random.choice((*TRAINERS, "requester", "rich"))
+        task = self.random.choice((*self.state.head.open_tasks, blob("no task")))
+        place = (task, self.random.randrange(3), self.random.randrange(2), self.random.randrange(12))
+        nonsense: list[Body] = [
+            Transfer(key(self.random.choice(TRAINERS)).public, self.random.choice((0, 1, 10**8, 10**13))),
+            Bond(self.random.choice((0, 10**6, 5 * 10**7))),
+            Unbond(self.random.choice((0, 1, 10**6, 3 * 10**7))),
+            RegisterTrainer(key(somebody + "-wallet").public),
+            LeaveTask(task),
+            CommitWork(*place, blob("base"), blob("commitment")),
+            RevealWork(*place, blob("salt"), 2**62, (blob("snapshot"),)),
+            AuditVerdict(*place, 1, Finding.MEASURED, 2**40),
+            AggregateResult(task, place[1], place[2], blob("model"), (0, 65_535)),
+        ]
+        acts = [(somebody, self.random.choice(nonsense)) for _ in range(self.random.randrange(3))]
+        return [*acts, ("requester", CancelTask(task))] if self.random.random() < 0.003 else acts
+
+    # ---- blocks ---------------------------------------------------------------------------
+
+    def step(self, acts: list[Act], fees: tuple[int, ...] = (0, 10, 10, 25)) -> Applied:
+        """One block, as a validator builds it from what it was sent. *acts* may come in any order."""
+        world, state = self.world, self.state
+        proposer = self.random.choice(world.validators)
+        ledger = Ledger(state, head=self.head, onion=onion(proposer))
+        acts = self.random.sample(acts, len(acts))
+        for name, body in acts:
+            sender = key(name)
+            fee = self.random.choice(fees)
+            nonce = ledger.mempool.next_nonce(sender.public, state)
+            ledger.submit(sign_transaction(Transaction(world.chain, sender.public, nonce, fee, 10**9, body), sender))
+        now = state.head.time_ms + self.random.choice((1, 200, 1_000, 1_000, 2_500))
+        block = ledger.build(height=state.head.height + 1, parent=self.head, proposer=key(proposer).public, now=now)
+        assert ledger.refusal(block, fresh=True, now=block.header.time_ms) is None
+        applied = ledger.execute(block)
+        again = apply_block(state, block)
+        assert isinstance(again, Applied)
+        assert (again.state.root, again.receipts, again.events, again.changes) == (
+            applied.state.root, applied.receipts, applied.events, applied.changes
+        )
+        self.state, self.head = applied.state, block_digest(block.header)
+        self.blocks.append(block)
+        self.events += applied.events
+        for changed, value in applied.changes:
+            if value is None:
+                del self.stored[changed]
+            else:
+                self.stored[changed] = value
+        return applied
+
+
+def check(play: Play) -> None:
+    state = play.state
+    assert supply(state) == state.head.supply
+    assert dict(state.items()) == play.stored, "the changes of a block are all its changes"
+    assert restored(state.chain, state.parameters, play.stored.items()).root == state.root
+    for record_key, value in state.items():
+        record = decode(records.RECORD_TYPES[record_key[:1]], value, max_bytes=1 << 24)
+        assert money(record) >= 0  # type: ignore[arg-type]
+        if isinstance(record, TaskRecord):
+            assert record.escrow >= 0
+            active = sum(member.standing == 0 for member in record.members)
+            assert active <= record.spec.max_trainers
+
+
+def of(play: Play, kind: type) -> list:  # type: ignore[type-arg]
+    return [each for each in play.events if isinstance(each, kind)]
+
+
+def check_outcomes(play: Play) -> None:
+    places = [(e.task, e.round, e.attempt, e.slot) for e in of(play, event.UnitEnded)]
+    assert len(places) == len(set(places)), "a unit with two outcomes"
+    failed = {(e.task, e.round, e.attempt) for e in of(play, event.RoundFailed)}
+    assert all(e.paid == 0 for e in of(play, event.UnitEnded) if (e.task, e.round, e.attempt) in failed)
+
+
+def check_money(play: Play) -> None:
+    rewarded = {(e.task, e.round): sum(s.amount for s in e.shares) for e in of(play, event.Rewarded)}
+    for closed in of(play, event.RoundClosed):
+        units = [e for e in of(play, event.UnitEnded) if e.round == closed.round and e.task == closed.task]
+        paid = [e for e in units if e.attempt == closed.attempt and e.paid]
+        assert closed.pot == rewarded[closed.task, closed.round] == PRICE * len(paid)
+        assert all(e.judgement.outcome == Outcome.ACCEPTED for e in paid)
+    for task in {e.task for e in of(play, event.TaskOpened)}:
+        earned = sum(amount for (owner, _), amount in rewarded.items() if owner == task)
+        paid_out = sum(s.amount for e in of(play, event.Paid) if e.task == task for s in e.shares)
+        refunded = sum(e.refunded for e in of(play, event.TaskEnded) if e.task == task)
+        assert paid_out <= earned
+        if task not in play.state.head.open_tasks:
+            assert refunded >= 10**8 - earned, "what was not earned goes back to the requester"
+
+
+def check_expelled(play: Play) -> None:
+    gone: set[tuple[bytes, bytes]] = set()
+    for each in play.events:
+        if isinstance(each, event.Expelled):
+            gone.add((each.task, each.trainer))
+        elif isinstance(each, event.Paid | event.Rewarded):
+            assert not any((each.task, share.earner) in gone for share in each.shares), "a proven cheat was paid"
+        elif isinstance(each, event.UnitEnded) and (each.task, each.trainer) in gone:
+            assert each.paid == 0
+
+
+def replayed(play: Play) -> State:
+    state = genesis_state(play.world.genesis, chain=play.world.chain)
+    for block in play.blocks:
+        applied = apply_block(state, block)
+        assert isinstance(applied, Applied)
+        state = applied.state
+    return state
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_they_do_the_books_balance(seed: int) -> None:
+    play = Play(seed)
+    play.step(play.opening(), (10,))
+    for _ in range(BLOCKS):
+        play.step(play.acts())
+        check(play)
+    check_outcomes(play)
+    check_money(play)
+    check_expelled(play)
+    assert replayed(play).root == play.state.root
+
+
+def test_the_histories_are_eventful() -> None:
+    """A history in which nothing happens proves nothing."""
+    outcomes: set[Outcome] = set()
+    kinds: set[type] = set()
+    reasons: set[str] = set()
+    for seed in range(100, 104):
+        play = Play(seed)
+        play.step(play.opening(), (10,))
+        for _ in range(BLOCKS):
+            play.step(play.acts())
+        outcomes |= {e.judgement.outcome for e in of(play, event.UnitEnded)}
+        kinds |= {type(e) for e in play.events}
+        reasons |= {e.reason for e in of(play, event.Expelled)}
+    assert set(event.Event.__args__) <= kinds
+    assert {"false-accusation", "duplicate", "out-of-tolerance"} <= reasons
+    assert outcomes >= set(Outcome) - {Outcome.UNAVAILABLE}

@@ -1,0 +1,296 @@
+"""What a node keeps in files and re-reads: the genesis, its history; and the outbox that fills gaps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from potminer.base.address import encode_address
+from potminer.base.errors import ConfigError, Exit
+from potminer.core.ledger import event
+from potminer.core.ledger.ledger import Ledger
+from potminer.node.genesisfile import MAX_BYTES, read_genesis, write_genesis
+from potminer.node.history import DAY_MS, UNITS_KEPT, Fact, History
+from potminer.node.outbox import LIFETIME_BLOCKS, Outbox
+from potminer.wire.genesis import chain_id
+from potminer.wire.record import Judgement, Outcome, Phase, Share
+from potminer.wire.tx import JoinTask, LeaveTask, RegisterTrainer, signature_holds
+from tests.unit.ledger_world import World, blob, key
+
+# ---- genesis -----------------------------------------------------------------------------
+
+Raw = dict[str, Any]
+
+
+def test_a_genesis_file_says_the_genesis_again(tmp_path: Path) -> None:
+    genesis = World().genesis
+    path = tmp_path / "genesis.json"
+    write_genesis(path, genesis)
+    assert read_genesis(path) == genesis
+    assert chain_id(read_genesis(path)) == chain_id(genesis)
+    compact = tmp_path / "compact.json"
+    compact.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
+    assert chain_id(read_genesis(compact)) == chain_id(genesis), "the identity is the meaning, not the spelling"
+
+
+def raw_genesis(tmp_path: Path) -> Raw:
+    path = tmp_path / "good.json"
+    write_genesis(path, World().genesis)
+    found = json.loads(path.read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def refused(path: Path) -> str:
+    """What is wrong with *path*: one line, a hint, and the exit code of a wrong config."""
+    with pytest.raises(ConfigError) as caught:
+        read_genesis(path)
+    assert caught.value.hint
+    assert caught.value.exit == Exit.CONFIG
+    assert "\n" not in caught.value.what
+    assert len(caught.value.what) < 500
+    return caught.value.what
+
+
+def put(raw: Raw, value: object, *way: str | int) -> None:
+    place: Any = raw
+    for step in way[:-1]:
+        place = place[step]
+    place[way[-1]] = value
+
+
+def wrong(value: object, *way: str | int) -> Callable[[Raw], None]:
+    return lambda raw: put(raw, value, *way)
+
+
+def without(*way: str | int) -> Callable[[Raw], None]:
+    def change(raw: Raw) -> None:
+        place: Any = raw
+        for step in way[:-1]:
+            place = place[step]
+        del place[way[-1]]
+
+    return change
+
+
+def doubled(name: str) -> Callable[[Raw], None]:
+    return lambda raw: raw[name].append(raw[name][0])
+
+
+VALID = encode_address(key("x").public)
+TYPO = VALID[:-1] + ("q" if VALID[-1] != "q" else "p")
+MISTAKES: dict[str, tuple[Callable[[Raw], None], str]] = {
+    "no network": (without("network"), "'network' is missing"),
+    "no seed": (without("seed"), "'seed' is missing"),
+    "no parameters": (without("parameters"), "'parameters' is missing"),
+    "a parameter left out": (without("parameters", "audit_factor"), "'audit_factor' is missing"),
+    "no onion": (without("validators", 0, "onion"), "'onion' is missing"),
+    "no validators": (wrong([], "validators"), "length"),
+    "too many validators": (
+        lambda raw: put(raw, [{**raw["validators"][0], "power": i + 1} for i in range(32)], "validators"), "length"),
+    "validators in a dict": (wrong({"a": 1}, "validators"), ""),
+    "a validator that is a word": (wrong("validator", "validators", 0), ""),
+    "a mistyped address": (wrong(TYPO, "accounts", 0, "key"), ""),
+    "an address that is none": (wrong("pot", "accounts", 0, "key"), ""),
+    "an address that is a number": (wrong(7, "accounts", 0, "key"), ""),
+    "power 0": (wrong(0, "validators", 0, "power"), ">= 1"),
+    "a negative balance": (wrong(-1, "accounts", 0, "balance"), ">= 0"),
+    "a broken balance": (wrong(1.5, "accounts", 0, "balance"), "int"),
+    "a balance in words": (wrong("1", "accounts", 0, "balance"), "int"),
+    "a balance no machine counts": (wrong(2**70, "accounts", 0, "balance"), ""),
+    "a time no machine counts": (wrong(-(2**70), "time_ms"), ""),
+    "a seed too short": (wrong("00", "seed"), "length"),
+    "a seed that is no hex": (wrong("zz" * 32, "seed"), "hex"),
+    "a seed that is nothing": (wrong(None, "seed"), ""),
+    "a name with blanks": (wrong("my net", "network"), "matching"),
+    "shares below one": (wrong(0, "parameters", "auditor_share_ppm"), "do not sum to 1000000"),
+    "shares above one": (wrong(1_000_000, "parameters", "trainer_share_ppm"), "do not sum to 1000000"),
+    "trainers earning nothing": (
+        lambda raw: raw["parameters"].update(trainer_share_ppm=0, auditor_share_ppm=950_000), ">= 1"),
+    "a share above a million": (wrong(1_000_001, "parameters", "trainer_share_ppm"), "<= 1000000"),
+    "a validator twice": (doubled("validators"), "a validator stands in it twice"),
+    "an account twice": (doubled("accounts"), "an account stands in it twice"),
+    "too much money": (
+        lambda raw: [put(raw, 2**62, "accounts", i, "balance") for i in range(2)] and None, "more grains"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_in_a_genesis_is_named_in_one_line(case: str, tmp_path: Path) -> None:
+    change, said = MISTAKES[case]
+    raw = raw_genesis(tmp_path)
+    change(raw)
+    path = tmp_path / "genesis.json"
+    path.write_text(json.dumps(raw))
+    assert said in refused(path)
+
+
+TEXTS = {
+    "empty": b"",
+    "no json": b"network = 'devnet'",
+    "a list": b"[]",
+    "a number": b"7",
+    "null": b"null",
+    "no text": b"\xff\xfe\x00",
+    "deep": b"[" * 200_000,
+    "endless number": b'{"time_ms": ' + b"9" * 5_000 + b"}",
+    "not a number": b'{"network": NaN}',
+}
+
+
+@pytest.mark.parametrize("case", TEXTS)
+def test_a_file_that_is_no_genesis_is_refused(case: str, tmp_path: Path) -> None:
+    path = tmp_path / "genesis.json"
+    path.write_bytes(TEXTS[case])
+    refused(path)
+
+
+def test_no_file_a_folder_and_a_huge_file_are_refused(tmp_path: Path) -> None:
+    assert "there is no genesis" in refused(tmp_path / "absent.json")
+    refused(tmp_path)
+    huge = tmp_path / "huge.json"
+    with huge.open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    assert "larger than any genesis" in refused(huge)
+
+
+# ---- history -----------------------------------------------------------------------------
+
+OWN, OTHER = key("ann").public, key("ben").public
+TASK, SECOND = blob("task"), blob("second task")
+
+
+def unit_ended(
+    slot: int, outcome: Outcome, *, trainer: bytes = OWN, task: bytes = TASK, paid: int = 0
+) -> event.UnitEnded:
+    measured = 900_000 if outcome == Outcome.OUT_OF_TOLERANCE else None
+    return event.UnitEnded(task, 0, 0, slot, trainer, Judgement(outcome, measured, 1_000), 5, paid)
+
+
+def happenings() -> list[list[event.Event]]:
+    """Blocks of a task's life, and of a second one."""
+    return [
+        [event.TaskOpened(TASK, "digits", OTHER, 100), event.TaskOpened(SECOND, "more", OTHER, 100)],
+        [event.RoundOpened(TASK, 0, 0, 3)],
+        [event.PhaseEntered(TASK, 0, 0, Phase.REVEAL)],
+        [
+            unit_ended(0, Outcome.ACCEPTED, paid=7),
+            unit_ended(1, Outcome.OUT_OF_TOLERANCE),
+            unit_ended(2, Outcome.LATE, trainer=OTHER),
+            event.RoundClosed(TASK, 0, 0, blob("theta", 1), 5, 1, 2, 10),
+            event.Rewarded(TASK, 0, (Share(OWN, OWN, 7), Share(OTHER, OTHER, 3))),
+            event.Rewarded(SECOND, 0, (Share(OWN, OWN, 100),)),
+        ],
+        [event.Paid(TASK, 0, (Share(OWN, OWN, 7), Share(OTHER, OTHER, 3)))],
+        [event.Rewarded(TASK, 1, (Share(OWN, OWN, 20),)), event.RoundFailed(TASK, 2, 0, "no unit was accepted")],
+        [event.Expelled(TASK, OWN, "malformed", 20), event.TaskEnded(TASK, blob("theta", 1), 1, 80, "cancelled")],
+    ]
+
+
+def lived() -> tuple[History, list[Fact]]:
+    history, facts = History(OWN), []
+    for height, block in enumerate(happenings()):
+        facts += history.fold(block, height=height, time_ms=1_000 * height)
+    return history, facts
+
+
+def looks(history: History) -> object:
+    tasks = {
+        task: (
+            h.name, h.accepted, dict(h.rejected), h.my_accepted, dict(h.my_rejected), h.expelled, h.ended, h.my_pending,
+            list(h.rounds), list(h.losses),
+        )
+        for task, h in history.tasks.items()
+    }
+    return tasks, list(history.units), history.pending, history.paid, history.total, history.earned_on(0)
+
+
+def test_history_survives_a_restart() -> None:
+    history, facts = lived()
+    again = History(OWN)
+    again.recall(facts)
+    assert looks(again) == looks(history)
+    again.recall([(0, "ANewerKind", "{}")])
+    assert looks(again) == looks(history), "kinds of a newer version are passed over"
+
+
+def test_history_adds_up() -> None:
+    history, _ = lived()
+    assert (history.paid, history.pending, history.total) == (7, 100, 107)
+    assert history.tasks[TASK].ended == "cancelled"
+    assert (history.earned_on(4_000), history.earned_on(DAY_MS)) == (127, 0)
+    unit = history.unit(TASK, round=0, slot=1)
+    assert unit is not None
+    assert (unit.reason, unit.measured_ppm, unit.allowed_ppm) == ("out-of-tolerance", 900_000, 1_000)
+    assert [u.slot for u in history.my_units(None, 10)] == [1, 0]
+    assert history.my_units(SECOND, 10) == ()
+
+
+def test_to_be_expelled_from_one_task_forfeits_nothing_of_another() -> None:
+    history, _ = lived()
+    assert history.pending == 100
+    history.fold([event.Paid(SECOND, 0, (Share(OWN, OWN, 100),))], height=9, time_ms=9_000)
+    assert (history.pending, history.paid) == (0, 107)
+
+
+def test_history_keeps_so_many_units() -> None:
+    history = History(OWN)
+    history.fold([event.TaskOpened(TASK, "digits", OTHER, 1)], height=0, time_ms=0)
+    history.fold([unit_ended(slot, Outcome.LATE) for slot in range(UNITS_KEPT + 5)], height=1, time_ms=1)
+    assert len(history.units) == UNITS_KEPT
+
+
+# ---- outbox ------------------------------------------------------------------------------
+
+
+def posting() -> tuple[World, Ledger, Outbox]:
+    world = World()
+    ledger = Ledger(world.state, head=world.head)
+    return world, ledger, Outbox(key("validator-0"), ledger)
+
+
+FIRST, NEXT = JoinTask(blob(1)), LeaveTask(blob(1))
+
+
+def test_everything_that_waits_is_sent_again_with_the_newest() -> None:
+    _, ledger, outbox = posting()
+    (first,) = outbox.submit(FIRST)
+    assert signature_holds(first)
+    assert first.transaction.expiry == LIFETIME_BLOCKS
+    both = outbox.submit(NEXT)
+    assert [s.transaction.body for s in both] == [FIRST, NEXT]
+    assert [s.transaction.nonce for s in both] == [0, 1]
+    assert outbox.submit(FIRST) == both, "said already: sent again, not signed again"
+    assert len(ledger.mempool) == 2
+
+
+def test_a_gap_in_the_nonces_is_filled_first() -> None:
+    world, ledger, outbox = posting()
+    late = world.sign("validator-0", NEXT, nonce=1)
+    assert ledger.submit(late) is None
+    sent = outbox.submit(FIRST)
+    assert sorted(s.transaction.nonce for s in sent) == [0, 1]
+    assert [s.transaction.nonce for s in ledger.mempool.ready(ledger.state)] == [0, 1]
+
+
+def test_what_the_ledger_has_is_signed_anew_when_it_is_said_again() -> None:
+    world, ledger, outbox = posting()
+    (first,) = outbox.submit(FIRST)
+    block = world.block(first)
+    ledger.execute(block)
+    (second,) = outbox.submit(FIRST)
+    assert (second.transaction.nonce, second.transaction.expiry) == (1, 1 + LIFETIME_BLOCKS)
+
+
+def test_what_the_ledger_would_not_take_is_not_sent() -> None:
+    world = World()
+    ledger = Ledger(world.state, head=world.head)
+    assert Outbox(key("stranger"), ledger).submit(FIRST) == []
+    registering = RegisterTrainer(blob("payout"))
+    (sent,) = Outbox(key("stranger"), ledger).submit(registering)
+    assert replace(sent.transaction, nonce=0) == sent.transaction
