@@ -35,7 +35,7 @@ def measure_type(value: Wire, *, max_bytes: int, loops: int) -> Figures:
             "strict": repeated(lambda: decode(kind, data, max_bytes=max_bytes)),
         },
         units=loops,
-        repeats=11,
+        repeats=21,
     )
     return {
         "bytes": len(data),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -52,6 +53,7 @@ def side_by_side(works: dict[str, Callable[[], object]], *, units: int = 1, repe
     took: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeats):
         for name, work in works.items():
+            gc.collect()  # nobody pays for the rubbish of the one before
             began = time.process_time()
             work()
             took[name].append((time.process_time() - began) / units)

@@ -82,7 +82,7 @@ def make_plan(folder: Path, *, validators: int, trainers: int, seed: int, byzant
     """Write every key, config and the genesis of a devnet into *folder*. Faulty members are the last of their role."""
     faulty_validators = [kind for kind in byzantine if kind in VALIDATOR_FAULTS]
     faulty_trainers = [kind for kind in byzantine if kind not in VALIDATOR_FAULTS]
-    if len(faulty_validators) >= validators or len(faulty_trainers) >= trainers:
+    if len(faulty_validators) >= validators or (faulty_trainers and len(faulty_trainers) >= trainers):
         raise UsageError("more faulty members than members", "At least one validator and one trainer must be honest.")
     _prepare(folder)
     root = digest(Domain.DRAW, b"devnet", seed.to_bytes(8, "big"))

@@ -22,7 +22,7 @@ from potminer.core.ledger.ledger import Ledger
 from potminer.core.ledger.refusal import Refusal
 from potminer.core.pbft import events as pbft
 from potminer.core.pbft.machine import Replica
-from potminer.core.rounds import machine as rounds
+from potminer.core.rounds import events as rounds
 from potminer.core.rounds.machine import Rounds
 from potminer.core.sync import machine as sync
 from potminer.core.sync.machine import Sync
@@ -209,7 +209,15 @@ class Engine:
             case gossip.Dial(host, port, key):
                 self._spawn(self._dial(host, port, key))
             case gossip.Ban(peer, seconds):
-                self._hands.ban(peer, seconds)
+                self._ban(peer, seconds)
+
+    def _ban(self, peer: bytes, seconds: int) -> None:
+        """Gossip shuns *peer*; its links are cut, unless it is of the committee: a slow or clumsy member
+        is still a vote, and what it can do to us is bounded by the rates of its link."""
+        if peer in self._committee.members:
+            self._hands.note("error", f"committee member {peer.hex()[:12]} misbehaves in gossip")
+        else:
+            self._hands.ban(peer, seconds)
 
     def _perform_rounds(self, effect: rounds.Fetch | rounds.StartJob | rounds.CancelJob | rounds.Submit) -> None:
         match effect:

@@ -1,4 +1,4 @@
-"""The inbox: everything that happens to a node, in the order it came.
+"""The inbox: everything that happens to a node; consensus first, the rest in the order it came.
 
 What peers say is bounded and dropped beyond; what our own hands answer is as bounded as what
 was asked of them and never dropped: a machine waits for it.
@@ -21,12 +21,12 @@ FROM_PEERS = 20_000
 
 
 class To(Enum):
-    """The machines an event can be for."""
+    """The machines an event can be for, the most urgent first."""
 
     REPLICA = auto()
-    GOSSIP = auto()
     SYNC = auto()
     ROUNDS = auto()
+    GOSSIP = auto()
 
 
 class Inbox:
@@ -42,18 +42,21 @@ class Inbox:
         on_link_down: Callable[[bytes], None],
         note: Callable[[str, str], None],
     ) -> None:
-        self._queue: asyncio.Queue[tuple[To, object]] = asyncio.Queue()
+        self._queue: asyncio.PriorityQueue[tuple[int, int, To, object]] = asyncio.PriorityQueue()
+        self._posted = 0
         self._on_blob = on_blob
         self._on_link_down = on_link_down
         self._note = note
         self.dropped = 0
 
     def post(self, to: To, event: object) -> None:
-        """Queue an event of our own."""
-        self._queue.put_nowait((to, event))
+        """Queue an event of our own. A vote never waits behind what is gossiped."""
+        self._posted += 1
+        self._queue.put_nowait((to.value, self._posted, to, event))
 
     async def take(self) -> tuple[To, object]:
-        return await self._queue.get()
+        _, _, to, event = await self._queue.get()
+        return to, event
 
     # ---- what the network reports ---------------------------------------------------------
 
