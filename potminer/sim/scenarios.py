@@ -28,6 +28,8 @@ class Scenario:
     """How many partitions, one after the other; about half of them cut one direction only."""
     crashes: int = 0
     leader_crashes: int = 0
+    blackouts: int = 0
+    """How often everybody crashes at nearly the same time: only what was written is left in the world."""
     faulty: Kind | None = None
     twins: bool = False
     """The faulty member is two honest replicas with one key, each with its own memory."""
@@ -49,7 +51,8 @@ SCENARIOS = {
         Scenario("lossy", "a fifth of all messages lost, a fifth repeated, long delays", loss=200, repeat=200,
                  delay_ms=(5, 150)),
         Scenario("crash-partition", "crashes between any two effects, partitions of both kinds, some loss",
-                 chaos_ms=36_000, loss=80, repeat=60, partitions=8, crashes=10),
+                 chaos_ms=36_000, loss=80, repeat=60, partitions=8, crashes=8,
+                 blackouts=1),
         Scenario("leader-crash", "whoever leads crashes, again and again", leader_crashes=6, loss=10),
         Scenario("byzantine-equivocate", "a member proposes and votes both ways, under loss and a partition",
                  faulty=Kind.EQUIVOCATE, loss=30, repeat=60, partitions=2, crashes=2),
@@ -58,11 +61,14 @@ SCENARIOS = {
         Scenario("byzantine-censor", "a member leaves one sender's transactions out", faulty=Kind.CENSOR, loss=10),
         Scenario("clock-astray", "one member's clock is half a minute off", astray_ms=30_000, loss=20, crashes=2),
         Scenario("storm", "views shorter than the network is fast, heavy loss, crashes: many views per height",
-                 chaos_ms=20_000, view_base_ms=150, delay_ms=(5, 60), loss=150, repeat=60, crashes=10, partitions=2),
+                 chaos_ms=20_000, view_base_ms=150, delay_ms=(5, 60), loss=150, repeat=60, crashes=4,
+                 partitions=2, blackouts=5),
         Scenario("storm-equivocate", "the storm, with a member that says one thing here and another there",
-                 chaos_ms=20_000, view_base_ms=150, delay_ms=(5, 60), loss=100, crashes=6, faulty=Kind.EQUIVOCATE),
+                 chaos_ms=20_000, view_base_ms=150, delay_ms=(5, 60), loss=100, crashes=4, blackouts=2,
+                 faulty=Kind.EQUIVOCATE),
         Scenario("storm-twins", "the storm, with one key that runs two replicas",
-                 chaos_ms=20_000, view_base_ms=150, delay_ms=(5, 60), loss=100, crashes=6, partitions=3, twins=True),
+                 chaos_ms=20_000, view_base_ms=150, delay_ms=(5, 60), loss=100, crashes=4, blackouts=2,
+                 partitions=3, twins=True),
         Scenario("twins", "one key runs two replicas, under partitions and crashes", twins=True, loss=20, repeat=60,
                  partitions=4, crashes=3),
     )

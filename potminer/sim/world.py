@@ -74,9 +74,9 @@ class World:
         keys = [SigningKey(digest(Domain.DRAW, b"member", number(i))) for i in range(self.nodes)]
         members = tuple(key.public for key in keys)
         powers = self._powers()
-        bearable = self.chance.choice([i for i, power in enumerate(powers) if 3 * power < sum(powers)])
-        self.astray = bearable
-        faulty = bearable if scenario.twins or scenario.faulty is not None else None
+        bearable = [i for i, power in enumerate(powers) if 3 * power < sum(powers)]
+        self.astray = self.chance.choice(bearable) if bearable else None
+        faulty = self.astray if scenario.twins or scenario.faulty is not None else None
         self.committee = make_committee(members, powers)
         start = genesis(CHAIN)
         honest = frozenset(i for i in range(self.nodes) if i != faulty)
@@ -188,6 +188,10 @@ class World:
             self.clock.after(self.chance.randrange(last), partial(self._crash, self.chance.choice(self.hosts)))
         for _ in range(s.leader_crashes):
             self.clock.after(self.chance.randrange(last), self._crash_leader)
+        for _ in range(s.blackouts):
+            begin = self.chance.randrange(last)
+            for host in self.hosts:
+                self.clock.after(begin + self.chance.randrange(50), partial(self._crash, host))
         for _ in range(s.partitions):
             begin = self.chance.randrange(last)
             self.clock.after(begin, partial(self.network.split, len(self.hosts)))
@@ -215,11 +219,16 @@ class World:
                 self.clock.after(self.chance.randrange(5, 300), partial(host.submit, signed))
 
     def _crash(self, host: Host) -> None:
-        if host.replica is not None and host.fuse is None:
+        if host.replica is not None and host.fuse is None and not self.network.healed:
             host.crash_within(self.chance.randrange(8))
             down = self.chance.randint(200, 6_000)
-            self.clock.after(down, host.crash)
-            self.clock.after(down + 1, host.start)
+            self.clock.after(down, partial(self._restart, host))
+
+    def _restart(self, host: Host) -> None:
+        """The end of a crash that was planned before the heal; the heal itself restarts everybody."""
+        if not self.network.healed:
+            host.crash()
+            host.start()
 
     def _crash_leader(self) -> None:
         foremost = max((h for h in self.hosts if h.replica is not None), key=lambda h: h.height, default=None)

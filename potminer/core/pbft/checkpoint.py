@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from potminer.base.digest import Domain, digest, number
 from potminer.core.committee import Committee
+from potminer.core.machine import Offence, Penalize
 from potminer.core.pbft.application import Head
+from potminer.core.pbft.events import CheckpointStable
+from potminer.core.pbft.normal import vote_is_formed, vote_is_signed
 from potminer.wire.block import Certificate
 from potminer.wire.pbft import Vote
 from potminer.wire.seal import Purpose
@@ -28,22 +31,31 @@ class Checkpoints:
         self._newest: dict[int, Vote] = {}
         self.stable = 0
 
-    def wants(self, vote: Vote) -> bool:
+    def hear(self, peer: bytes, vote: Vote, committee: Committee, *, chain: bytes) -> list[CheckpointStable | Penalize]:
+        """Judges and takes a vote from outside."""
+        if vote.epoch != committee.epoch:
+            return []  # an old epoch's last checkpoint, said again by a peer that crossed over later
+        if not vote_is_formed(vote, committee):
+            return [Penalize(peer, Offence.MALFORMED, "a vote that nobody may cast")]
         held = self._newest.get(vote.signer)
-        return vote.height > self.stable and (held is None or held.height < vote.height)
+        if vote.height <= self.stable or (held is not None and held.height >= vote.height):
+            return []
+        if not vote_is_signed(vote, committee, chain=chain):
+            return [Penalize(peer, Offence.FORGED, "a vote that its signer did not sign")]
+        return [*self.add(vote, committee)]
 
-    def add(self, vote: Vote, committee: Committee) -> Certificate | None:
-        """Takes a verified vote; the certificate where it makes a checkpoint stable."""
+    def add(self, vote: Vote, committee: Committee) -> list[CheckpointStable]:
+        """Takes a sound vote; says so where it makes its checkpoint stable."""
         self._newest[vote.signer] = vote
         same = {
             signer: held.signature
             for signer, held in self._newest.items()
             if (held.epoch, held.height, held.digest) == (vote.epoch, vote.height, vote.digest)
         }
-        if not committee.is_quorum(same):
-            return None
+        if vote.height <= self.stable or not committee.is_quorum(same):
+            return []
         self.stable = vote.height
-        return Certificate(
+        proof = Certificate(
             purpose=Purpose.CHECKPOINT,
             epoch=vote.epoch,
             height=vote.height,
@@ -51,6 +63,7 @@ class Checkpoints:
             digest=vote.digest,
             signatures=tuple(sorted(same.items())),
         )
+        return [CheckpointStable(vote.height, proof)]
 
     def size(self) -> int:
         return len(self._newest)

@@ -2,7 +2,7 @@
 
 The life of a height, and the functions that move it:
 
-    WAITING     nothing accepted yet in this view        _consider, _propose
+    WAITING     nothing accepted yet in this view        _open_height, _consider
     PREPARING   a proposal stands; PREPAREs are counted  _commit_when_prepared
     COMMITTING  our COMMIT is out; COMMITs are counted   _execute_when_committed
     EXECUTING   the block is final; Executed must come   _advance
@@ -15,13 +15,11 @@ is stored. No rule calls another through a message, so nothing recurses.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import assert_never
 
 from potminer.core.committee import Committee
 from potminer.core.machine import (
     Broadcast,
-    CancelTimer,
     Execute,
     Executed,
     MessageArrived,
@@ -33,12 +31,11 @@ from potminer.core.machine import (
 )
 from potminer.core.pbft import viewchange
 from potminer.core.pbft.ahead import Ahead
+from potminer.core.pbft.alarms import Alarms
 from potminer.core.pbft.application import Application, Head, Timers
 from potminer.core.pbft.checkpoint import Checkpoints, checkpoint_digest
 from potminer.core.pbft.events import (
     Behind,
-    CheckpointStable,
-    DoubleVote,
     Effect,
     EpochEnded,
     Event,
@@ -47,8 +44,8 @@ from potminer.core.pbft.events import (
     ViewEntered,
     WorkArrived,
 )
-from potminer.core.pbft.log import Log
-from potminer.core.pbft.normal import is_whole, proposal_fault, vote_is_formed, vote_is_signed
+from potminer.core.pbft.height import Stage, Table
+from potminer.core.pbft.normal import is_whole, proposal_fault
 from potminer.core.pbft.voice import Voice
 from potminer.wire import sync
 from potminer.wire.block import Block, Certificate, block_digest
@@ -57,24 +54,6 @@ from potminer.wire.pbft import NewView, PreparedBlock, PreparedBlockWanted, PreP
 from potminer.wire.seal import Purpose, SigningKey
 
 STATUS = "pbft/status"
-
-
-class Stage(StrEnum):
-    WAITING = "waiting"
-    PREPARING = "preparing"
-    COMMITTING = "committing"
-    EXECUTING = "executing"
-    CHANGING = "changing"
-
-
-LEGAL_MOVES: Mapping[Stage, frozenset[Stage]] = {
-    Stage.WAITING: frozenset({Stage.PREPARING, Stage.EXECUTING, Stage.CHANGING, Stage.WAITING}),
-    Stage.PREPARING: frozenset({Stage.COMMITTING, Stage.EXECUTING, Stage.CHANGING, Stage.WAITING}),
-    Stage.COMMITTING: frozenset({Stage.EXECUTING, Stage.CHANGING, Stage.WAITING}),
-    Stage.EXECUTING: frozenset(),
-    Stage.CHANGING: frozenset({Stage.CHANGING, Stage.WAITING, Stage.PREPARING, Stage.EXECUTING}),
-}
-"""Within one height. A new height begins afresh from every stage (``_begin_height``)."""
 
 
 class Replica:
@@ -101,7 +80,7 @@ class Replica:
         self._served: set[tuple[bytes, str]] = set()
         self._out: list[Effect] = []
         self._sit(committee, persisted)
-        self._timers: dict[str, str] = {}
+        self._alarms = Alarms()
         self._begin_height()
 
     # ---- what others may look at ---------------------------------------------------------
@@ -113,20 +92,20 @@ class Replica:
 
     @property
     def view(self) -> int:
-        return self._view
+        return self._at.view
 
     @property
     def stage(self) -> Stage:
-        return self._stage
+        return self._at.stage
 
     @property
     def is_primary(self) -> bool:
-        return self._me == self._committee.primary(height=self.height, view=self._view)
+        return self._at.is_primary
 
     def footprint(self) -> int:
         """How many items are held in memory and in records, whatever anybody sends."""
-        lists = len(self._wanted) + len(self._accused) + len(self._served) + len(self._voice.records)
-        return self._log.size() + self._ahead.size() + self._checkpoints.size() + lists
+        lists = len(self._served) + len(self._voice.records)
+        return self._at.size() + self._ahead.size() + self._checkpoints.size() + lists
 
     # ---- the one door --------------------------------------------------------------------
 
@@ -153,7 +132,7 @@ class Replica:
 
     def _settle(self, now: int) -> None:
         """Applies every rule to what is stored, in the order in which one enables the next."""
-        if self._member and self._stage is not Stage.EXECUTING:
+        if self._member and self._at.stage is not Stage.EXECUTING:
             self._join_higher_view()
             self._open_height(now)
             self._open_view(now)
@@ -174,46 +153,23 @@ class Replica:
         )
 
     def _begin_height(self) -> None:
-        """A clean table for the height above the head, with what this replica already said there."""
-        self._log = Log(height=self.height, committee=self._committee)
-        self._wanted: dict[bytes, Certificate] = {}
-        self._accused: set[int] = set()
-        self._decided: bytes | None = None
-        self._due = False
-        self._batched = False
+        """A clean table for the height above the head, laid with what this replica already said there."""
         latest = self._head.height - self._head.height % self._parameters.checkpoint_blocks
         self._out += self._voice.open(self.height, checkpoint=latest)
-        said = self._voice.said
-        self._view, self._proposal = said.view, said.accepted
-        if said.commit is not None:
-            self._stage = Stage.COMMITTING
-        elif said.accepted is not None:
-            self._stage = Stage.PREPARING
-        else:
-            self._stage = Stage.CHANGING if said.change is not None else Stage.WAITING
-        if said.prepared is not None:
-            self._keep(said.prepared.block)
-        if self._proposal is not None:
-            self._keep(self._proposal.block)
-        if said.ballot is not None:
-            self._log.add(said.ballot.vote)
-        if said.commit is not None:
-            self._log.add(said.commit)
-        if said.change is not None:
-            self._log.add_change(said.change)
+        self._at = Table(height=self.height, committee=self._committee, me=self._me, said=self._voice.said)
 
     def _start(self, now: int) -> None:
         self._out += [Broadcast(message) for message in self._voice.said.messages()]
         checkpoint = self._voice.said_checkpoint()
         if checkpoint is not None:
-            self._count_checkpoint(checkpoint)
+            self._out += self._checkpoints.add(checkpoint, self._committee)
         self._tick(now)
 
     def _advance(self, executed: Executed, now: int) -> None:
         """The head moved, by our own decision or by sync. Catching up leaves a view change."""
         if executed.height <= self._head.height:
             return
-        if self._stage is Stage.EXECUTING and executed.height == self.height and executed.digest != self._decided:
+        if self._at.stage is Stage.EXECUTING and executed.height == self.height and executed.digest != self._at.decided:
             raise AssertionError("another block was executed than the one decided")
         self._head = Head(executed.height, executed.digest, executed.time_ms, executed.state_root)
         self._begin_height()
@@ -234,62 +190,42 @@ class Replica:
             return
         vote, records = self._voice.checkpoint(height=self._head.height, digest=checkpoint_digest(self._head))
         self._out += [*records, Broadcast(vote)]
-        self._count_checkpoint(vote)
+        self._out += self._checkpoints.add(vote, self._committee)
 
     # ---- time ----------------------------------------------------------------------------
 
     def _work(self, full: bool, now: int) -> None:
         self._look_for_work(now)
-        self._batched = self._batched or (full and self._due)
+        self._at.batched = self._at.batched or (full and self._at.due)
 
     def _look_for_work(self, now: int) -> None:
         """Once a block is due at this height it stays due: the view timer never starts over for it."""
-        self._due = self._due or self._application.wants_block(now)
+        self._at.due = self._at.due or self._application.wants_block(now)
 
     def _fired(self, name: str, now: int) -> None:
         if name == STATUS:
             self._tick(now)
             return
-        slot = next((slot for slot, running in self._timers.items() if running == name), None)
-        if slot is None:
-            return  # cancelled or replaced while it was on its way
-        del self._timers[slot]
-        match slot:
+        match self._alarms.fired(name):
             case "view":
-                self._change_view(self._view + 1)
+                self._change_view(self._at.view + 1)
             case "batch":
-                self._batched = True
+                self._at.batched = True
             case "empty":
-                self._due = self._batched = True
+                self._at.due = self._at.batched = True
 
     def _tend_timers(self) -> None:
-        """Starts, replaces and stops the three timers of a height, so that exactly those that should run do."""
-        p = self._parameters
-        waiting = self._member and self._stage is Stage.WAITING
-        batching = waiting and self._due and not self._batched and self._may_propose()
-        self._tend("view", viewchange.timeout_ms(p, self._view), self._view_must_move())
-        self._tend("batch", p.batch_ms, batching)
-        self._tend("empty", p.empty_block_ms, waiting and not self._due and self._view == 0)
+        """Starts, replaces and stops the timers of the height, so that exactly those that should run do."""
+        p, at = self._parameters, self._at
+        waiting = self._member and at.stage is Stage.WAITING
+        self._tend("view", viewchange.timeout_ms(p, at.view), self._member and at.must_move)
+        self._tend("batch", p.batch_ms, waiting and at.due and not at.batched and self._may_propose())
+        self._tend("empty", p.empty_block_ms, waiting and not at.due and at.view == 0)
 
     def _tend(self, slot: str, delay_ms: int, wanted: bool) -> None:
-        changing = "/changing" if self._stage is Stage.CHANGING else ""
-        name = f"pbft/{slot}/{self.height}/{self._view}{changing}" if wanted else None
-        running = self._timers.pop(slot, None)
-        if running is not None and running != name:
-            self._out.append(CancelTimer(running))
-        if name is not None:
-            self._timers[slot] = name
-            if running != name:
-                self._out.append(SetTimer(name, delay_ms))
-
-    def _view_must_move(self) -> bool:
-        """Whether the view timer runs: never while idle, and in a view change only once a quorum takes part."""
-        if not self._member or self._stage is Stage.EXECUTING:
-            return False
-        if self._stage is Stage.CHANGING:
-            changes = self._log.changes.values()
-            return self._committee.is_quorum(change.signer for change in changes if change.view >= self._view)
-        return self._stage is not Stage.WAITING or self._due or self._view > 0
+        changing = "/changing" if self._at.stage is Stage.CHANGING else ""
+        name = f"pbft/{slot}/{self.height}/{self._at.view}{changing}" if wanted else None
+        self._out += self._alarms.tend(slot, name, delay_ms)
 
     def _tick(self, now: int) -> None:
         """Once per status period: say where we stand, ask again for what is missing."""
@@ -297,10 +233,9 @@ class Replica:
         self._served.clear()
         if not self._member:
             return
-        self._out.append(Broadcast(Status(height=self.height, view=self._view)))
+        self._out.append(Broadcast(Status(height=self.height, view=self._at.view)))
         self._look_for_work(now)
-        for proof in list(self._wanted.values()):
-            self._ask(proof)
+        self._out += self._at.ask_again()
         checkpoint = self._voice.said_checkpoint()
         if checkpoint is not None and checkpoint.height > self._checkpoints.stable:
             self._out.append(Broadcast(checkpoint))
@@ -317,7 +252,7 @@ class Replica:
             return
         match message:
             case Vote() if message.purpose == Purpose.CHECKPOINT:
-                self._checkpoint(peer, message)
+                self._out += self._checkpoints.hear(peer, message, self._committee, chain=self._chain)
             case Vote() | ViewChange() | NewView():
                 self._at_height(member, message.height, message, now)
             case PrePrepare():
@@ -341,15 +276,15 @@ class Replica:
             self._tell_behind(self.height + 1)
 
     def _current(self, peer: bytes, message: Wire, now: int) -> None:
-        if self._stage is Stage.EXECUTING:
+        if self._at.stage is Stage.EXECUTING:
             return
         match message:
             case PrePrepare():
                 self._pre_prepare(peer, message, now)
             case Vote():
-                self._vote(peer, message)
+                self._out += self._at.take_vote(peer, message, chain=self._chain)
             case ViewChange():
-                self._view_change(peer, message)
+                self._out += self._at.take_change(peer, message, chain=self._chain)
             case NewView():
                 self._new_view(peer, message, now)
 
@@ -369,15 +304,15 @@ class Replica:
     # ---- normal case ---------------------------------------------------------------------
 
     def _may_propose(self) -> bool:
-        return self.is_primary and self._view == 0 and self._voice.said.accepted is None
+        return self.is_primary and self._at.view == 0 and self._voice.said.accepted is None
 
     def _open_height(self, now: int) -> None:
         """The primary of view 0 proposes once a block is due and batching is over."""
-        if self._stage is not Stage.WAITING or not (self._due and self._batched and self._may_propose()):
+        if self._at.stage is not Stage.WAITING or not (self._at.due and self._at.batched and self._may_propose()):
             return
         block = self._fresh(now)
         if block is None:
-            self._batched = False  # try again after another batch
+            self._at.batched = False  # try again after another batch
         else:
             self._lead(block, ())
 
@@ -385,12 +320,12 @@ class Replica:
         block = self._application.build(height=self.height, parent=self._head, proposer=self._key.public, now=now)
         reason = self._application.refusal(block, fresh=True, now=now)
         if reason is not None:
-            self._out.append(ProposalRefused(self.height, self._view, reason))
+            self._out.append(ProposalRefused(self.height, self._at.view, reason))
             return None
         return block
 
     def _lead(self, block: Block, changes: tuple[ViewChange, ...]) -> None:
-        message, records = self._voice.propose(block, view=self._view, changes=changes)
+        message, records = self._voice.propose(block, view=self._at.view, changes=changes)
         self._out += [*records, Broadcast(message)]
         self._adopt(message.proposal if isinstance(message, NewView) else message)
 
@@ -398,209 +333,141 @@ class Replica:
         if proposal.view > 0:
             self._out.append(Penalize(peer, Offence.UNEXPECTED, "a later view is opened by its NEW-VIEW"))
             return
-        if self._view > 0 or self.is_primary or self._is_another(proposal):
+        if self._at.view > 0 or self.is_primary or self._is_another(proposal):
             return
-        if self._stage is Stage.WAITING and self._is_sound(peer, proposal, fresh=True):
+        if self._at.stage is not Stage.WAITING:
+            return
+        fault = self._fault(proposal, fresh=True)
+        if fault is None:
             self._consider(proposal, fresh=True, now=now)
-
-    def _is_sound(self, peer: bytes, proposal: PrePrepare, *, fresh: bool) -> bool:
-        fault = proposal_fault(proposal, committee=self._committee, chain=self._chain, head=self._head, fresh=fresh)
-        if fault is not None:
+        else:
             self._out.append(Penalize(peer, Offence.FORGED, fault))
-        return fault is None
+
+    def _fault(self, proposal: PrePrepare, *, fresh: bool) -> str | None:
+        return proposal_fault(proposal, committee=self._committee, chain=self._chain, head=self._head, fresh=fresh)
 
     def _is_another(self, proposal: PrePrepare) -> bool:
         """Whether the view already has a different proposal; its primary is then accused."""
-        accepted = self._proposal
-        if accepted is None or accepted.view != proposal.view:
+        accepted, view = self._at.proposal, proposal.view
+        if accepted is None or not self._at.contradicts(proposal):
             return False
-        digest, held = block_digest(proposal.block.header), block_digest(accepted.block.header)
-        if digest == held:
-            return False
-        signer = self._committee.primary(height=self.height, view=proposal.view)
-        if signer not in self._accused:
-            fault = proposal_fault(
-                proposal, committee=self._committee, chain=self._chain, head=self._head, fresh=proposal.view == 0
-            )
-            if fault is None:
-                first, second = (held, accepted.signature), (digest, proposal.signature)
-                self._accuse(signer, Purpose.PRE_PREPARE, view=proposal.view, first=first, second=second)
+        signer = self._committee.primary(height=self.height, view=view)
+        if signer not in self._at.accused and self._fault(proposal, fresh=view == 0) is None:
+            first, second = ((block_digest(p.block.header), p.signature) for p in (accepted, proposal))
+            self._out.append(self._at.accuse(signer, Purpose.PRE_PREPARE, view=view, first=first, second=second))
         return True
 
     def _consider(self, proposal: PrePrepare, *, fresh: bool, now: int) -> None:
         """PREPAREs a sound proposal of the current view, if the ledger takes its block."""
-        self._keep(proposal.block)
+        self._at.keep(proposal.block, self._voice.said)
         reason = self._application.refusal(proposal.block, fresh=fresh, now=now)
         if reason is None and not self._voice.may_prepare(proposal):
             reason = "another block of this view was prepared before"
         if reason is not None:
-            self._out.append(ProposalRefused(self.height, self._view, reason))
+            self._out.append(ProposalRefused(self.height, self._at.view, reason))
             return
         vote, records = self._voice.prepare(proposal)
         self._out += [*records, Broadcast(vote)]
-        self._log.add(vote)
+        self._at.log.add(vote)
         self._adopt(proposal)
 
     def _adopt(self, proposal: PrePrepare) -> None:
-        self._proposal = proposal
-        self._keep(proposal.block)
-        self._move(Stage.PREPARING)
-
-    def _keep(self, block: Block) -> None:
-        needed = {block_digest(p.block.header) for p in (self._proposal, self._voice.said.prepared) if p is not None}
-        self._log.keep(block, never_drop=needed | {block_digest(block.header)})
-
-    def _vote(self, peer: bytes, vote: Vote) -> None:
-        if not vote_is_formed(vote, self._committee):
-            self._out.append(Penalize(peer, Offence.MALFORMED, "a vote that nobody may cast"))
-            return
-        held = self._log.vote(purpose=vote.purpose, signer=vote.signer, view=vote.view)
-        if held is None and not self._log.wants(vote):
-            return
-        if held is not None and (held.digest == vote.digest or vote.signer in self._accused):
-            return
-        if not vote_is_signed(vote, self._committee, chain=self._chain):
-            self._out.append(Penalize(peer, Offence.FORGED, "a vote that its signer did not sign"))
-        elif held is None:
-            self._log.add(vote)
-        else:
-            first, second = (held.digest, held.signature), (vote.digest, vote.signature)
-            self._accuse(vote.signer, Purpose(vote.purpose), view=vote.view, first=first, second=second)
-
-    def _accuse(
-        self, signer: int, purpose: Purpose, *, view: int, first: tuple[bytes, bytes], second: tuple[bytes, bytes]
-    ) -> None:
-        """Reports a double vote, once per signer and height. The first vote goes on counting."""
-        self._accused.add(signer)
-        self._out.append(
-            DoubleVote(
-                signer=self._committee.members[signer],
-                purpose=purpose,
-                epoch=self._committee.epoch,
-                height=self.height,
-                view=view,
-                first=first,
-                second=second,
-            )
-        )
+        self._at.proposal = proposal
+        self._at.keep(proposal.block, self._voice.said)
+        self._at.move(Stage.PREPARING)
 
     def _commit_when_prepared(self) -> None:
-        if self._stage is not Stage.PREPARING or self._proposal is None:
+        if self._at.stage is not Stage.PREPARING or self._at.proposal is None:
             return
         before = self._voice.said.prepared
-        if before is not None and before.certificate.view == self._view:
+        if before is not None and before.certificate.view == self._at.view:
             proof: Certificate | None = before.certificate
         else:
-            proof = self._log.prepared(self._proposal)
+            proof = self._at.log.prepared(self._at.proposal)
         if proof is not None:
-            vote, records = self._voice.commit(proof, self._proposal.block)
+            vote, records = self._voice.commit(proof, self._at.proposal.block)
             self._out += [*records, Broadcast(vote)]
-            self._log.add(vote)
-            self._move(Stage.COMMITTING)
+            self._at.log.add(vote)
+            self._at.move(Stage.COMMITTING)
 
     def _execute_when_committed(self) -> None:
-        proof = self._log.committed()
+        proof = self._at.log.committed()
         if proof is None:
             return
-        block = self._log.body(proof.digest)
+        block = self._at.log.body(proof.digest)
         if block is None:
-            self._want(proof)
+            self._out += self._at.want(proof)
             return
         if block.header.height != self.height or block.header.parent != self._head.digest:
             raise AssertionError("a quorum committed to a block that does not follow our head")
-        self._decided = proof.digest
-        self._move(Stage.EXECUTING)
+        self._at.decided = proof.digest
+        self._at.move(Stage.EXECUTING)
         self._out.append(Execute(block, proof))
 
     # ---- view change ---------------------------------------------------------------------
 
     def _change_view(self, view: int) -> None:
         change, records = self._voice.change(view)
-        self._view, self._proposal = view, None
+        self._at.enter(view, Stage.CHANGING)
         self._out += [*records, Broadcast(change), ViewEntered(self.height, view, changing=True)]
-        self._log.add_change(change)
-        self._move(Stage.CHANGING)
-
-    def _view_change(self, peer: bytes, change: ViewChange) -> None:
-        held = self._log.changes.get(change.signer)
-        if held is not None and held.view >= change.view:
-            return
-        fault = viewchange.change_fault(change, committee=self._committee, chain=self._chain, height=self.height)
-        if fault is None:
-            self._log.add_change(change)
-        else:
-            self._out.append(Penalize(peer, Offence.FORGED, fault))
+        self._at.log.add_change(change)
 
     def _join_higher_view(self) -> None:
         while True:
-            target = viewchange.jump_target(self._log.changes, view=self._view, committee=self._committee)
+            target = viewchange.jump_target(self._at.log.changes, view=self._at.view, committee=self._committee)
             if target is None:
                 return
             self._change_view(target)
 
     def _open_view(self, now: int) -> None:
         """The primary of the asked-for view opens it with the first quorum whose choice it can propose."""
-        if self._stage is not Stage.CHANGING or not self.is_primary:
+        if self._at.stage is not Stage.CHANGING or not self.is_primary:
             return
         missing = []
-        for quorum in viewchange.quorums(self._log.changes_for(self._view), self._committee):
+        for quorum in viewchange.quorums(self._at.log.changes_for(self._at.view), self._committee):
             chosen = viewchange.choose(quorum)
-            block = self._log.body(chosen.digest) if chosen is not None else self._fresh(now)
+            block = self._at.log.body(chosen.digest) if chosen is not None else self._fresh(now)
             if block is not None:
-                self._out.append(ViewEntered(self.height, self._view, changing=False))
+                self._out.append(ViewEntered(self.height, self._at.view, changing=False))
                 self._lead(block, quorum)
                 return
             if chosen is not None:
                 missing.append(chosen)
         for proof in missing:
-            self._want(proof)
+            self._out += self._at.want(proof)
 
     def _new_view(self, peer: bytes, new_view: NewView, now: int) -> None:
         view = new_view.view
-        if view < self._view or self._committee.primary(height=self.height, view=view) == self._me:
+        if view < self._at.view or self._committee.primary(height=self.height, view=view) == self._me:
             return
-        if view == self._view and (self._is_another(new_view.proposal) or self._proposal is not None):
+        if view == self._at.view and (self._is_another(new_view.proposal) or self._at.proposal is not None):
             return
         fault = viewchange.new_view_fault(
-            new_view, committee=self._committee, chain=self._chain, head=self._head, known=self._log.changes
+            new_view, committee=self._committee, chain=self._chain, head=self._head, known=self._at.log.changes
         )
         if fault is not None:
             self._out.append(Penalize(peer, Offence.FORGED, fault))
             return
-        self._view, self._proposal = view, None
-        self._move(Stage.WAITING)
+        self._at.enter(view, Stage.WAITING)
         self._out.append(ViewEntered(self.height, view, changing=False))
         self._consider(new_view.proposal, fresh=viewchange.choose(new_view.view_changes) is None, now=now)
 
-    # ---- bodies --------------------------------------------------------------------------
-
-    def _want(self, proof: Certificate) -> None:
-        if proof.digest not in self._wanted and len(self._wanted) < len(self._committee.members):
-            self._wanted[proof.digest] = proof
-            self._ask(proof)
-
-    def _ask(self, proof: Certificate) -> None:
-        """Asks those who voted for the block for its body."""
-        wanted = PreparedBlockWanted(height=self.height, digest=proof.digest)
-        peers = [self._committee.members[signer] for signer, _ in proof.signatures if signer != self._me]
-        self._out += [Send(peer, wanted) for peer in peers]
+    # ---- what others miss ----------------------------------------------------------------
 
     def _serve(self, peer: bytes, wanted: PreparedBlockWanted) -> None:
-        block = self._log.body(wanted.digest)
+        block = self._at.log.body(wanted.digest)
         if wanted.height == self.height and block is not None and self._once(peer, "body"):
             self._out.append(Send(peer, PreparedBlock(block=block)))
 
     def _body(self, peer: bytes, message: PreparedBlock) -> None:
         digest = block_digest(message.block.header)
-        if digest not in self._wanted:
+        if digest not in self._at.wanted:
             return  # somebody else was faster
         if not is_whole(message.block):
             self._out.append(Penalize(peer, Offence.MALFORMED, "the transactions are not those of the header"))
             return
-        del self._wanted[digest]
-        self._keep(message.block)
-
-    # ---- status and checkpoints ----------------------------------------------------------
+        del self._at.wanted[digest]
+        self._at.keep(message.block, self._voice.said)
 
     def _status(self, member: int, status: Status) -> None:
         """Says again to a peer at our height what it may have missed; points one below it to our head."""
@@ -611,31 +478,8 @@ class Replica:
         elif status.height < self.height:
             if self._once(peer, "head"):
                 self._out.append(Send(peer, sync.Head(height=self._head.height, digest=self._head.digest)))
-        elif status.view <= self._view and self._once(peer, "again"):
-            voted = self._log.vote(purpose=Purpose.PREPARE, signer=member, view=self._view) is not None
+        elif status.view <= self._at.view and self._once(peer, "again"):
+            voted = self._at.log.vote(purpose=Purpose.PREPARE, signer=member, view=self._at.view) is not None
             for message in self._voice.said.messages():
                 if not (voted and isinstance(message, PrePrepare | NewView)):
                     self._out.append(Send(peer, message))
-
-    def _checkpoint(self, peer: bytes, vote: Vote) -> None:
-        if vote.epoch != self._committee.epoch:
-            return  # an old epoch's last checkpoint, said again by a peer that crossed over later
-        if not vote_is_formed(vote, self._committee):
-            self._out.append(Penalize(peer, Offence.MALFORMED, "a vote that nobody may cast"))
-        elif self._checkpoints.wants(vote):
-            if vote_is_signed(vote, self._committee, chain=self._chain):
-                self._count_checkpoint(vote)
-            else:
-                self._out.append(Penalize(peer, Offence.FORGED, "a vote that its signer did not sign"))
-
-    def _count_checkpoint(self, vote: Vote) -> None:
-        proof = self._checkpoints.add(vote, self._committee)
-        if proof is not None:
-            self._out.append(CheckpointStable(vote.height, proof))
-
-    # ---- moves ---------------------------------------------------------------------------
-
-    def _move(self, to: Stage) -> None:
-        if to not in LEGAL_MOVES[self._stage]:
-            raise AssertionError(f"no move from {self._stage} to {to}")
-        self._stage = to

@@ -1,0 +1,189 @@
+"""The table at which one height is agreed on: its log, its view and stage, and what is due or missing.
+
+A new height is a new table, laid with what this replica already said there. Nothing outlives it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from potminer.core.committee import Committee
+from potminer.core.machine import Offence, Penalize, Send
+from potminer.core.pbft.events import DoubleVote
+from potminer.core.pbft.log import Log
+from potminer.core.pbft.normal import vote_is_formed, vote_is_signed
+from potminer.core.pbft.viewchange import change_fault
+from potminer.core.pbft.voice import Said
+from potminer.wire.block import Block, Certificate, block_digest
+from potminer.wire.pbft import PreparedBlockWanted, PrePrepare, ViewChange, Vote
+from potminer.wire.seal import Purpose
+
+
+class Stage(StrEnum):
+    WAITING = "waiting"
+    PREPARING = "preparing"
+    COMMITTING = "committing"
+    EXECUTING = "executing"
+    CHANGING = "changing"
+
+
+LEGAL_MOVES: Mapping[Stage, frozenset[Stage]] = {
+    Stage.WAITING: frozenset({Stage.PREPARING, Stage.EXECUTING, Stage.CHANGING, Stage.WAITING}),
+    Stage.PREPARING: frozenset({Stage.COMMITTING, Stage.EXECUTING, Stage.CHANGING, Stage.WAITING}),
+    Stage.COMMITTING: frozenset({Stage.EXECUTING, Stage.CHANGING, Stage.WAITING}),
+    Stage.EXECUTING: frozenset(),
+    Stage.CHANGING: frozenset({Stage.CHANGING, Stage.WAITING, Stage.PREPARING, Stage.EXECUTING}),
+}
+"""Within one height. A new height begins afresh from every stage."""
+
+
+class Table:
+    """The state of *height* for the member *me* (-1: no member). *said* is the voice's live memory of it."""
+
+    __slots__ = (
+        "accused", "batched", "committee", "decided", "due", "height", "log", "me", "proposal", "stage",
+        "view", "wanted",
+    )  # fmt: skip
+
+    def __init__(self, *, height: int, committee: Committee, me: int, said: Said) -> None:
+        self.height = height
+        self.committee = committee
+        self.me = me
+        self.log = Log(height=height, committee=committee)
+        self.view = said.view
+        self.proposal: PrePrepare | None = said.accepted
+        self.decided: bytes | None = None
+        self.due = False
+        """A block is due: once true, true until the height ends, so that the view timer never starts over."""
+        self.batched = False
+        self.wanted: dict[bytes, Certificate] = {}
+        self.accused: set[int] = set()
+        self.stage = _stage_after(said)
+        self._recall(said)
+
+    def _recall(self, said: Said) -> None:
+        if said.prepared is not None:
+            self.keep(said.prepared.block, said)
+        if self.proposal is not None:
+            self.keep(self.proposal.block, said)
+        for vote in (said.ballot.vote if said.ballot else None, said.commit):
+            if vote is not None:
+                self.log.add(vote)
+        if said.change is not None:
+            self.log.add_change(said.change)
+
+    # ---- questions -----------------------------------------------------------------------
+
+    @property
+    def is_primary(self) -> bool:
+        return self.me == self.committee.primary(height=self.height, view=self.view)
+
+    @property
+    def must_move(self) -> bool:
+        """Whether the view timer runs: never while idle, and in a view change only once a quorum takes part."""
+        if self.stage is Stage.EXECUTING:
+            return False
+        if self.stage is Stage.CHANGING:
+            changes = self.log.changes.values()
+            return self.committee.is_quorum(change.signer for change in changes if change.view >= self.view)
+        return self.stage is not Stage.WAITING or self.due or self.view > 0
+
+    def contradicts(self, proposal: PrePrepare) -> bool:
+        """Whether the view of *proposal* already has another one here."""
+        accepted = self.proposal
+        return (
+            accepted is not None and accepted.view == proposal.view and accepted.block.header != proposal.block.header
+        )
+
+    # ---- changes -------------------------------------------------------------------------
+
+    def move(self, to: Stage) -> None:
+        if to not in LEGAL_MOVES[self.stage]:
+            raise AssertionError(f"no move from {self.stage} to {to}")
+        self.stage = to
+
+    def enter(self, view: int, stage: Stage) -> None:
+        """Leaves every lower view behind; what stood there is forgotten, except in *said*."""
+        if view < self.view:
+            raise AssertionError("views only rise")
+        self.view, self.proposal = view, None
+        self.wanted.clear()
+        self.move(stage)
+
+    def keep(self, block: Block, said: Said) -> None:
+        """Keeps a whole block; the current proposal and the prepared block are never dropped for it."""
+        needed = {block_digest(p.block.header) for p in (self.proposal, said.prepared) if p is not None}
+        self.log.keep(block, never_drop=needed | {block_digest(block.header)})
+
+    def want(self, proof: Certificate) -> list[Send]:
+        """Asks for the body that *proof* names, if it was not missed before."""
+        if proof.digest in self.wanted or len(self.wanted) >= len(self.committee.members):
+            return []
+        self.wanted[proof.digest] = proof
+        return self._ask(proof)
+
+    def ask_again(self) -> list[Send]:
+        return [request for proof in self.wanted.values() for request in self._ask(proof)]
+
+    def _ask(self, proof: Certificate) -> list[Send]:
+        """Requests to those who voted for the block."""
+        wanted = PreparedBlockWanted(height=self.height, digest=proof.digest)
+        return [Send(self.committee.members[s], wanted) for s, _ in proof.signatures if s != self.me]
+
+    # ---- votes ---------------------------------------------------------------------------
+
+    def take_vote(self, peer: bytes, vote: Vote, *, chain: bytes) -> list[Penalize | DoubleVote]:
+        """Counts a PREPARE or COMMIT from outside, if it is sound and the signer's first of its view."""
+        if not vote_is_formed(vote, self.committee):
+            return [Penalize(peer, Offence.MALFORMED, "a vote that nobody may cast")]
+        held = self.log.vote(purpose=vote.purpose, signer=vote.signer, view=vote.view)
+        if held is None and not self.log.wants(vote):
+            return []
+        if held is not None and (held.digest == vote.digest or vote.signer in self.accused):
+            return []
+        if not vote_is_signed(vote, self.committee, chain=chain):
+            return [Penalize(peer, Offence.FORGED, "a vote that its signer did not sign")]
+        if held is None:
+            self.log.add(vote)
+            return []
+        first, second = (held.digest, held.signature), (vote.digest, vote.signature)
+        return [self.accuse(vote.signer, Purpose(vote.purpose), view=vote.view, first=first, second=second)]
+
+    def take_change(self, peer: bytes, change: ViewChange, *, chain: bytes) -> list[Penalize]:
+        """Keeps a VIEW-CHANGE from outside, if it is sound and its signer's highest."""
+        held = self.log.changes.get(change.signer)
+        if held is not None and held.view >= change.view:
+            return []
+        fault = change_fault(change, committee=self.committee, chain=chain, height=self.height)
+        if fault is not None:
+            return [Penalize(peer, Offence.FORGED, fault)]
+        self.log.add_change(change)
+        return []
+
+    def accuse(
+        self, signer: int, purpose: Purpose, *, view: int, first: tuple[bytes, bytes], second: tuple[bytes, bytes]
+    ) -> DoubleVote:
+        """The report of a double vote, once per signer and height. The first vote goes on counting."""
+        self.accused.add(signer)
+        return DoubleVote(
+            signer=self.committee.members[signer],
+            purpose=purpose,
+            epoch=self.committee.epoch,
+            height=self.height,
+            view=view,
+            first=first,
+            second=second,
+        )
+
+    def size(self) -> int:
+        return self.log.size() + len(self.wanted) + len(self.accused)
+
+
+def _stage_after(said: Said) -> Stage:
+    """Where a replica stands that said this, and nothing else, at a height."""
+    if said.commit is not None:
+        return Stage.COMMITTING
+    if said.accepted is not None:
+        return Stage.PREPARING
+    return Stage.CHANGING if said.change is not None else Stage.WAITING
