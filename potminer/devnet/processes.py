@@ -59,7 +59,7 @@ class Processes:
         await process.wait()
 
     async def face(self, member: Member) -> Client:
-        """A client of *member*'s API, once it answers."""
+        """A client of *member*'s API, once it answers; Unreachable where it was not started."""
         if member.name in self._faces:
             return self._faces[member.name]
         paths = locate({}, datadir=member.datadir)
@@ -82,7 +82,9 @@ class Processes:
 
     def _check_alive(self, member: Member) -> None:
         process = self._running.get(member.name)
-        if process is not None and process.returncode is not None:
+        if process is None:
+            raise Unreachable(f"{member.name} is not running")
+        if process.returncode is not None:
             said = _tail(member.datadir / "output.log")
             raise PotminerError(f"{member.name} ended with code {process.returncode}", said)
 
