@@ -11,7 +11,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from potminer.base.bounded import U63, Millis, Ppm
+from potminer.base.bounded import U8, U16, U63, Millis, Ppm
 from potminer.wire.codec import Wire
 
 GPUS = 64
@@ -22,6 +22,7 @@ CPU = "cpu"
 Bus = Annotated[str, Meta(min_length=1, max_length=32)]
 """``dddd:bb:dd.f`` in lower-case hexadecimal (``bus_key``), or ``cpu``."""
 Label = Annotated[str, Meta(max_length=96)]
+Architecture = Annotated[str, Meta(max_length=16, pattern=r"^[a-z0-9_]*\Z")]
 MilliCelsius = Annotated[int, Meta(ge=-273_150, le=1_000_000)]
 
 JOURNAL_BYTES = 256
@@ -44,7 +45,11 @@ class HostSample(Wire, frozen=True):
 
 
 class GpuSample(Wire, frozen=True):
-    """One GPU. *foreign_utilisation_ppm* is the load by anyone but our own processes."""
+    """One GPU. *foreign_utilisation_ppm* is the load by anyone but our own processes.
+
+    *architecture* is what kernels are compiled for: ``sm_86`` or ``gfx1030``, empty where unknown.
+    *link_width* counts PCIe lanes in use: a card on a riser has one.
+    """
 
     bus: Bus
     name: Label
@@ -57,13 +62,27 @@ class GpuSample(Wire, frozen=True):
     power_mw: U63 | None
     drives_display: bool | None
     taken_at_ms: Millis
+    architecture: Architecture = ""
+    power_limit_mw: U63 | None = None
+    fan_ppm: Ppm | None = None
+    link_width: U8 | None = None
 
 
 class MinerGpu(Wire, frozen=True):
-    """What a miner says of one of its GPUs; *hashrate_hs* in hashes a second."""
+    """What a miner says of one of its GPUs; *hashrate_hs* in hashes a second.
 
-    bus: Bus
+    *bus* is None where the miner does not tell it; then *index*, its own number, is all there is.
+    """
+
+    bus: Bus | None
     hashrate_hs: U63 | None
+    index: U16 | None = None
+    name: Label = ""
+    temperature_milli_c: MilliCelsius | None = None
+    memory_temperature_milli_c: MilliCelsius | None = None
+    power_mw: U63 | None = None
+    fan_ppm: Ppm | None = None
+    paused: bool | None = None
 
 
 class MinerSample(Wire, frozen=True):
@@ -86,6 +105,7 @@ class MinerSample(Wire, frozen=True):
     pauses_single_gpus: bool
     gpus: Annotated[tuple[MinerGpu, ...], Meta(max_length=GPUS)]
     taken_at_ms: Millis
+    algorithm: Label = ""
 
 
 class RigSample(Wire, frozen=True):

@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+import pytest
+from fakes.miners import FakeEthman, FakeTrex, Page
+from fakes.replies import GMINER, RATES
+from fakes.servers import FakeHttp, FakeTcp
 from fakes.xmrig import FakeXmrig
 
 from potminer.core.duty.machine import Device
@@ -22,12 +26,12 @@ from potminer.wire.trainer import Failed, Initialised, InitialiseJob
 from potminer.world.child import Launch
 from potminer.world.rig.host import HostProbe
 from potminer.world.rig.look import Look
-from potminer.world.rig.miners.xmrig import XmrigAdapter
+from potminer.world.rig.miners.registry import open_miner
 from potminer.world.rig.person import Person
 from tests.unit.train_kit import MODEL
 
 QUICK = Parameters(
-    quiet_ms=200, cpu_quiet_ppm=1_000_000, cpu_busy_ppm=1_000_000, cooldown_ms=200, restore_ms=20_000,
+    quiet_ms=200, cpu_quiet_ppm=2_000_000, cpu_busy_ppm=2_000_000, cooldown_ms=200, restore_ms=20_000,
     switches_per_hour=60, override_ms=60_000,
 )
 
@@ -53,14 +57,16 @@ class Diary:
 
 
 @asynccontextmanager
-async def rig_with(fake: FakeXmrig, folder: Path, diary: Diary) -> AsyncIterator[tuple[Rig, Device]]:
+async def rig_with(
+    fake: FakeXmrig | FakeHttp | FakeTcp, folder: Path, diary: Diary, kind: str = "xmrig"
+) -> AsyncIterator[tuple[Rig, Device]]:
     device = Device(bus=CPU, has_miner=True, parameters=QUICK)
-    miner = XmrigAdapter(fake.url, clock=unix_ms)
+    miner = open_miner(kind, fake.url, clock=unix_ms)
     person = Person(wall_ms=unix_ms, root=folder, environment={})
     rig = Rig(
         device=device,
         look=Look(
-            clock=unix_ms, host=HostProbe(clock=unix_ms, own_pids=set, person=person), nvidia=None, miners=(miner,)
+            clock=unix_ms, host=HostProbe(clock=unix_ms, own_pids=set, person=person), gpus={}, miners=(miner,)
         ),
         miner=miner,
         launch=Launch(folder, device="cpu"),
@@ -123,3 +129,41 @@ async def test_a_crash_in_the_middle_of_a_hand_over_still_gives_the_miner_back(t
         async with rig_with(fake, tmp_path, diary) as (_, device):
             await until(device, State.MINING, diary)
         assert not fake.paused
+
+
+@pytest.mark.parametrize(("kind", "make"), [("trex", FakeTrex), ("ethman", FakeEthman)])
+async def test_a_miner_of_another_kind_is_handed_over_and_back(kind: str, make: type, tmp_path: Path) -> None:
+    diary, fake = Diary(), make()
+    _hash_nothing(fake)
+    async with asyncio.timeout(90), fake.server, rig_with(fake.server, tmp_path, diary, kind) as (rig, device):
+        await until(device, State.TRAINING, diary)
+        assert fake.reply["paused"] if kind == "trex" else fake.reply[3] == "off;off"
+        rig.override(Mode.MINE, None)
+        await until(device, State.MINING, diary)
+        assert not fake.reply["paused"] if kind == "trex" else fake.reply[3] == "61500;30250"
+
+
+def _hash_nothing(fake: FakeTrex | FakeEthman) -> None:
+    """It runs and earns nothing, as without a pool."""
+    if isinstance(fake, FakeTrex):
+        fake.reply["hashrate"] = 0
+    else:
+        fake.reply[2], fake.reply[3] = "0;7;1", "0;0"
+
+
+async def test_a_miner_that_can_only_be_read_is_never_taken_from_while_it_runs(tmp_path: Path) -> None:
+    """At 0 H/s its GPUs look free, and still nobody can say that they are: the hand-over rolls back."""
+    diary, page = Diary(), Page("/stat", GMINER)
+    for device in page.reply["devices"]:
+        device["speed"] = 0
+    async with (
+        asyncio.timeout(90), page.server as server, rig_with(server, tmp_path, diary, "gminer") as (_, device),
+    ):
+        await until(device, State.RELEASING, diary)
+        for gpu, rate in zip(page.reply["devices"], RATES, strict=True):
+            gpu["speed"] = rate
+        await until(device, State.MINING, diary)
+        assert True not in diary.allowed
+    # Dead is another matter: nothing listens, nothing holds the device.
+    async with asyncio.timeout(90), rig_with(server, tmp_path, diary, "gminer") as (_, device):
+        await until(device, State.TRAINING, diary)

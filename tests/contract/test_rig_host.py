@@ -149,7 +149,7 @@ async def test_one_look_at_everything() -> None:
         look = Look(
             clock=lambda: 8,
             host=HostProbe(clock=lambda: 8, own_pids=lambda: (os.getpid(),), person=here()),
-            nvidia=NvidiaProbe(clock=lambda: 8, own_pids=lambda: ()),
+            gpus={"NVIDIA": NvidiaProbe(clock=lambda: 8, own_pids=lambda: ())},
             miners=[XmrigAdapter(f.url, clock=lambda: 8) for f in (fake, stranger, gone)],
         )
         sample = await look.take()

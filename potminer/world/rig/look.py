@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from potminer.wire.facts import HostSample, MinerSample, RigSample
 from potminer.world.rig.aside import Aside, Stuck
+from potminer.world.rig.cards import Cards, GpuProbe
 from potminer.world.rig.host import HostProbe
 from potminer.world.rig.miners.interface import MinerAdapter, MinerError, look_at
-from potminer.world.rig.nvidia import NvidiaProbe, Sight
 
 DEADLINE_MS = 3_000
 
@@ -18,17 +18,22 @@ class Look:
     """Takes a RigSample; never raises for what it cannot see."""
 
     def __init__(
-        self, *, clock: Callable[[], int], host: HostProbe, nvidia: NvidiaProbe | None, miners: Sequence[MinerAdapter]
+        self,
+        *,
+        clock: Callable[[], int],
+        host: HostProbe,
+        gpus: Mapping[str, GpuProbe],
+        miners: Sequence[MinerAdapter],
     ) -> None:
         self._clock = clock
         self._host = Aside("host probe", host.sample)
-        self._nvidia = None if nvidia is None else Aside("NVIDIA probe", nvidia.sample)
+        self._cards = Cards(gpus, deadline_ms=DEADLINE_MS)
         self._miners = tuple(miners)
 
     async def take(self) -> RigSample:
         host, sight, miners = await asyncio.gather(
             self._look_at_host(),
-            self._look_at_gpus(),
+            self._cards.take(),
             asyncio.gather(*(self._look_at_miner(miner) for miner in self._miners)),
         )
         return RigSample(
@@ -44,16 +49,6 @@ class Look:
             return await self._host.ask(deadline_ms=DEADLINE_MS)
         except (Stuck, OSError, ValueError, RuntimeError):
             return HostSample(None, None, None, None, None, None, self._clock())
-
-    async def _look_at_gpus(self) -> Sight:
-        if self._nvidia is None:
-            return Sight((), "")
-        try:
-            return await self._nvidia.ask(deadline_ms=DEADLINE_MS)
-        except Stuck as stuck:
-            return Sight((), str(stuck))
-        except (OSError, ValueError, RuntimeError) as error:
-            return Sight((), f"NVIDIA probe: {type(error).__name__}")
 
     async def _look_at_miner(self, miner: MinerAdapter) -> MinerSample | None:
         try:

@@ -5,105 +5,152 @@ All calls may block: use it through ``aside.Aside``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pynvml
 
 from potminer.base.bounded import MILLION
 from potminer.wire.facts import GPUS, GpuSample, bus_key
+from potminer.world.rig.sight import Roll, Sight
 
 _PPM_PER_PERCENT = MILLION // 100
-_MEMORY_TEMPERATURE = getattr(pynvml, "NVML_FI_DEV_MEMORY_TEMP", 82)
+_MEMORY_TEMPERATURE = 82
+"""NVML_FI_DEV_MEMORY_TEMP"""
+_LOST = ("NVML_ERROR_GPU_IS_LOST", "NVML_ERROR_RESET_REQUIRED", "NVML_ERROR_GPU_NOT_FOUND")
 
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """The GPUs seen; *reason* says why there are none or some are missing, empty where all is well."""
-
-    gpus: tuple[GpuSample, ...]
-    reason: str
+_MISSING = ("NVML_ERROR_LIBRARY_NOT_FOUND", "NVML_ERROR_DRIVER_NOT_LOADED")
 
 
 class NvidiaProbe:
-    """*own_pids*: processes whose load is ours. The library is loaded with the first sample, and again after a loss."""
+    """*own_pids*: processes whose load is ours. *library* speaks as the module pynvml does; it is
+    opened with the first sample, and again after a loss."""
 
-    def __init__(self, *, clock: Callable[[], int], own_pids: Callable[[], Collection[int]]) -> None:
+    def __init__(
+        self, *, clock: Callable[[], int], own_pids: Callable[[], Collection[int]], library: Any = pynvml
+    ) -> None:
         self._clock = clock
         self._own_pids = own_pids
+        self._nvml = library
+        self._lost = self._codes(_LOST)
+        self._missing = self._codes(_MISSING)
         self._open = False
         self._seen_us: dict[str, int] = {}
+        self._roll = Roll()
 
     def sample(self) -> Sight:
         try:
             self._connect()
-            count = min(int(pynvml.nvmlDeviceGetCount()), GPUS)
-        except pynvml.NVMLError as error:
+            count = min(int(self._nvml.nvmlDeviceGetCount()), GPUS)
+        except self._nvml.NVMLError as error:
             self.close()
-            return Sight((), _word(error))
+            sight = self._called({}, self._word(error))
+            return replace(sight, absent=self._roll.is_empty and error.value in self._missing)
         own = frozenset(self._own_pids())
-        gpus: list[GpuSample] = []
+        gpus: dict[str, GpuSample] = {}
         reason = ""
         for index in range(count):
             try:
-                gpus.append(self._one(pynvml.nvmlDeviceGetHandleByIndex(index), own))
-            except pynvml.NVMLError as error:
-                reason = f"GPU {index}: {_word(error)}"
+                gpu = self._one(self._nvml.nvmlDeviceGetHandleByIndex(index), own)
+                gpus[gpu.bus] = gpu
+            except self._nvml.NVMLError as error:
+                reason = f"GPU {index}: {self._word(error)}"
         if reason:
             self.close()  # a lost GPU may come back under a fresh session only
-        return Sight(tuple(gpus), reason)
+        return self._called(gpus, reason)
+
+    def driver(self) -> str | None:
+        """Version of the driver, None where there is none."""
+        try:
+            self._connect()
+            return _text(self._nvml.nvmlSystemGetDriverVersion())[:40]
+        except self._nvml.NVMLError:
+            self.close()
+            return None
 
     def close(self) -> None:
         if self._open:
             self._open = False
-            _ask(pynvml.nvmlShutdown)
+            try:
+                self._nvml.nvmlShutdown()
+            except self._nvml.NVMLError:
+                return  # the session is gone either way
+
+    def _codes(self, names: Sequence[str]) -> frozenset[int]:
+        """Of the errors that this release of the library has a name for."""
+        return frozenset(code for name in names if (code := getattr(self._nvml, name, None)) is not None)
 
     def _connect(self) -> None:
         if not self._open:
-            pynvml.nvmlInit()
+            self._nvml.nvmlInit()
             self._open = True
 
+    def _called(self, gpus: dict[str, GpuSample], reason: str) -> Sight:
+        missing = self._roll.call(gpus)
+        words = [word for word in (missing, reason) if word]
+        return Sight(tuple(gpus[bus] for bus in sorted(gpus)), "; ".join(words)[:96])
+
     def _one(self, gpu: Any, own: frozenset[int]) -> GpuSample:
-        """NVMLError where the GPU cannot even be named."""
-        bus = bus_key(_text(pynvml.nvmlDeviceGetPciInfo(gpu).busId))
+        """NVMLError where the GPU cannot even be named, or is lost."""
+        bus = bus_key(_text(self._nvml.nvmlDeviceGetPciInfo(gpu).busId))
         if bus is None:
-            raise pynvml.NVMLError(pynvml.NVML_ERROR_UNKNOWN)
-        memory = _ask(pynvml.nvmlDeviceGetMemoryInfo, gpu)
-        rates = _ask(pynvml.nvmlDeviceGetUtilizationRates, gpu)
+            raise self._nvml.NVMLError(self._nvml.NVML_ERROR_UNKNOWN)
+        memory = self._ask("nvmlDeviceGetMemoryInfo", gpu)
+        rates = self._ask("nvmlDeviceGetUtilizationRates", gpu)
         load = None if rates is None else _share(rates.gpu)
-        core = _ask(pynvml.nvmlDeviceGetTemperature, gpu, pynvml.NVML_TEMPERATURE_GPU)
-        display = _ask(pynvml.nvmlDeviceGetDisplayActive, gpu)
+        core = self._ask("nvmlDeviceGetTemperature", gpu, self._nvml.NVML_TEMPERATURE_GPU)
         return GpuSample(
             bus=bus,
-            name=_text(_ask(pynvml.nvmlDeviceGetName, gpu) or "")[:96],
-            memory_used_bytes=None if memory is None else int(memory.used),
-            memory_total_bytes=None if memory is None else int(memory.total),
+            name=_text(self._ask("nvmlDeviceGetName", gpu) or "")[:96],
+            memory_used_bytes=None if memory is None else _count(memory.used),
+            memory_total_bytes=None if memory is None else _count(memory.total),
             utilisation_ppm=load,
             foreign_utilisation_ppm=self._foreign(gpu, bus, load, own),
             temperature_milli_c=_temperature(core),
-            memory_temperature_milli_c=_temperature(_field(gpu, _MEMORY_TEMPERATURE)),
-            power_mw=_count(_ask(pynvml.nvmlDeviceGetPowerUsage, gpu)),
-            drives_display=None if display is None else bool(display),
+            memory_temperature_milli_c=_temperature(self._field(gpu, _MEMORY_TEMPERATURE)),
+            power_mw=_count(self._ask("nvmlDeviceGetPowerUsage", gpu)),
+            drives_display=self._drives_display(gpu),
             taken_at_ms=self._clock(),
+            architecture=_architecture(self._ask("nvmlDeviceGetCudaComputeCapability", gpu)),
+            power_limit_mw=_count(self._ask("nvmlDeviceGetPowerManagementLimit", gpu)),
+            fan_ppm=_share(self._ask("nvmlDeviceGetFanSpeed", gpu)),
+            link_width=_lanes(self._ask("nvmlDeviceGetCurrPcieLinkWidth", gpu)),
         )
+
+    def _drives_display(self, gpu: Any) -> bool | None:
+        """A monitor is plugged in (mode), or a display server works on the card without one (active).
+
+        False only where both are known: streaming to another room needs no monitor.
+        """
+        said = [self._ask(name, gpu) for name in ("nvmlDeviceGetDisplayMode", "nvmlDeviceGetDisplayActive")]
+        if any(said):
+            return True
+        return None if None in said else False
 
     def _foreign(self, gpu: Any, bus: str, load: int | None, own: frozenset[int]) -> int | None:
         """Load by others. Where we do not compute, all of it; where we do, NVML must tell the processes apart."""
-        running = _ask(pynvml.nvmlDeviceGetComputeRunningProcesses, gpu)
+        running = self._running(gpu)
         if running is None:
             return None
         if not any(int(process.pid) in own for process in running):
             return load
         return self._foreign_by_process(gpu, bus, own)
 
+    def _running(self, gpu: Any) -> Any:
+        """Drivers older than the library know the earlier form of the question only."""
+        running = self._ask("nvmlDeviceGetComputeRunningProcesses", gpu)
+        return self._ask("nvmlDeviceGetComputeRunningProcesses_v2", gpu) if running is None else running
+
     def _foreign_by_process(self, gpu: Any, bus: str, own: frozenset[int]) -> int | None:
         since = self._seen_us.get(bus, 0)
         try:
-            samples = pynvml.nvmlDeviceGetProcessUtilization(gpu, since)
-        except pynvml.NVMLError as error:
+            samples = self._nvml.nvmlDeviceGetProcessUtilization(gpu, since)
+        except self._nvml.NVMLError as error:
+            if error.value in self._lost:
+                raise
             # nothing ran since the last look
-            return 0 if error.value == pynvml.NVML_ERROR_NOT_FOUND and since else None
+            return 0 if error.value == self._nvml.NVML_ERROR_NOT_FOUND and since else None
         latest: dict[int, tuple[int, int]] = {}
         for sample in samples:
             stamp = int(sample.timeStamp)
@@ -112,25 +159,31 @@ class NvidiaProbe:
         shares = [_share(percent) for pid, (_, percent) in latest.items() if pid not in own]
         return min(MILLION, sum(share for share in shares if share is not None))
 
+    def _ask(self, name: str, *arguments: Any) -> Any:
+        """The reading, or None where this card, driver or library does not have it.
 
-def _ask(call: Callable[..., Any], *arguments: Any) -> Any:
-    """The reading, or None where this card, driver or library does not have it.
+        A lost GPU is no missing field: that error goes on.
+        """
+        call = getattr(self._nvml, name, None)
+        if call is None:
+            return None
+        try:
+            return call(*arguments)
+        except self._nvml.NVMLError as error:
+            if error.value in self._lost:
+                raise
+            return None
 
-    A lost GPU is no missing field: that error goes on.
-    """
-    try:
-        return call(*arguments)
-    except pynvml.NVMLError as error:
-        if error.value == pynvml.NVML_ERROR_GPU_IS_LOST:
-            raise
-        return None
+    def _field(self, gpu: Any, field: int) -> Any:
+        values = self._ask("nvmlDeviceGetFieldValues", gpu, [field])
+        if not values or values[0].nvmlReturn != self._nvml.NVML_SUCCESS:
+            return None
+        return values[0].value.uiVal
 
-
-def _field(gpu: Any, field: int) -> Any:
-    values = _ask(pynvml.nvmlDeviceGetFieldValues, gpu, [field])
-    if not values or values[0].nvmlReturn != pynvml.NVML_SUCCESS:
-        return None
-    return values[0].value.uiVal
+    def _word(self, error: Any) -> str:
+        if isinstance(error, getattr(self._nvml, "NVMLError_LibraryNotFound", ())):
+            return "no NVIDIA driver is installed"
+        return _text(error)[:80]
 
 
 def _share(percent: Any) -> int | None:
@@ -144,16 +197,23 @@ def _temperature(celsius: Any) -> int | None:
     return None if not value or value > 200 else value * 1_000
 
 
+def _architecture(capability: Any) -> str:
+    """(8, 6) is ``sm_86``."""
+    if capability is None or len(capability) != 2:
+        return ""
+    major, minor = (_count(part) for part in capability)
+    return f"sm_{major}{minor}" if major and minor is not None and major < 100 and minor < 10 else ""
+
+
+def _lanes(width: Any) -> int | None:
+    value = _count(width)
+    return value if value is not None and 0 < value <= 32 else None
+
+
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and value >= 0 else None
+    return value if isinstance(value, int) and 0 <= value < 2**63 else None
 
 
 def _text(value: Any) -> str:
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
     return "".join(c for c in text if c.isprintable())
-
-
-def _word(error: Any) -> str:
-    if isinstance(error, getattr(pynvml, "NVMLError_LibraryNotFound", ())):
-        return "no NVIDIA driver is installed"
-    return _text(error)[:80]

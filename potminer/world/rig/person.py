@@ -1,87 +1,111 @@
 """Is a person here, and since when have their hands been still? Three-valued: unknown is None.
 
-Linux, from files that logind keeps (sd-login(3) reads the same ones) and from terminals:
-- a text session: the newest access time of its terminal, which the kernel moves on input;
-- a graphical session: nothing in a file tells, so it is unknown (an IdleHint that says "not
-  idle" may come from a desktop that never sets it);
-- no seat: nobody can sit here. Remote shells count as people too, by their terminals.
-Other systems: unknown.
+Every system that we know names its places (``idle/``), ``idle.reading.join`` makes one judgement of
+them. A system that we do not know has no places: unknown. There is no default that means absence.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-SESSIONS = 64
-TERMINALS = 256
-FILE_BYTES = 16_384
-_GRAPHICAL = frozenset({"x11", "wayland", "mir"})
+from potminer.world.rig.idle.linux import LinuxPlaces
+from potminer.world.rig.idle.macos import MacPlaces
+from potminer.world.rig.idle.programs import read_programs
+from potminer.world.rig.idle.reading import Judgement, Presence, Reading, join
+from potminer.world.rig.idle.windows import open_windows
+from potminer.world.rig.program import OUTPUT_BYTES, run
+
+ASK_MS = 700
+"""For one program that is asked. With three sessions and a hung bus a look still ends within its deadline."""
+REST_MS = 5_000
+"""How long an answer other than idle is kept: while somebody is here nothing hangs on the second, and
+while nobody knows nothing trains. Idle is asked anew every time: its end must be noticed at once."""
+
+
+class Places(Protocol):
+    """One system's way to ask."""
+
+    def has_seat(self) -> bool | None: ...
+
+    def readings(self) -> Sequence[Reading]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What the owner wants to count as presence.
+
+    *remote*: shells and desktops used over the network. *full_screen*: a program that fills the screen.
+    *exclusive*: names of programs that want the machine for themselves.
+    """
+
+    remote: bool = True
+    full_screen: bool = True
+    exclusive: tuple[str, ...] = ()
 
 
 class Person:
-    """*root* is ``/`` (another folder in tests). *wall_ms* is Unix time, as file times are."""
+    """*root* is ``/`` (another folder in tests). *wall_ms* is Unix time, as file times are.
+
+    *places* replaces what the platform would give.
+    """
 
     def __init__(
-        self, *, wall_ms: Callable[[], int], root: Path = Path("/"), environment: Mapping[str, str], platform: str = ""
+        self,
+        *,
+        wall_ms: Callable[[], int],
+        root: Path = Path("/"),
+        environment: Mapping[str, str],
+        platform: str = "",
+        habits: Habits = Habits(),
+        places: Places | None = None,
     ) -> None:
         self._wall_ms = wall_ms
-        self._root = root
-        self._environment = environment
-        self._linux = (platform or sys.platform).startswith("linux")
+        self._habits = habits
+        self._places = places or _places(platform or sys.platform, wall_ms, root, environment, habits)
+        self._judged: tuple[int, Judgement] | None = None
 
     def has_seat(self) -> bool | None:
         """True where a display or a graphical seat exists, False on a headless machine, None if unknown."""
-        if self._environment.get("DISPLAY") or self._environment.get("WAYLAND_DISPLAY"):
-            return True
-        if not self._linux:
-            return None
-        if any(session.get("TYPE") in _GRAPHICAL for session in self._sessions()):
-            return True
-        seats = self._root / "run/systemd/seats"
-        if seats.is_dir():
-            return any(_fields(seat).get("CAN_GRAPHICAL") == "1" for seat in sorted(seats.iterdir())[:SESSIONS])
-        # without logind: a display server leaves its socket, a headless rig has none
-        return (self._root / "tmp/.X11-unix").is_dir() and any((self._root / "tmp/.X11-unix").iterdir())
+        return None if self._places is None else self._places.has_seat()
 
     def idle_ms(self) -> int | None:
-        """Since the last input anywhere on this machine, None where some session cannot be read."""
-        if not self._linux or self._environment.get("DISPLAY") or self._environment.get("WAYLAND_DISPLAY"):
-            return None
-        if any(session.get("TYPE") in _GRAPHICAL for session in self._sessions()):
-            return None
-        newest = self._newest_terminal_input_ms()
-        return None if newest is None else max(0, self._wall_ms() - newest)
+        """Since the last input anywhere on this machine, None where some place cannot be read."""
+        return self.judge().idle_ms
 
-    def _sessions(self) -> list[dict[str, str]]:
-        """Open sessions of people; greeters and background ones are left out."""
-        folder = self._root / "run/systemd/sessions"
-        try:
-            files = sorted(path for path in folder.iterdir() if path.suffix != ".ref")[:SESSIONS]
-        except OSError:
-            return []
-        found = [_fields(path) for path in files]
-        return [session for session in found if session.get("CLASS") == "user" and session.get("STATE") != "closing"]
+    def judge(self) -> Judgement:
+        """Blocks for as long as displays and buses take to answer, each with its deadline."""
+        now = self._wall_ms()
+        if self._judged is not None:
+            at, kept = self._judged
+            if kept.presence is not Presence.IDLE and 0 <= now - at < REST_MS:
+                return kept
+        judgement = self._ask()
+        self._judged = (now, judgement)
+        return judgement
 
-    def _newest_terminal_input_ms(self) -> int | None:
-        times = []
-        for pattern in ("tty[0-9]*", "pts/[0-9]*"):
-            for path in sorted((self._root / "dev").glob(pattern))[:TERMINALS]:
-                try:
-                    times.append(os.stat(path).st_atime_ns // 1_000_000)
-                except OSError:
-                    continue
-        return max(times, default=None)
+    def _ask(self) -> Judgement:
+        if self._places is None:
+            return join(())
+        busy = read_programs(self._habits.exclusive)
+        found = [*self._places.readings(), *(() if busy is None else (busy,))]
+        return join(found, full_screen_counts=self._habits.full_screen)
 
 
-def _fields(path: Path) -> dict[str, str]:
-    """``KEY=value`` lines of a small file; empty where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(FILE_BYTES).decode(errors="replace")
-    except OSError:
-        return {}
-    pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
-    return {key.strip(): value.strip().strip('"') for key, _, value in pairs}
+def _places(
+    platform: str, wall_ms: Callable[[], int], root: Path, environment: Mapping[str, str], habits: Habits
+) -> Places | None:
+    """None for a system that we do not know."""
+
+    def ask(argv: Sequence[str]) -> bytes | None:
+        return run(argv, deadline_ms=ASK_MS, max_bytes=OUTPUT_BYTES)
+
+    if platform.startswith("linux"):
+        return LinuxPlaces(wall_ms=wall_ms, root=root, environment=environment, run=ask, remote=habits.remote)
+    if platform == "darwin":
+        return MacPlaces(wall_ms=wall_ms, root=root, run=ask, remote=habits.remote)
+    return open_windows(os.getpid()) if platform == "win32" else None

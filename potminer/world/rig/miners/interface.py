@@ -38,9 +38,26 @@ class MinerConfigError(ConfigError):
     """An adapter was configured in a way that is refused."""
 
 
+class Control(StrEnum):
+    """How a kind of miner can be made to release its GPUs, and take them again."""
+
+    HTTP_PAUSE = "http-pause"
+    """A documented command over HTTP pauses and resumes the whole miner."""
+    RPC_PAUSE = "rpc-pause"
+    """The same by remote procedure call."""
+    GPU_TOGGLE = "gpu-toggle"
+    """Every GPU is switched off and on by itself; the miner counts as paused when all are off."""
+    PROCESS = "process"
+    """Its API can only be read: nothing but ending and starting the program frees the GPUs."""
+
+    @property
+    def pauses(self) -> bool:
+        return self is not Control.PROCESS
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """*pauses*: it can be paused and resumed. *single_gpus*: one GPU at a time."""
+    """What the adapter does. *pauses*: pause and resume work. *single_gpus*: one GPU at a time."""
 
     pauses: bool
     single_gpus: bool
@@ -48,11 +65,11 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """*writable*: whether its API accepts commands from us."""
+    """*writable*: whether its API accepts commands from us; None where only a command would tell."""
 
     kind: str
     version: str
-    writable: bool
+    writable: bool | None
 
 
 class MinerAdapter(Protocol):

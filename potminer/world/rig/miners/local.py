@@ -1,36 +1,34 @@
-"""HTTP to a miner on this machine: small, short, without redirects, JSON only."""
+"""To a miner on this machine: its checked address, and HTTP that is small, short, without redirects, JSON only."""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
-import math
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import msgspec
 from yarl import URL
 
-from potminer.base.bounded import MILLION
-from potminer.wire.facts import Label
 from potminer.world.rig.miners.interface import Failure, MinerConfigError, MinerError
 
 REPLY_BYTES = 1_048_576
 TIMEOUT_S = 3.0
-_LABEL_CHARACTERS = 64
-_RATE_MAX = 10**9 * MILLION
-"""1 PH/s on one rig is beyond belief."""
 
 
-def local_url(text: str, *, allow_remote: bool) -> URL:
-    """A checked base address. Only this machine, unless the owner allows another."""
+def local_url(text: str, *, allow_remote: bool, scheme: str = "http") -> URL:
+    """A checked base address: *scheme*, host, port. Only this machine, unless the owner allows another."""
     try:
         url = URL(text)
         host, port = url.host, url.port
     except ValueError:
-        raise MinerConfigError("a miner's address cannot be read", "write it as http://127.0.0.1:PORT") from None
-    if url.scheme != "http" or host is None or not port:
-        raise MinerConfigError("a miner's address is http with a host and a port", "as in http://127.0.0.1:60070")
+        raise MinerConfigError("a miner's address cannot be read", f"write it as {scheme}://127.0.0.1:PORT") from None
+    if url.scheme != scheme or host is None or not port:
+        raise MinerConfigError(
+            f"this miner's address is {scheme} with a host and a port", f"as in {scheme}://127.0.0.1:60070"
+        )
     if url.user is not None or url.password is not None or url.query_string or url.fragment:
         raise MinerConfigError("a miner's address holds no user, password or query", "put the token in token_file")
     if host == "localhost":
@@ -39,7 +37,7 @@ def local_url(text: str, *, allow_remote: bool) -> URL:
         raise MinerConfigError(
             f"the miner at {host} is not on this machine", "set allow_remote = true if you trust the way to it"
         )
-    return URL.build(scheme="http", host=host, port=port)
+    return URL.build(scheme=scheme, host=host, port=port)
 
 
 def _is_loopback(host: str) -> bool:
@@ -47,6 +45,16 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+@asynccontextmanager
+async def deadline(timeout_s: float) -> AsyncIterator[None]:
+    """Everything inside together; MinerError where it takes longer."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except TimeoutError:
+        raise MinerError(Failure.TIMEOUT, f"no whole answer within {timeout_s:g} s") from None
 
 
 class LocalHttp:
@@ -59,22 +67,24 @@ class LocalHttp:
             self._headers["Authorization"] = f"Bearer {token}"
         self._timeout_s = timeout_s
 
-    async def get(self, path: str) -> Any:
-        """The decoded JSON reply to GET *path*."""
-        return await self._request("GET", path, None)
+    async def get(
+        self, path: str, query: Mapping[str, str] | None = None, *, mend: Callable[[bytes], bytes] | None = None
+    ) -> Any:
+        """The decoded JSON reply to GET *path*. *mend* repairs a reply that is known to be broken JSON."""
+        return await self._request("GET", self._base.with_path(path).with_query(query or {}), None, mend)
 
     async def post(self, path: str, body: object) -> Any:
-        return await self._request("POST", path, msgspec.json.encode(body))
+        return await self._request("POST", self._base.with_path(path), msgspec.json.encode(body), None)
 
-    async def _request(self, method: str, path: str, body: bytes | None) -> Any:
+    async def _request(
+        self, method: str, url: URL, body: bytes | None, mend: Callable[[bytes], bytes] | None
+    ) -> Any:
         headers = dict(self._headers)
         if body is not None:
             headers["Content-Type"] = "application/json"
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return _decode(await self._exchange(method, path, body, headers))
-        except TimeoutError:
-            raise MinerError(Failure.TIMEOUT, f"no whole answer within {self._timeout_s:g} s") from None
+            async with deadline(self._timeout_s):
+                return decode_json(await self._exchange(method, url, body, headers), mend)
         except aiohttp.ClientConnectorError:
             raise MinerError(Failure.UNREACHABLE, "nothing listens there") from None
         except (aiohttp.ServerDisconnectedError, ConnectionError):
@@ -82,14 +92,12 @@ class LocalHttp:
         except (aiohttp.ClientError, ValueError):
             raise MinerError(Failure.MALFORMED, "the answer is not HTTP as a miner speaks it") from None
 
-    async def _exchange(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> bytes:
+    async def _exchange(self, method: str, url: URL, body: bytes | None, headers: dict[str, str]) -> bytes:
         async with (
             aiohttp.ClientSession(
                 auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
             ) as session,
-            session.request(
-                method, self._base.with_path(path), data=body, headers=headers, allow_redirects=False
-            ) as reply,
+            session.request(method, url, data=body, headers=headers, allow_redirects=False) as reply,
         ):
             _check_status(reply.status, writing=method != "GET")
             data = bytearray()
@@ -116,37 +124,10 @@ def _check_status(status: int, *, writing: bool) -> None:
     raise MinerError(Failure.REFUSED, f"it answered with status {status}")
 
 
-def _decode(data: bytes) -> Any:
+def decode_json(data: bytes, mend: Callable[[bytes], bytes] | None = None) -> Any:
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError):
+        if mend is not None:
+            return decode_json(mend(data))
         raise MinerError(Failure.MALFORMED, "the answer is not JSON") from None
-
-
-# ---- values out of somebody else's JSON: None for whatever is not what it should be ----------
-
-
-def mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def listing(value: Any, *, at_most: int) -> list[Any]:
-    return value[:at_most] if isinstance(value, list) else []
-
-
-def label(value: Any) -> Label:
-    """Printable text of bounded length; empty where it is no text."""
-    if not isinstance(value, str):
-        return ""
-    return "".join(c for c in value[:_LABEL_CHARACTERS] if c.isprintable())
-
-
-def count(value: Any) -> int | None:
-    """A non-negative number as an integer. Text, truth values, NaN and negatives are unknown."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return int(value) if 0 <= value <= _RATE_MAX else None
-
-
-def flag(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None

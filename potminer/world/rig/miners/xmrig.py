@@ -18,7 +18,8 @@ from typing import Any
 
 from potminer.wire.facts import GPUS, MinerGpu, MinerSample, bus_key
 from potminer.world.rig.miners.interface import Capabilities, Failure, Identity, MinerError
-from potminer.world.rig.miners.local import TIMEOUT_S, LocalHttp, count, flag, label, listing, local_url, mapping
+from potminer.world.rig.miners.local import TIMEOUT_S, LocalHttp, deadline, local_url
+from potminer.world.rig.miners.reading import count, flag, label, listing, mapping
 
 KIND = "xmrig"
 _GPU_BACKENDS = ("cuda", "opencl")
@@ -47,6 +48,7 @@ class XmrigAdapter:
         base = local_url(url, allow_remote=allow_remote)
         self.name = name or f"{KIND}@{base.authority}"
         self._http = LocalHttp(base, token=token, timeout_s=timeout_s)
+        self._timeout_s = timeout_s
         self._clock = clock
         self._look_again_s = look_again_s
         self._turn = asyncio.Lock()
@@ -58,6 +60,10 @@ class XmrigAdapter:
         )
 
     async def read(self) -> MinerSample:
+        async with deadline(self._timeout_s):
+            return await self._read()
+
+    async def _read(self) -> MinerSample:
         taken_at_ms = self._clock()  # before asking: a sample is never younger than what it tells
         summary = await self._summary()
         connection = mapping(summary.get("connection"))
@@ -76,6 +82,7 @@ class XmrigAdapter:
             pauses_single_gpus=False,
             gpus=await self._gpus(summary, rests=rests),
             taken_at_ms=taken_at_ms,
+            algorithm=label(summary.get("algo")),
         )
 
     async def pause(self) -> MinerSample:
