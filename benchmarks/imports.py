@@ -20,7 +20,7 @@ from record import Figures, finish, parser
 
 from potminer.devnet.plan import make_plan
 from potminer.devnet.processes import Processes
-from potminer.wire.task import Mlp
+from potminer.wire.model import Mlp
 from potminer.wire.trainer import Initialised, InitialiseJob
 from potminer.world.child import Child, Launch
 
@@ -121,7 +121,7 @@ def with_torch() -> float:
     """Resident MiB of a process that has the training room and has trained one step."""
     code = (
         "import psutil, torch, potminer.train.bench; from potminer.train.model import build;"
-        "from potminer.wire.task import Cnn; torch.set_num_threads(1); m = build(Cnn(1, 28, 28, (32, 64), 5, 512, 10),"
+        "from potminer.wire.model import Cnn; torch.set_num_threads(1); m = build(Cnn(1, 28, 28, (32, 64), 5, 512, 10),"
         "'cpu'); m(torch.zeros(64, 1, 28, 28)).sum().backward(); print(psutil.Process().memory_info().rss)"
     )
     return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) / MIB

@@ -41,7 +41,8 @@ def check(file: Path, *, as_json: bool) -> None:
 
 def _summary(file: TaskFile) -> dict[str, object]:
     from potminer.node.taskfile import show_pot
-    from potminer.train.shapes import parameter_count, training_bytes
+    from potminer.train.shapes import training_bytes
+    from potminer.wire.model import parameter_count
 
     spec = file.to_spec(train=bytes(32), validation=bytes(32), initial_model=bytes(32))
     return {

@@ -48,6 +48,10 @@ class Committee:
     def is_weak_quorum(self, indices: Iterable[int]) -> bool:
         return is_weak_quorum(self.power_of(indices), self.total)
 
+    def signed_by(self, index: int, message: bytes, signature: bytes) -> bool:
+        """Whether *signature* is member *index*'s over *message*: all of consensus asks here."""
+        return verify(self.members[index], message, signature)
+
 
 def certificate_holds(certificate: Certificate, committee: Committee, *, chain: bytes) -> bool:
     """Whether *certificate* carries a quorum of valid signatures of *committee*.
@@ -67,8 +71,8 @@ def certificate_holds(certificate: Certificate, committee: Committee, *, chain: 
     if prepared and primary not in indices:
         return False
     return all(
-        verify(
-            committee.members[index],
+        committee.signed_by(
+            index,
             statement(
                 Purpose.PRE_PREPARE if prepared and index == primary else Purpose(certificate.purpose),
                 chain=chain,

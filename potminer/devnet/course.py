@@ -7,7 +7,6 @@ ledger names; accuracy is measured by a worker of our own on the validation spli
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,9 +18,11 @@ from potminer.devnet.plan import Member, Plan
 from potminer.devnet.processes import Processes
 from potminer.node.genesisfile import read_genesis
 from potminer.node.taskfile import TaskFile
-from potminer.wire.control import RoundView, TaskDetail
+from potminer.train.weights import decode_model, encode_weights
+from potminer.wire.control import ReceiptStatus, RoundView, TaskDetail
 from potminer.wire.genesis import chain_id
-from potminer.wire.task import ModelSpec, TaskSpec, task_digest
+from potminer.wire.model import ModelSpec
+from potminer.wire.task import TaskSpec, task_digest
 from potminer.wire.trainer import Evaluated, EvaluateJob, Failed, Initialised, InitialiseJob
 from potminer.wire.tx import SubmitTask, Transaction, sign_transaction
 from potminer.world.api.attach import Client
@@ -99,6 +100,7 @@ class Requester:
         self._blobs = blobs
         self._tell = tell
         self.course = Course()
+        self._receipt = ""
 
     async def order(self, task: TaskFile) -> TaskSpec:
         """Upload data and first weights to two validators, then escrow the budget."""
@@ -119,7 +121,7 @@ class Requester:
         self.course.task = task_digest(spec, requester=transaction.sender, nonce=transaction.nonce).hex()
         self.course.name, self.course.rounds_wanted = spec.name, spec.rounds
         self.course.started_s = time.monotonic()
-        await node.submit(sign_transaction(transaction, self._plan.requester))
+        self._receipt = await node.submit(sign_transaction(transaction, self._plan.requester))
         return spec
 
     async def follow(self, spec: TaskSpec) -> None:
@@ -135,7 +137,9 @@ class Requester:
         moved_s, known = time.monotonic(), -1
         while True:
             detail = await self._detail()
-            if detail is not None:
+            if detail is None:
+                await self._check_receipt()
+            else:
                 self.course.detail = detail
                 await self._measure()
                 self._tell(self.course)
@@ -149,6 +153,13 @@ class Requester:
                     f"no round has closed for {STALL_S:.0f} s", f"The logs are below {self._plan.folder}."
                 )
             await asyncio.sleep(POLL_S)
+
+    async def _check_receipt(self) -> None:
+        """PotminerError where the ledger refused the task: it would never begin."""
+        node = await self._processes.face(self._plan.honest_validators[0])
+        receipt = await node.receipt(self._receipt)
+        if receipt.status is ReceiptStatus.REFUSED:
+            raise PotminerError(f"the ledger refuses the task: {receipt.reason}", "See potminer task check.")
 
     async def _detail(self) -> TaskDetail | None:
         """From the first honest validator that answers: one of them may be down."""
@@ -212,11 +223,12 @@ class Requester:
             return path
         raise PotminerError(f"no honest validator holds blob {blob[:12]}")
 
-    async def save_model(self, target: Path) -> Path:
+    async def save_model(self, spec: TaskSpec, target: Path) -> Path:
+        """Write the weights to *target*; an outer momentum that travelled with them is left out."""
         detail = self.course.detail
         if detail is None or detail.task.model is None:
             raise PotminerError("the task has no model")
-        shutil.copyfile(await self.fetch(detail.task.model), target)
+        await asyncio.to_thread(_save_weights, spec, await self.fetch(detail.task.model), target)
         return target
 
     async def _initialise(self, model: ModelSpec, seed: int) -> bytes:
@@ -226,6 +238,11 @@ class Requester:
                 f"the first weights could not be made: {_why(report)}", "Install potminer with the extra `train`."
             )
         return report.model
+
+
+def _save_weights(spec: TaskSpec, source: Path, target: Path) -> None:
+    model = decode_model(spec.model, source.read_bytes(), momentum=bool(spec.outer_momentum_nano))
+    target.write_bytes(encode_weights(spec.model, model.weights))
 
 
 def _why(report: object) -> str:

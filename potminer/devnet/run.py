@@ -16,7 +16,7 @@ from potminer.devnet.report import Fate, make_report
 from potminer.devnet.verify import verify_members
 from potminer.node.taskfile import TaskFile
 from potminer.train.shapes import parameters
-from potminer.wire.task import TaskSpec
+from potminer.wire.task import Reward, TaskSpec
 
 KEPT = ("model.safetensors", "config.json", "report.json", "devnet.json", "genesis.json")
 
@@ -27,7 +27,8 @@ async def run_devnet(
 ) -> dict[str, object]:
     """Run *task* on a fresh devnet in *folder*; the report. PotminerError where it does not close."""
     if rounds is not None:
-        task = replace(task, rounds=rounds)
+        budget = -(-task.reward.budget * rounds // task.rounds)
+        task = replace(task, rounds=rounds, reward=Reward(budget, task.reward.price_per_unit))
     plan = make_plan(folder, validators=validators, trainers=trainers, seed=seed, byzantine=byzantine)
     progress.say(f"starting {validators} validators and {trainers} trainers in {folder}")
     async with bench_worker(folder) as (child, blobs):
@@ -37,7 +38,7 @@ async def run_devnet(
             progress.say(f"task {spec.name}: {spec.rounds} rounds, {spec.samples_per_unit} samples a unit")
             await requester.follow(spec)
             wallets, fates = await _settle(plan, processes)
-            model = await requester.save_model(folder / "model.safetensors")
+            model = await requester.save_model(spec, folder / "model.safetensors")
         progress.say("counting what every member stored")
         verified = await verify_members(plan)
     _write_config(folder, spec)

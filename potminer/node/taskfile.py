@@ -14,115 +14,26 @@ from typing import Any, Literal
 
 from potminer.base import limits
 from potminer.base.bounded import GRAINS_PER_POT
+from potminer.base.errors import Malformed
 from potminer.node.dataset import Tensor, read_header
-from potminer.node.form import Filling, billionths, choice, integer, many, setting, text
+from potminer.node.form import Filling
 from potminer.node.source import Source, read_source
-from potminer.train.refusal import Refused
-from potminer.train.shapes import parameter_count
-from potminer.wire.task import AuditSpec, Cnn, DataSpec, Deadlines, Mlp, ModelSpec, Reward, TaskSpec
+from potminer.node.taskform import MODELS, OPTIMISERS, SECTIONS, InnerSection, ModelSection
+from potminer.wire.model import Gpt, Layers, Logistic, Mlp, ModelSpec, input_shape, outputs, takes, tensors
+from potminer.wire.task import (
+    AdamW,
+    AuditSpec,
+    DataSpec,
+    Deadlines,
+    InnerSpec,
+    Momentum,
+    Objective,
+    Reward,
+    Sgd,
+    TaskSpec,
+)
 
 HINT = "potminer task new writes a file with every key explained."
-_WIDTH = integer(1, 65_536)
-_DURATION = integer(100, 24 * 3_600_000)
-_PATH = text(4_000, what="a path")
-
-
-# ---- the form ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskSection:
-    name: str = setting(
-        text(64, pattern=r"[a-z0-9][a-z0-9._-]*", what="at most 64 of a-z, 0-9, . _ -, beginning with a-z or 0-9"),
-        "what the task is called",
-    )
-    objective: Literal["classification"] = setting(choice("classification"), "what is learnt", default="classification")
-    mode: Literal["gradient"] = setting(
-        choice("gradient"), "what a unit computes: the mean gradient of its samples", default="gradient"
-    )
-    rounds: int = setting(integer(1, 1_000_000), "steps of the model")
-    units_per_trainer: int = setting(integer(1, 64), "units of work that each trainer gets in a round", default=1)
-    min_trainers: int = setting(integer(1, limits.TRAINERS_PER_TASK), "fewest trainers that a round opens with")
-    max_trainers: int = setting(integer(1, limits.TRAINERS_PER_TASK), "most trainers that are paid in a round")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MlpSection:
-    inputs: int = setting(_WIDTH, "numbers in a sample: the product of data.shape")
-    hidden: tuple[int, ...] = setting(many(_WIDTH, most=16), "widths of the hidden layers", default=())
-    classes: int = setting(_WIDTH, "classes to tell apart")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CnnSection:
-    channels: int = setting(_WIDTH, "channels of a sample")
-    height: int = setting(_WIDTH, "height of a sample, in pixels")
-    width: int = setting(_WIDTH, "width of a sample, in pixels")
-    filters: tuple[int, ...] = setting(many(_WIDTH, least=2, most=2), "filters of the two convolutions")
-    kernel: int = setting(integer(1, 15), "side of a convolution's kernel, in pixels")
-    hidden: int = setting(_WIDTH, "width of the hidden layer")
-    classes: int = setting(_WIDTH, "classes to tell apart")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSection:
-    kind: str = setting(choice("mlp", "cnn"), "architecture: mlp or cnn")
-    seed: int = setting(integer(0, 2**63 - 1), "seed of the first weights", default=0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataSection:
-    train: str = setting(_PATH, "safetensors file with x float32 [n, ...shape] and y int64 [n]")
-    validation: str = setting(_PATH, "the same for samples that are never trained on")
-    shape: tuple[int, ...] = setting(many(_WIDTH, least=1, most=4), "shape of one sample")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnitSection:
-    segments: int = setting(integer(1, limits.SEGMENTS), "pieces of a unit that can be audited", default=8)
-    batches_per_segment: int = setting(integer(1, 4_096), "micro-batches in a segment", default=1)
-    micro_batch: int = setting(integer(1, 65_536), "samples in a micro-batch")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OuterSection:
-    rate: int = setting(billionths("0.000000001", "1000"), "learning rate: theta - rate * mean gradient")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditSection:
-    rate_ppm: int = setting(integer(30_000, 1_000_000), "least share of units that is audited, in ppm", default=100_000)
-    tolerance_ppm: int = setting(
-        integer(10, 20_000), "largest relative error of a segment that passes, in ppm", default=1_000
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadlinesSection:
-    commit_ms: int = setting(_DURATION, "time to compute and commit, in ms", default=60_000)
-    reveal_ms: int = setting(_DURATION, "time to reveal, in ms", default=20_000)
-    audit_ms: int = setting(_DURATION, "time to audit, in ms", default=60_000)
-    dispute_ms: int = setting(_DURATION, "time to settle a dispute, in ms", default=60_000)
-    aggregate_ms: int = setting(_DURATION, "time to agree on the next model, in ms", default=60_000)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RewardSection:
-    budget_pot: int = setting(billionths("0", "9000000000"), "escrowed at submission, in POT; the rest comes back")
-    price_per_unit_pot: int = setting(billionths("0.000000001", "9000000"), "paid for an accepted unit, in POT")
-
-
-SECTIONS: dict[str, type[Any]] = {
-    "task": TaskSection,
-    "model": ModelSection,
-    "data": DataSection,
-    "unit": UnitSection,
-    "outer": OuterSection,
-    "audit": AuditSection,
-    "deadlines": DeadlinesSection,
-    "reward": RewardSection,
-}
-MODELS: dict[str, type[Any]] = {"mlp": MlpSection, "cnn": CnnSection}
 
 
 # ---- what comes out ----------------------------------------------------------------------
@@ -130,7 +41,7 @@ MODELS: dict[str, type[Any]] = {"mlp": MlpSection, "cnn": CnnSection}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFile:
-    """A sound task whose data lie in files. *outer_rate_nano* in 1e-9, money in grains."""
+    """A sound task whose data lie in files. Rates and shares in 1e-9, money in grains."""
 
     path: Path
     name: str
@@ -141,8 +52,9 @@ class TaskFile:
     train_samples: int
     validation_samples: int
     shape: tuple[int, ...]
-    objective: Literal["classification"]
-    mode: Literal["gradient"]
+    objective: Objective
+    mode: Literal["gradient", "local"]
+    compression: Literal["lan", "wan4", "wan2"]
     rounds: int
     units_per_trainer: int
     min_trainers: int
@@ -150,7 +62,9 @@ class TaskFile:
     segments: int
     batches_per_segment: int
     micro_batch: int
+    inner: InnerSpec
     outer_rate_nano: int
+    outer_momentum_nano: int
     audit: AuditSpec
     deadlines: Deadlines
     reward: Reward
@@ -182,6 +96,9 @@ class TaskFile:
             reward=self.reward,
             min_trainers=self.min_trainers,
             max_trainers=self.max_trainers,
+            inner=self.inner,
+            outer_momentum_nano=self.outer_momentum_nano,
+            compression=self.compression,
         )
 
     @property
@@ -210,7 +127,7 @@ def task_file_from(source: Source, path: Path) -> TaskFile:
     filling.sections(SECTIONS)
     said = source.table.get("model")
     model_keys = said if isinstance(said, dict) else {}
-    form = MODELS.get(str(model_keys.get("kind")))
+    form, _ = MODELS.get(str(model_keys.get("kind")), (None, None))
     # With a known architecture its own form judges every key of the section, once.
     also = list(model_keys) if form else _any_model_key()
     values = {
@@ -218,16 +135,22 @@ def task_file_from(source: Source, path: Path) -> TaskFile:
     }
     shape = filling.fill(form, ("model",), also=ModelSection.__dataclass_fields__) if form else {}
     model = _model(filling, values["model"].get("kind"), form, shape)
-    samples = _check_data(filling, values["data"], path.parent)
+    objective = values["task"].get("objective")
+    _check_objective(filling, objective, model)
+    samples = _check_data(filling, values["data"], path.parent, objective, model)
     _check_model_fits(filling, model, values["data"].get("shape"))
+    inner = _inner(filling, values["task"].get("mode"), values["inner"])
     _check_counts(filling, values["task"])
     _check_budget(filling, values["task"], values["reward"])
     filling.finish(HINT)
     assert model is not None
-    return _assemble(path, values, model, samples)
+    assert inner is not None
+    return _assemble(path, values, model, inner, samples)
 
 
-def _assemble(path: Path, values: Mapping[str, Any], model: ModelSpec, samples: Mapping[str, int]) -> TaskFile:
+def _assemble(
+    path: Path, values: Mapping[str, Any], model: ModelSpec, inner: InnerSpec, samples: Mapping[str, int]
+) -> TaskFile:
     data = values["data"]
     return TaskFile(
         path=path,
@@ -238,7 +161,9 @@ def _assemble(path: Path, values: Mapping[str, Any], model: ModelSpec, samples: 
         train_samples=samples["train"],
         validation_samples=samples["validation"],
         shape=data["shape"],
+        inner=inner,
         outer_rate_nano=values["outer"]["rate"],
+        outer_momentum_nano=values["outer"]["momentum"],
         audit=AuditSpec(**values["audit"]),
         deadlines=Deadlines(**values["deadlines"]),
         reward=Reward(budget=values["reward"]["budget_pot"], price_per_unit=values["reward"]["price_per_unit_pot"]),
@@ -252,29 +177,80 @@ def _assemble(path: Path, values: Mapping[str, Any], model: ModelSpec, samples: 
 
 def _any_model_key() -> list[str]:
     """Where the architecture itself is unknown, its keys cannot be judged."""
-    return sorted({name for form in MODELS.values() for name in form.__dataclass_fields__})
+    return sorted({name for form, _ in MODELS.values() for name in form.__dataclass_fields__})
 
 
 def _model(filling: Filling, kind: str | None, form: type[Any] | None, values: dict[str, Any]) -> ModelSpec | None:
     if form is None or len(values) != len(form.__dataclass_fields__):
         return None
-    model: ModelSpec = Mlp(**values) if kind == "mlp" else Cnn(**values)
+    model = MODELS[str(kind)][1](**values)
     try:
-        parameter_count(model)
-    except Refused as refused:
-        filling.blame(("model",), refused.detail)
+        tensors(model)
+    except Malformed as error:
+        filling.blame(("model",), str(error))
     return model
+
+
+def _inner(filling: Filling, mode: str | None, values: Mapping[str, Any]) -> InnerSpec | None:
+    """The inner steps; in mode ``gradient`` there are none, and nothing may be said of them."""
+    said = filling.table(("inner",)) if "inner" in filling.source.table else {}
+    if mode == "gradient":
+        if said:
+            filling.blame(("inner",), 'is for mode = "local"')
+        return InnerSpec()
+    optimiser = values.get("optimiser")
+    own = OPTIMISERS.get(str(optimiser))
+    others = {key for keys in OPTIMISERS.values() for key in keys} - set(own or ())
+    for key in said:
+        if own is not None and key in others:
+            filling.blame(("inner", key), f"is not a key of optimiser {optimiser}")
+    if len(values) != len(InnerSection.__dataclass_fields__):
+        return None
+    if values["least_rate"] > values["rate"]:
+        filling.blame(("inner", "least_rate"), "is above the rate")
+    if 0 < values["decay_steps"] <= values["warmup_steps"]:
+        filling.blame(("inner", "decay_steps"), "must be 0 or beyond warmup_steps")
+    return InnerSpec(
+        optimiser=_optimiser(values),
+        rate_nano=values["rate"],
+        warmup_steps=values["warmup_steps"],
+        decay_steps=values["decay_steps"],
+        least_rate_nano=values["least_rate"],
+        clip_nano=values["clip"],
+    )
+
+
+def _optimiser(values: Mapping[str, Any]) -> Sgd | Momentum | AdamW:
+    match values["optimiser"]:
+        case "momentum":
+            return Momentum(values["momentum"])
+        case "adamw":
+            return AdamW(values["beta1"], values["beta2"], values["epsilon"], values["weight_decay"])
+        case _:
+            return Sgd()
 
 
 def _check_model_fits(filling: Filling, model: ModelSpec | None, shape: tuple[int, ...] | None) -> None:
     if model is None or shape is None:
         return
-    if isinstance(model, Mlp) and model.inputs != math.prod(shape):
+    if takes(model, shape):
+        return
+    if isinstance(model, Mlp | Logistic):
         product = " x ".join(map(str, shape))
         filling.blame(("model", "inputs"), f"{model.inputs} does not fit data.shape: {product} = {math.prod(shape)}")
-    if isinstance(model, Cnn) and shape != (model.channels, model.height, model.width):
-        wanted = [model.channels, model.height, model.width]
-        filling.blame(("data", "shape"), f"{list(shape)} does not fit the model's channels, height, width {wanted}")
+        return
+    what = {Gpt: "context", Layers: "inputs"}.get(type(model), "channels, height, width")
+    filling.blame(("data", "shape"), f"{list(shape)} does not fit the model's {what} {list(input_shape(model))}")
+
+
+def _check_objective(filling: Filling, objective: str | None, model: ModelSpec | None) -> None:
+    if model is None or objective is None:
+        return
+    if (objective == "language") != isinstance(model, Gpt):
+        filling.blame(("task", "objective"), "a gpt learns language, and nothing else does")
+    if objective == "regression" and isinstance(model, Logistic):
+        what = "logistic tells classes apart; linear regression is an mlp with hidden = []"
+        filling.blame(("task", "objective"), what)
 
 
 def _check_counts(filling: Filling, task: Mapping[str, Any]) -> None:
@@ -304,7 +280,9 @@ def show_pot(grains: int) -> str:
     return f"{whole:,}" + (f".{rest:09d}".rstrip("0") if rest else "") + " POT"
 
 
-def _check_data(filling: Filling, data: Mapping[str, Any], folder: Path) -> dict[str, int]:
+def _check_data(
+    filling: Filling, data: Mapping[str, Any], folder: Path, objective: str | None, model: ModelSpec | None
+) -> dict[str, int]:
     """Samples in each split, from the files' headers."""
     samples: dict[str, int] = {}
     for split in ("train", "validation"):
@@ -312,19 +290,49 @@ def _check_data(filling: Filling, data: Mapping[str, Any], folder: Path) -> dict
             continue
         path = folder / data[split]
         try:
-            samples[split] = _count_samples(read_header(path), data.get("shape"))
+            samples[split] = _count(read_header(path), data.get("shape"), objective, model)
         except ValueError as error:
             filling.blame(("data", split), f"{path} {error}")
     return samples
 
 
-def _count_samples(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> int:
+def _count(
+    tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None, objective: str | None, model: ModelSpec | None
+) -> int:
+    match objective:
+        case "language":
+            return _count_windows(tensors, shape)
+        case "regression":
+            return _count_samples(tensors, shape, "F32", (outputs(model),) if model is not None else None)
+        case _:
+            return _count_samples(tensors, shape, "I64", ())
+
+
+def _count_windows(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> int:
+    """Places where a window of the context and the next token begin."""
+    if set(tensors) != {"tokens"}:
+        raise ValueError(f"must hold the tensor tokens alone, not {', '.join(sorted(tensors)[:8]) or 'nothing'}")
+    tokens, context = tensors["tokens"], math.prod(shape or (1,))
+    if tokens.dtype not in ("U8", "I64") or len(tokens.shape) != 1:
+        raise ValueError(f"must hold tokens as a list of uint8 (U8) or int64 (I64), not {tokens.dtype}")
+    if not 1 <= tokens.shape[0] - context <= 2**31:
+        raise ValueError(f"holds {tokens.shape[0]:,} tokens, no more than the context of {context:,}")
+    return tokens.shape[0] - context
+
+
+def _count_samples(
+    tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None, labels: str, label: tuple[int, ...] | None
+) -> int:
+    """*labels* is the type of y, *label* the shape of one, where it is known."""
     if set(tensors) != {"x", "y"}:
         raise ValueError(f"must hold the tensors x and y, not {', '.join(sorted(tensors)[:8]) or 'nothing'}")
     x, y = tensors["x"], tensors["y"]
-    if x.dtype != "F32" or y.dtype != "I64":
-        raise ValueError(f"must hold x as float32 (F32) and y as int64 (I64), not {x.dtype} and {y.dtype}")
-    if len(y.shape) != 1 or not x.shape or x.shape[0] != y.shape[0] or not 1 <= y.shape[0] <= 2**31:
+    if x.dtype != "F32" or y.dtype != labels:
+        wanted = "int64 (I64)" if labels == "I64" else "float32 (F32)"
+        raise ValueError(f"must hold x as float32 (F32) and y as {wanted}, not {x.dtype} and {y.dtype}")
+    if label is not None and y.shape[1:] != label:
+        raise ValueError(f"holds labels of shape {list(y.shape[1:])}, where {list(label)} is needed")
+    if not y.shape or not x.shape or x.shape[0] != y.shape[0] or not 1 <= y.shape[0] <= 2**31:
         raise ValueError(f"must hold one label for every sample: x is {list(x.shape)}, y is {list(y.shape)}")
     if shape is not None and x.shape[1:] != shape:
         raise ValueError(f"holds samples of shape {list(x.shape[1:])}, but data.shape is {list(shape)}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import tomlkit
 
-from potminer.node.taskfile import SECTIONS, MlpSection
+from potminer.node.taskform import SECTIONS, MlpSection
 
 _FIRST: dict[str, object] = {
     "task.rounds": 100,
@@ -23,17 +23,28 @@ _FIRST: dict[str, object] = {
     "data.validation": "validation.safetensors",
     "data.shape": [1, 28, 28],
     "unit.micro_batch": 32,
+    "inner.rate": 0.01,
+    "inner.momentum": 0.9,
+    "inner.beta1": 0.9,
+    "inner.beta2": 0.999,
+    "inner.epsilon": 0.000001,
     "outer.rate": 0.5,
     "reward.budget_pot": 800,
     "reward.price_per_unit_pot": 1,
 }
-"""Values for keys that have no default: a person changes them, so they are shown filled in."""
+"""What is shown for keys that have no default, and for decimals, whose default is kept in 1e-9."""
+_SLEEPING = {"inner": 'Only with mode = "local":'}
+"""Sections that the other values leave no room for, shown as comments."""
 
 
 def task_text(name: str) -> str:
     """The file's text; *name* becomes the task's where it is a name."""
     lines = ["# A task is data, never code. potminer task check reads this file and its data's headers."]
     for section, form in SECTIONS.items():
+        if section in _SLEEPING:
+            lines += ["", f"# {_SLEEPING[section]}", f"# [{section}]"]
+            lines += [line if line.startswith("#") else f"# {line}" for line in _keys(section, form, name)]
+            continue
         lines += ["", f"[{section}]", *_keys(section, form, name)]
         if section == "model":
             lines += list(_keys(section, MlpSection, name))

@@ -8,26 +8,33 @@ from time import perf_counter_ns
 from potminer.base.errors import Malformed
 from potminer.train.aggregate import aggregate
 from potminer.train.folder import Folder
+from potminer.train.grid import Grid
 from potminer.train.refusal import Checkpoint, Reason, Refused
-from potminer.train.shapes import parameter_count
-from potminer.train.snap import Snapshot, decode_snapshot, snapshot_bytes
-from potminer.train.weights import Floats, decode_weights, encode_weights, initial_weights, weights_bytes
-from potminer.wire.task import ModelSpec, TaskSpec, Unit
+from potminer.train.shapes import check_task, parameters
+from potminer.train.snap import decode_snapshot
+from potminer.train.weights import Model, decode_model, encode_model, encode_weights, initial_weights, model_size
+from potminer.wire.task import TaskSpec, Unit, snapshot_size
 from potminer.wire.trainer import Aggregated, AggregateJob, Initialised, InitialiseJob
 
 Work = tuple[Unit, bytes]
 """A unit and the name of its last snapshot."""
 
 
-def read_weights(folder: Folder, model: ModelSpec, blob: bytes) -> Floats:
-    """Flat weights of *blob*; Refused where it is not here or no model of this shape."""
+def read_model(folder: Folder, spec: TaskSpec, blob: bytes) -> Model:
+    """The model *blob*; Refused where it is not here or no model of this task.
+
+    A task with an outer momentum begins with weights alone, and has both from its second round on.
+    """
+    both = bool(spec.outer_momentum_nano)
+    sizes = [model_size(spec.model, momentum=momentum) for momentum in (False, both)]
     try:
-        return decode_weights(model, folder.read(blob, size=weights_bytes(model)))
+        return decode_model(spec.model, folder.read(blob, size=sizes[0], or_size=sizes[1]), momentum=both)
     except Malformed as error:
         raise Refused(Reason.BAD_WEIGHTS, str(error)) from error
 
 
 def initialise(folder: Folder, job: InitialiseJob) -> Initialised:
+    parameters(job.model)  # refuses what cannot exist
     flat = initial_weights(job.model, seed=job.seed)
     return Initialised(job.job, folder.write(encode_weights(job.model, flat)))
 
@@ -40,18 +47,20 @@ def aggregate_updates(folder: Folder, job: AggregateJob, checkpoint: Checkpoint)
     started = perf_counter_ns()
     if len(job.units) != len(job.updates):
         raise Refused(Reason.BAD_TASK, f"{len(job.units)} units with {len(job.updates)} updates")
+    check_task(job.spec)
     good, malformed = _sorted_out(folder, job, checkpoint)
     if not good:
         return Aggregated(job.job, None, malformed, (perf_counter_ns() - started) // 1_000)
-    base = read_weights(folder, job.spec.model, job.base)
+    base = read_model(folder, job.spec, job.base)
 
-    def updates() -> Iterator[Snapshot]:
+    def updates() -> Iterator[Grid]:
         for done, work in enumerate(good):
             yield _read_update(folder, job.spec, work)
             checkpoint(done, len(good))
 
-    model = aggregate(base, updates, rate_nano=job.spec.outer_rate_nano)
-    blob = folder.write(encode_weights(job.spec.model, model))
+    spec = job.spec
+    model = aggregate(base, updates, rate_nano=spec.outer_rate_nano, momentum_nano=spec.outer_momentum_nano)
+    blob = folder.write(encode_model(spec.model, model))
     return Aggregated(job.job, blob, malformed, (perf_counter_ns() - started) // 1_000)
 
 
@@ -68,8 +77,7 @@ def _sorted_out(folder: Folder, job: AggregateJob, checkpoint: Checkpoint) -> tu
     return good, tuple(malformed)
 
 
-def _read_update(folder: Folder, spec: TaskSpec, work: Work) -> Snapshot:
+def _read_update(folder: Folder, spec: TaskSpec, work: Work) -> Grid:
     unit, blob = work
-    count = parameter_count(spec.model)
-    data = folder.read(blob, size=snapshot_bytes(count))
-    return decode_snapshot(data, unit=unit, segment=spec.segments, count=count)
+    data = folder.read(blob, size=snapshot_size(spec, spec.segments))
+    return decode_snapshot(data, spec=spec, unit=unit, segment=spec.segments).update

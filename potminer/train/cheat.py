@@ -12,7 +12,7 @@ import numpy as np
 
 from potminer.base.errors import UsageError
 from potminer.train.conduct import HONEST, Conduct
-from potminer.train.data import Labels
+from potminer.train.data import Wanted
 from potminer.train.weights import Floats
 
 KINDS = ("garbage", "signflip", "labelflip", "stale", "lazy-K")
@@ -63,6 +63,8 @@ def _flipped(state: Floats, before: Floats) -> Floats:
     return np.asarray(2 * before - state, np.float32)
 
 
-def _moved(labels: Labels) -> Labels:
-    """Every label becomes its neighbour; the largest in the batch becomes 0."""
+def _moved(labels: Wanted) -> Wanted:
+    """Every label becomes its neighbour, the largest in the batch 0; a number becomes its negative."""
+    if labels.dtype == np.float32:
+        return np.asarray(-labels, np.float32)
     return (labels + 1) % (int(labels.max()) + 1)

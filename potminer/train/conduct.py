@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from potminer.train.data import Labels
+from potminer.train.data import Wanted
 from potminer.train.weights import Floats
 
 
@@ -13,7 +13,7 @@ def _whole(batch: int) -> int:
     return 1
 
 
-def _true(labels: Labels) -> Labels:
+def _true(labels: Wanted) -> Wanted:
     return labels
 
 
@@ -29,7 +29,7 @@ class Conduct:
     """
 
     weight: Callable[[int], int] = _whole
-    labels: Callable[[Labels], Labels] = _true
+    labels: Callable[[Wanted], Wanted] = _true
     state: Callable[[Floats, Floats], Floats] = _kept
 
 

@@ -22,14 +22,14 @@ class Folder:
     def path(self, blob: bytes) -> Path:
         return self._root / file_name(blob)
 
-    def read(self, blob: bytes, *, size: int) -> bytes:
-        """The blob, which must have *size* bytes.
+    def read(self, blob: bytes, *, size: int, or_size: int | None = None) -> bytes:
+        """The blob, which must have *size* bytes, or *or_size* where that is given.
 
         Refused where it is not here (a damaged file is not here either); Malformed where the
         blob of that name has another size, which is then nobody's fault but its author's.
         """
         actual = self.verify(blob)
-        if actual != size:
+        if actual not in (size, or_size):
             raise Malformed(f"a blob of {actual} bytes where {size} are needed")
         return self.path(blob).read_bytes()
 

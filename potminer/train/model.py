@@ -8,7 +8,26 @@ from typing import assert_never
 import torch
 from torch import Tensor, nn
 
-from potminer.wire.task import Cnn, Mlp, ModelSpec
+from potminer.wire.model import (
+    Average,
+    Cnn,
+    Convolution,
+    Dense,
+    Flatten,
+    Gelu,
+    Gpt,
+    Halve,
+    Layer,
+    Layers,
+    Logistic,
+    Mlp,
+    ModelSpec,
+    Norm,
+    Relu,
+    ResNet,
+    has_bias,
+    layer_shapes,
+)
 
 
 class MlpModule(nn.Module):
@@ -45,6 +64,149 @@ class CnnModule(nn.Module):
         return logits
 
 
+class LogisticModule(nn.Module):
+    """Input [b, *] flattened to [b, inputs]; logits [b, classes]."""
+
+    def __init__(self, spec: Logistic) -> None:
+        super().__init__()
+        self.output = nn.Linear(spec.inputs, spec.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.output(x.flatten(1))
+        return logits
+
+
+class ResNetModule(nn.Module):
+    """Input [b, channels, height, width]; logits [b, classes]."""
+
+    def __init__(self, spec: ResNet) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(spec.channels, spec.filters, 3, padding=1, bias=False)
+        self.stem_norm = nn.GroupNorm(spec.groups, spec.filters)
+        widths = [spec.filters, *(spec.filters << at // spec.blocks for at in range(3 * spec.blocks))]
+        self.blocks = nn.ModuleList(_Block(a, b, spec.groups) for a, b in pairwise(widths))
+        self.output = nn.Linear(widths[-1], spec.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.stem_norm(self.stem(x)))
+        for block in self.blocks:
+            x = block(x)
+        logits: Tensor = self.output(x.mean(dim=(2, 3)))
+        return logits
+
+
+class _Block(nn.Module):
+    """Two convolutions beside a shortcut; where the width doubles, sides are halved and the shortcut padded with 0."""
+
+    def __init__(self, inputs: int, filters: int, groups: int) -> None:
+        super().__init__()
+        self.stride, self.added = (1 if inputs == filters else 2), filters - inputs
+        self.conv1 = nn.Conv2d(inputs, filters, 3, self.stride, padding=1, bias=False)
+        self.norm1 = nn.GroupNorm(groups, filters)
+        self.conv2 = nn.Conv2d(filters, filters, 3, padding=1, bias=False)
+        self.norm2 = nn.GroupNorm(groups, filters)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.norm2(self.conv2(torch.relu(self.norm1(self.conv1(x)))))
+        short = nn.functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.added))
+        return torch.relu(inner + short)
+
+
+class GptModule(nn.Module):
+    """Tokens [b, t], t at most the context; logits [b, t, vocabulary]."""
+
+    def __init__(self, spec: Gpt) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(spec.vocabulary, spec.width)
+        self.positions = nn.Embedding(spec.context, spec.width)
+        self.blocks = nn.ModuleList(_GptBlock(spec) for _ in range(spec.layers))
+        self.norm = nn.LayerNorm(spec.width, bias=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.tokens(tokens) + self.positions.weight[: tokens.shape[1]]
+        for block in self.blocks:
+            x = block(x)
+        return nn.functional.linear(self.norm(x), self.tokens.weight)
+
+
+class _GptBlock(nn.Module):
+    """Attention to what came before, then a layer four times as wide; each added to the stream."""
+
+    def __init__(self, spec: Gpt) -> None:
+        super().__init__()
+        self.heads = spec.heads
+        self.norm1 = nn.LayerNorm(spec.width, bias=False)
+        self.attention = nn.Linear(spec.width, 3 * spec.width, bias=False)
+        self.projection = nn.Linear(spec.width, spec.width, bias=False)
+        self.norm2 = nn.LayerNorm(spec.width, bias=False)
+        self.widen = nn.Linear(spec.width, 4 * spec.width, bias=False)
+        self.narrow = nn.Linear(4 * spec.width, spec.width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.projection(self._attend(self.norm1(x)))
+        wide = nn.functional.gelu(self.widen(self.norm2(x)))
+        added: Tensor = x + self.narrow(wide)
+        return added
+
+    def _attend(self, x: Tensor) -> Tensor:
+        """Written out: torch's fused kernels have no deterministic backward on every device."""
+        batch, length, width = x.shape
+        parts = self.attention(x).view(batch, length, 3, self.heads, width // self.heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        scores = query @ key.transpose(-2, -1) * (width // self.heads) ** -0.5
+        later = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
+        weights = scores.masked_fill(later, -torch.inf).softmax(dim=-1)
+        seen: Tensor = (weights @ value).transpose(1, 2).reshape(batch, length, width)
+        return seen
+
+
+class LayersModule(nn.Module):
+    """Input [b, *inputs]; outputs [b, n]."""
+
+    def __init__(self, spec: Layers) -> None:
+        super().__init__()
+        shapes = (spec.inputs, *layer_shapes(spec))
+        built = (_layer(layer, shapes[at][0], has_bias(spec, at)) for at, layer in enumerate(spec.layers))
+        self.layers = nn.ModuleList(built)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class _Halved(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return _halve(x)
+
+
+class _Averaged(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=(2, 3))
+
+
+def _layer(layer: Layer, inputs: int, bias: bool) -> nn.Module:
+    match layer:
+        case Dense(outputs):
+            return nn.Linear(inputs, outputs, bias=bias)
+        case Convolution(filters, kernel, stride):
+            return nn.Conv2d(inputs, filters, kernel, stride, padding=kernel // 2, bias=bias)
+        case Relu():
+            return nn.ReLU()
+        case Gelu():
+            return nn.GELU()
+        case Halve():
+            return _Halved()
+        case Average():
+            return _Averaged()
+        case Flatten():
+            return nn.Flatten()
+        case Norm(groups):
+            return nn.GroupNorm(groups, inputs)
+        case _:
+            assert_never(layer)
+
+
 def build(model: ModelSpec, device: str) -> nn.Module:
     """The module on *device*; its numbers are torch's own until weights are loaded."""
     with torch.device(device):
@@ -53,6 +215,14 @@ def build(model: ModelSpec, device: str) -> nn.Module:
                 return MlpModule(model)
             case Cnn():
                 return CnnModule(model)
+            case Logistic():
+                return LogisticModule(model)
+            case ResNet():
+                return ResNetModule(model)
+            case Gpt():
+                return GptModule(model)
+            case Layers():
+                return LayersModule(model)
             case _:
                 assert_never(model)
 

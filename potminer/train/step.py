@@ -1,4 +1,4 @@
-"""One unit of work: micro-batches accumulated, snapped after every segment, continued from the snap."""
+"""One unit of work: micro-batches one after the other, snapped after every segment, continued from the snap."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
 
+from potminer.train import inner
 from potminer.train.conduct import HONEST, Conduct
-from potminer.train.data import Labels, Split
+from potminer.train.data import Inputs, Split, Wanted
 from potminer.train.model import build
+from potminer.train.objective import mean_loss
 from potminer.train.refusal import Checkpoint, Reason, Refused
 from potminer.train.samples import batch_indices
-from potminer.train.shapes import parameter_count, parameters
-from potminer.train.snap import Snapshot, snap
+from potminer.train.schedule import rate_at, step_of
+from potminer.train.shapes import parameters
+from potminer.train.snap import Snapshot, State, nothing_yet, snap
 from potminer.train.weights import Floats
-from potminer.wire.task import ModelSpec, TaskSpec, Unit
+from potminer.wire.model import ModelSpec, parameter_count
+from potminer.wire.task import Objective, TaskSpec, Unit
 
 Keep = Callable[[int, Snapshot], None]
 """Given every segment's number and snapshot as it is made."""
@@ -28,91 +31,116 @@ LOSS_MOST = 2**53
 
 @dataclass(slots=True)
 class Engine:
-    """A model on a device whose weights and gradient are two flat vectors."""
+    """A model on a device whose *weights* and *gradient* are two flat vectors. *base* is what was loaded."""
 
     model: ModelSpec
     device: str
-    _weights: torch.Tensor = field(init=False)
-    _gradient: torch.Tensor = field(init=False)
+    objective: Objective = "classification"
+    base: torch.Tensor = field(init=False)
+    weights: torch.Tensor = field(init=False)
+    gradient: torch.Tensor = field(init=False)
+    decaying: list[slice] = field(init=False)
+    """Parts of the weights that a decay applies to: tensors of two dimensions or more."""
     _module: torch.nn.Module = field(init=False)
 
     def __post_init__(self) -> None:
-        """The module's tensors become views of the flat vectors, so that backward adds into *_gradient* in place."""
-        count = parameter_count(self.model)
+        """The module's tensors become views of the flat vectors, so that backward adds into *gradient* in place."""
+        count, placed = parameter_count(self.model), parameters(self.model)
         self._module = build(self.model, self.device)
-        self._weights = torch.zeros(count, device=self.device)
-        self._gradient = torch.zeros(count, device=self.device)
+        self.base, self.weights, self.gradient = (torch.zeros(count, device=self.device) for _ in range(3))
+        self.decaying = [slice(p.start, p.stop) for p in placed if len(p.shape) > 1]
         named = dict(self._module.named_parameters())
-        for place in parameters(self.model):
+        for place in placed:
             tensor = named.pop(place.name)
-            tensor.data = self._weights[place.start : place.stop].view(place.shape)
-            tensor.grad = self._gradient[place.start : place.stop].view(place.shape)
+            tensor.data = self.weights[place.start : place.stop].view(place.shape)
+            tensor.grad = self.gradient[place.start : place.stop].view(place.shape)
         if named:
-            raise AssertionError(f"shapes.py does not know {sorted(named)}")
+            raise AssertionError(f"wire/model.py does not know {sorted(named)}")
 
     def load(self, flat: Floats) -> None:
-        self._weights.copy_(torch.from_numpy(flat))
+        self.base.copy_(torch.from_numpy(flat))
+        self.weights.copy_(self.base)
 
-    def set_state(self, state: Floats) -> None:
-        self._gradient.copy_(torch.from_numpy(state))
-
-    def state(self) -> Floats:
-        return np.array(self._gradient.cpu().numpy(), np.float32)
-
-    def accumulate(self, x: Floats, y: Labels, *, scale: float) -> float:
-        """Add *scale* times the mean gradient of a micro-batch to the state; its mean loss."""
-        loss = cross_entropy(self._module(self._on_device(x)), torch.from_numpy(y).to(self.device))
+    def accumulate(self, x: Inputs, y: Wanted, *, scale: float) -> float:
+        """Add *scale* times the mean gradient of a micro-batch to the gradient; its mean loss."""
+        loss = mean_loss(self.objective, self._module(self._on_device(x)), self._on_device(y))
         (loss * scale).backward()  # type: ignore[no-untyped-call]
         return float(loss.item())
 
-    def logits(self, x: Floats) -> torch.Tensor:
+    def outputs(self, x: Inputs) -> torch.Tensor:
         with torch.no_grad():
             found: torch.Tensor = self._module(self._on_device(x)).cpu()
         return found
 
-    def _on_device(self, x: Floats) -> torch.Tensor:
+    def _on_device(self, x: Inputs) -> torch.Tensor:
         return torch.from_numpy(x).to(self.device)
 
 
-def run_segment(
-    engine: Engine,
-    split: Split,
-    *,
-    spec: TaskSpec,
-    unit: Unit,
-    segment: int,
-    state: Floats,
-    checkpoint: Checkpoint,
-    conduct: Conduct = HONEST,
-) -> tuple[Floats, float]:
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A unit at an engine: what both modes need for every micro-batch."""
+
+    engine: Engine
+    split: Split
+    spec: TaskSpec
+    unit: Unit
+    conduct: Conduct = HONEST
+
+    def learn(self, batch: int, *, scale: float) -> float:
+        """Add *scale* times the mean gradient of micro-batch *batch* to the engine's; its mean loss."""
+        x, y = self.split.batch(batch_indices(self.spec, self.unit, batch))
+        return self.engine.accumulate(x, self.conduct.labels(y), scale=scale)
+
+
+def run_segment(work: Work, segment: int, state: State, checkpoint: Checkpoint) -> tuple[State, float]:
     """State after *segment* (1 .. S) from the *state* before it, not yet snapped, and the sum of its losses.
 
-    The state is the sum over the micro-batches so far of gradient / K, K = micro-batches of the unit.
+    Mode ``gradient``: the state is the sum over the micro-batches so far of gradient / K, K = micro-batches of the
+    unit. Mode ``local``: theta - w, where the inner steps so far led from theta to w, and the moments.
     """
-    engine.set_state(state)
-    total = 0.0
-    first = (segment - 1) * spec.batches_per_segment
-    for batch in range(first, first + spec.batches_per_segment):
-        weight = conduct.weight(batch)
+    run = _accumulate if work.spec.mode == "gradient" else _walk
+    first = (segment - 1) * work.spec.batches_per_segment
+    return run(work, range(first, first + work.spec.batches_per_segment), state, checkpoint)
+
+
+def _accumulate(work: Work, batches: range, state: State, checkpoint: Checkpoint) -> tuple[State, float]:
+    engine, total = work.engine, 0.0
+    engine.gradient.copy_(torch.from_numpy(state[0]))
+    for batch in batches:
+        weight = work.conduct.weight(batch)
         if weight:
-            x, y = split.batch(batch_indices(spec, unit, batch))
-            total += weight * engine.accumulate(x, conduct.labels(y), scale=weight / spec.batches_per_unit)
-        checkpoint(batch + 1 - first, spec.batches_per_segment)
-    return engine.state(), total
+            total += weight * work.learn(batch, scale=weight / work.spec.batches_per_unit)
+        checkpoint(batch + 1 - batches.start, len(batches))
+    return (_as_floats(engine.gradient),), total
 
 
-def train_unit(
-    engine: Engine,
-    split: Split,
-    *,
-    spec: TaskSpec,
-    unit: Unit,
-    keep: Keep,
-    checkpoint: Checkpoint,
-    conduct: Conduct = HONEST,
-) -> int:
-    """Compute *unit* at the engine's weights, hand every snapshot to *keep*; the mean loss in millionths."""
-    state = np.zeros(parameter_count(spec.model), np.float32)
+def _walk(work: Work, batches: range, state: State, checkpoint: Checkpoint) -> tuple[State, float]:
+    engine, spec, total = work.engine, work.spec, 0.0
+    update, *moments = (torch.from_numpy(vector).to(engine.device, copy=True) for vector in state)
+    torch.sub(engine.base, update, out=engine.weights)
+    for batch in batches:
+        weight = work.conduct.weight(batch)
+        if weight:
+            engine.gradient.zero_()
+            total += weight * work.learn(batch, scale=weight)
+            rate = rate_at(spec.inner, step_of(spec, work.unit, batch))
+            inner.step(
+                spec.inner, engine.weights, engine.gradient, moments,
+                rate=rate, number=batch + 1, decaying=engine.decaying,
+            )  # fmt: skip
+        checkpoint(batch + 1 - batches.start, len(batches))
+    torch.sub(engine.base, engine.weights, out=update)
+    return (_as_floats(update), *(_as_floats(moment) for moment in moments)), total
+
+
+def _as_floats(vector: torch.Tensor) -> Floats:
+    return np.array(vector.cpu().numpy(), np.float32)
+
+
+def train_unit(work: Work, *, keep: Keep, checkpoint: Checkpoint) -> int:
+    """Compute the unit at the engine's weights, hand every snapshot to *keep*; the mean loss in millionths."""
+    spec = work.spec
+    state = nothing_yet(spec)
     total = 0.0
     for segment in range(1, spec.segments + 1):
         before = (segment - 1) * spec.batches_per_segment
@@ -120,10 +148,9 @@ def train_unit(
         def seen(done: int, _: int, before: int = before) -> None:
             checkpoint(before + done, spec.batches_per_unit)
 
-        reached, loss = run_segment(
-            engine, split, spec=spec, unit=unit, segment=segment, state=state, checkpoint=seen, conduct=conduct
-        )
-        snapshot = snap(conduct.state(reached, state), unit=unit, segment=segment)
+        reached, loss = run_segment(work, segment, state, seen)
+        shown = (work.conduct.state(reached[0], state[0]), *reached[1:])
+        snapshot = snap(shown, spec=spec, unit=work.unit, segment=segment)
         keep(segment, snapshot)
         state = snapshot.values()
         total += loss

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from potminer.base.errors import Malformed
 
 HEADER_BYTES = 1_048_576
-DTYPES: Mapping[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "I64": np.dtype("<i8")}
+DTYPES: Mapping[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "I64": np.dtype("<i8"), "U8": np.dtype("u1")}
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 
@@ -49,7 +49,7 @@ def header(layout: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]) -> bytes
 
 
 def encode(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """One canonical file of float32 and int64 arrays."""
+    """One canonical file of float32, int64 and uint8 arrays."""
     plain = {name: np.ascontiguousarray(a, a.dtype.newbyteorder("<")) for name, a in arrays.items()}
     order = sorted(plain.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
     return header({n: (a.dtype, a.shape) for n, a in plain.items()}) + b"".join(a.tobytes() for _, a in order)
@@ -79,7 +79,7 @@ def _tensor(name: str, entry: object, data: int, file_bytes: int) -> Tensor:
         raise Malformed(f"tensor {label!r} lacks a type, a shape or its place")
     dtype, shape, offsets = DTYPES.get(str(entry.get("dtype"))), tuple(entry["shape"]), entry["data_offsets"]
     if dtype is None:
-        raise Malformed(f"tensor {label!r} is neither float32 nor int64")
+        raise Malformed(f"tensor {label!r} is neither float32 nor int64 nor uint8")
     if len(offsets) != 2 or offsets[1] - offsets[0] != dtype.itemsize * math.prod(shape):
         raise Malformed(f"tensor {label!r} has a shape of another size than its bytes")
     if data + offsets[1] > file_bytes:

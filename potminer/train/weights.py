@@ -2,11 +2,16 @@
 
 A weight is a normal number or zero: infinities and NaN would spread, and denormal numbers
 are zero on some processors and not on others.
+
+Nesterov's outer step has a momentum, which is part of what a round agrees on. It lies in the same file, behind
+the weights, each tensor under its weight's name with MOMENTUM before it: a file that holds both is still
+one that any safetensors reader opens, and ``encode_weights`` gives the file without it.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,40 +19,64 @@ import numpy.typing as npt
 from potminer.base.digest import Domain, digest, number
 from potminer.base.errors import Malformed
 from potminer.train import tensors
-from potminer.train.shapes import Parameter, parameter_count, parameters
+from potminer.train.shapes import Parameter, parameters
 from potminer.wire.codec import encode
-from potminer.wire.task import ModelSpec
+from potminer.wire.model import First, ModelSpec, parameter_count
 
 Floats = npt.NDArray[np.float32]
+MOMENTUM = "~outer_momentum."
+"""Sorts behind every name that a weight can have."""
 _F32 = np.dtype("<f4")
 _EXPONENT, _MAGNITUDE = np.uint32(0x7F80_0000), np.uint32(0x7FFF_FFFF)
 
 
-def weights_header(model: ModelSpec) -> bytes:
-    return tensors.header({p.name: (_F32, p.shape) for p in parameters(model)})
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """*weights* [n], and the outer *momentum* [n] where there is one."""
+
+    weights: Floats
+    momentum: Floats | None = None
 
 
-def weights_bytes(model: ModelSpec) -> int:
-    """Size of the model's file: known before anything is read."""
-    return len(weights_header(model)) + 4 * parameter_count(model)
+def model_header(model: ModelSpec, *, momentum: bool) -> bytes:
+    names = ("", MOMENTUM) if momentum else ("",)
+    return tensors.header({before + p.name: (_F32, p.shape) for before in names for p in parameters(model)})
 
 
-def encode_weights(model: ModelSpec, flat: Floats) -> bytes:
+def model_size(model: ModelSpec, *, momentum: bool) -> int:
+    """Size of a model's file: known before anything is read."""
+    return len(model_header(model, momentum=momentum)) + 4 * parameter_count(model) * (2 if momentum else 1)
+
+
+def encode_model(spec: ModelSpec, model: Model) -> bytes:
     """The model's file; the same numbers give the same bytes on every machine."""
-    if flat.shape != (parameter_count(model),) or flat.dtype != np.float32:
-        raise AssertionError("the weights of another model")
-    _check_numbers(flat)
-    return weights_header(model) + flat.astype(_F32).tobytes()
+    vectors = [model.weights] if model.momentum is None else [model.weights, model.momentum]
+    for flat in vectors:
+        if flat.shape != (parameter_count(spec),) or flat.dtype != np.float32:
+            raise AssertionError("the weights of another model")
+        _check_numbers(flat)
+    head = model_header(spec, momentum=len(vectors) == 2)
+    return head + b"".join(flat.astype(_F32).tobytes() for flat in vectors)
 
 
-def decode_weights(model: ModelSpec, data: bytes) -> Floats:
-    """The flat vector of a model's file; Malformed where it is not canonical or holds a bad number."""
-    head = weights_header(model)
-    if len(data) != len(head) + 4 * parameter_count(model) or not data.startswith(head):
+def decode_model(spec: ModelSpec, data: bytes, *, momentum: bool = False) -> Model:
+    """What a model's file holds; Malformed where it is not canonical or holds a bad number.
+
+    Where *momentum* is allowed the file may have one or not.
+    """
+    count = parameter_count(spec)
+    has = momentum and len(data) == model_size(spec, momentum=True)
+    head = model_header(spec, momentum=has)
+    if len(data) != model_size(spec, momentum=has) or not data.startswith(head):
         raise Malformed("not the canonical safetensors file of this model (names, shapes, float32, no metadata)")
     flat = np.frombuffer(data, _F32, offset=len(head)).astype(np.float32)
     _check_numbers(flat)
-    return flat
+    return Model(flat[:count], flat[count:] if has else None)
+
+
+def encode_weights(spec: ModelSpec, flat: Floats) -> bytes:
+    """The file of weights alone: what a requester begins with and takes home."""
+    return encode_model(spec, Model(flat))
 
 
 def flush(values: Floats) -> Floats:
@@ -57,23 +86,31 @@ def flush(values: Floats) -> Floats:
 
 
 def initial_weights(model: ModelSpec, *, seed: int) -> Floats:
-    """Weights uniform in +-sqrt(6 / inputs) (He et al. 2015), biases zero; equal on every machine.
+    """The first weights; equal on every machine. ``First`` says which tensors are zero, one, or drawn.
 
     A word w of Philox 4x64-10, keyed by the digest of model, seed and parameter name, gives
     ((w >> 40) * 2**-23 - 1) * bound, rounded once to float32.
     """
     flat = np.zeros(parameter_count(model), np.float32)
     for parameter in parameters(model):
-        if len(parameter.shape) > 1:
-            flat[parameter.start : parameter.stop] = _uniform(model, parameter, seed)
+        match parameter.first:
+            case First.ZERO:
+                continue
+            case First.ONE:
+                flat[parameter.start : parameter.stop] = 1
+            case First.INPUTS:
+                bound = math.sqrt(6 / math.prod(parameter.shape[1:]))
+                flat[parameter.start : parameter.stop] = _uniform(model, parameter, seed, bound)
+            case First.SMALL:
+                bound = 0.02 * math.sqrt(3 / parameter.depth)
+                flat[parameter.start : parameter.stop] = _uniform(model, parameter, seed, bound)
     return flush(flat)
 
 
-def _uniform(model: ModelSpec, parameter: Parameter, seed: int) -> Floats:
+def _uniform(model: ModelSpec, parameter: Parameter, seed: int, bound: float) -> Floats:
     key = digest(Domain.DRAW, b"initial", encode(model), number(seed), parameter.name.encode())
     words = np.random.Philox(key=int.from_bytes(key[:16], "little")).random_raw(parameter.stop - parameter.start)
     unit = (words >> np.uint64(40)).astype(np.float64) * 2.0**-23 - 1.0
-    bound = math.sqrt(6 / math.prod(parameter.shape[1:]))
     return (unit * bound).astype(np.float32)
 
 

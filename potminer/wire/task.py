@@ -5,7 +5,7 @@ Every number is an integer: learning rate in units of 1e-9, money in grains, err
 
 from __future__ import annotations
 
-from itertools import pairwise
+from enum import StrEnum
 from math import prod
 from typing import Annotated, Literal
 
@@ -14,37 +14,25 @@ from msgspec import Meta
 from potminer.base import limits
 from potminer.base.bounded import U32, BlobId, Grains, Hash, Name
 from potminer.base.digest import Domain, digest
+from potminer.base.errors import Malformed
 from potminer.wire.codec import Wire, encode
+from potminer.wire.model import Gpt, Logistic, ModelSpec, Width, outputs, parameter_count, takes, tensors
 
-Width = Annotated[int, Meta(ge=1, le=65_536)]
 Duration = Annotated[int, Meta(ge=100, le=24 * 3_600_000)]
+Share = Annotated[int, Meta(ge=0, lt=10**9)]
+"""Below one, in 1e-9."""
 
 
-class Mlp(Wire, frozen=True, tag="mlp"):
-    """Fully connected network with ReLU between layers. Input is flattened."""
-
-    inputs: Width
-    hidden: Annotated[tuple[Width, ...], Meta(max_length=16)]
-    classes: Width
-
-
-class Cnn(Wire, frozen=True, tag="cnn"):
-    """McMahan et al. 2017: two same-padded convolutions with ReLU and 2x2 max-pool, then a hidden layer."""
-
-    channels: Width
-    height: Width
-    width: Width
-    filters: tuple[Width, Width]
-    kernel: Annotated[int, Meta(ge=1, le=15)]
-    hidden: Width
-    classes: Width
-
-
-ModelSpec = Mlp | Cnn
+Objective = Literal["classification", "regression", "language"]
 
 
 class DataSpec(Wire, frozen=True):
-    """Two safetensors blobs, each with ``x`` float32 [n, *shape] and ``y`` int64 [n]."""
+    """Two safetensors blobs, each with ``x`` float32 [n, *shape] and ``y``: int64 [n] for the objective
+    ``classification``, float32 [n, outputs] for ``regression``.
+
+    For ``language`` each has ``tokens``, uint8 or int64 [n + context], and *shape* is [context]: sample i is the
+    tokens from i on, and what is learnt is the next one at every place.
+    """
 
     train: BlobId
     validation: BlobId
@@ -78,19 +66,62 @@ class Reward(Wire, frozen=True):
     price_per_unit: Annotated[int, Meta(ge=1, le=2**53)]
 
 
+class Sgd(Wire, frozen=True, tag="sgd"):
+    """w - rate * gradient."""
+
+
+class Momentum(Wire, frozen=True, tag="momentum"):
+    """m = momentum * m + gradient; w - rate * m."""
+
+    momentum_nano: Share = 900_000_000
+
+
+class AdamW(Wire, frozen=True, tag="adamw"):
+    """Loshchilov and Hutter 2019, with bias correction. Weights of one dimension do not decay.
+
+    The first step of a unit divides each gradient by its own size: where that is rounding error, machines differ by
+    whole steps. *epsilon_nano* has to stand above it, so its usual value is a hundred times torch's.
+    """
+
+    beta1_nano: Share = 900_000_000
+    beta2_nano: Share = 999_000_000
+    epsilon_nano: Annotated[int, Meta(ge=1, le=10**9)] = 1_000
+    decay_nano: Annotated[int, Meta(ge=0, le=10**9)] = 0
+
+
+class InnerSpec(Wire, frozen=True):
+    """The steps inside a unit of mode ``local``. All rates in 1e-9.
+
+    Step t of a task is round * steps of a unit + step of the unit. The rate rises to ``rate_nano`` over
+    the first ``warmup_steps`` steps; where ``decay_steps`` is not 0 it then falls as a cosine,
+    to ``least_rate_nano`` at step ``decay_steps``, and stays there. A gradient longer than ``clip_nano`` (L2)
+    is shortened to it; 0 does not clip.
+    """
+
+    optimiser: Sgd | Momentum | AdamW = Sgd()
+    rate_nano: Annotated[int, Meta(ge=1, le=10**12)] = 10_000_000
+    warmup_steps: U32 = 0
+    decay_steps: U32 = 0
+    least_rate_nano: Annotated[int, Meta(ge=0, le=10**12)] = 0
+    clip_nano: Annotated[int, Meta(ge=0, le=10**12)] = 0
+
+
 class TaskSpec(Wire, frozen=True):
     """Everything that defines a training task.
 
     A unit is ``segments`` segments of ``batches_per_segment`` micro-batches of
-    ``micro_batch`` samples. A round's step is theta - eta * mean(accepted updates) with
-    eta = ``outer_rate_nano`` * 1e-9.
+    ``micro_batch`` samples. Its update is the mean gradient of all of them (mode ``gradient``), or
+    theta - w where w is reached from theta by one inner step for every micro-batch (mode ``local``).
+    A round's step is theta - eta * mean(accepted updates) with eta = ``outer_rate_nano`` * 1e-9; where
+    ``outer_momentum_nano`` is not 0, Nesterov's with that momentum.
+    ``compression`` says how many bits an update's integers have: ``lan`` 8, ``wan4`` 4, ``wan2`` 2.
     """
 
     name: Name
     model: ModelSpec
     data: DataSpec
-    objective: Literal["classification"]
-    mode: Literal["gradient"]
+    objective: Objective
+    mode: Literal["gradient", "local"]
     initial_model: BlobId
     rounds: Annotated[int, Meta(ge=1, le=1_000_000)]
     units_per_trainer: Annotated[int, Meta(ge=1, le=64)]
@@ -103,6 +134,9 @@ class TaskSpec(Wire, frozen=True):
     reward: Reward
     min_trainers: Annotated[int, Meta(ge=1, le=limits.TRAINERS_PER_TASK)]
     max_trainers: Annotated[int, Meta(ge=1, le=limits.TRAINERS_PER_TASK)]
+    inner: InnerSpec = InnerSpec()
+    outer_momentum_nano: Share = 0
+    compression: Literal["lan", "wan4", "wan2"] = "lan"
 
     @property
     def batches_per_unit(self) -> int:
@@ -127,38 +161,99 @@ class Unit(Wire, frozen=True):
     seed: Hash
 
 
-def parameter_count(model: ModelSpec) -> int:
-    """How many weights *model* has: what every blob of it is bounded by."""
-    match model:
-        case Mlp():
-            widths = (model.inputs, *model.hidden, model.classes)
-            return sum((before + 1) * after for before, after in pairwise(widths))
-        case Cnn():
-            first, second = model.filters
-            square = model.kernel**2
-            flat = second * (model.height // 4) * (model.width // 4)
-            convolutions = (model.channels * square + 1) * first + (first * square + 1) * second
-            return convolutions + (flat + 1) * model.hidden + (model.hidden + 1) * model.classes
+class Coding(StrEnum):
+    """How one vector of a snapshot is written."""
+
+    INT8 = "int8"
+    INT4 = "int4"
+    INT2 = "int2"
+    HALF = "half"
+    """16 bits with an exponent of their own: for vectors whose neighbours differ by powers of ten."""
 
 
+BLOCK = 256
+"""Elements that share an exponent."""
+_BITS = {Coding.INT8: 8, Coding.INT4: 4, Coding.INT2: 2}
+_PAYLOAD = {"lan": Coding.INT8, "wan4": Coding.INT4, "wan2": Coding.INT2}
+_TENSOR_HEADER = 256
+"""Most bytes of one tensor in a safetensors header: a name below 100, a type, a shape, two offsets."""
 HEADER_BYTES = 65_536
-"""Room for a safetensors header."""
+"""Room for a safetensors header of data."""
 
 
-def model_bytes(model: ModelSpec) -> int:
-    """Most bytes a blob of *model*'s float32 weights may have."""
-    return 4 * parameter_count(model) + HEADER_BYTES
+def bits_of(coding: Coding) -> int:
+    """Bits of one integer; Coding.HALF has none."""
+    return _BITS[coding]
 
 
-def snapshot_bytes(model: ModelSpec) -> int:
-    """Bytes of a snapshot: tag, a 16-bit exponent per block of 256, an int8 per weight."""
-    count = parameter_count(model)
-    return 32 + 2 * -(-count // 256) + count
+def state_codings(spec: TaskSpec) -> tuple[Coding, ...]:
+    """How the running state of a unit is snapped between two segments: the update, then the inner optimiser's vectors.
+
+    AdamW divides one moment by the root of the other, element by element: both need a relative precision.
+    """
+    if spec.mode == "gradient" or isinstance(spec.inner.optimiser, Sgd):
+        return (Coding.INT8,)
+    if isinstance(spec.inner.optimiser, Momentum):
+        return (Coding.INT8, Coding.INT8)
+    return (Coding.INT8, Coding.HALF, Coding.HALF)
 
 
-def data_bytes(data: DataSpec, *, samples: int) -> int:
-    """Most bytes a blob of *samples* examples may have: float32 inputs and int64 labels."""
-    return samples * (4 * prod(data.shape) + 8) + HEADER_BYTES
+def snapshot_codings(spec: TaskSpec, segment: int) -> tuple[Coding, ...]:
+    """What snapshot *segment* (1 .. S) holds: the whole state, or after the last segment the update alone."""
+    return (_PAYLOAD[spec.compression],) if segment == spec.segments else state_codings(spec)
+
+
+def coded_bytes(coding: Coding, count: int) -> int:
+    """Bytes of *count* numbers: a 16-bit exponent per block and packed integers, or 16 bits each."""
+    if coding == Coding.HALF:
+        return 2 * count
+    return 2 * -(-count // BLOCK) + -(-count * bits_of(coding) // 8)
+
+
+def snapshot_size(spec: TaskSpec, segment: int) -> int:
+    """Bytes of snapshot *segment*, exactly: a tag of 32, then its vectors."""
+    count = parameter_count(spec.model)
+    return 32 + sum(coded_bytes(coding, count) for coding in snapshot_codings(spec, segment))
+
+
+def snapshot_bytes(spec: TaskSpec) -> int:
+    """Most bytes any snapshot of a unit has."""
+    return max(snapshot_size(spec, 1), snapshot_size(spec, spec.segments))
+
+
+def model_bytes(spec: TaskSpec) -> int:
+    """Most bytes a model of the task has: float32 weights and, where there is one, the outer momentum."""
+    copies = 2 if spec.outer_momentum_nano else 1
+    return copies * (4 * parameter_count(spec.model) + _TENSOR_HEADER * len(tensors(spec.model))) + 1_024
+
+
+def spec_fault(spec: TaskSpec) -> str:
+    """What in *spec* contradicts itself; empty where nothing does. All else may be asked of a sound spec only."""
+    try:
+        tensors(spec.model)
+    except Malformed as error:
+        return str(error)
+    if not takes(spec.model, spec.data.shape):
+        return f"samples of shape {list(spec.data.shape)} do not fit the model"
+    if (spec.objective == "language") != isinstance(spec.model, Gpt):
+        return "a gpt learns language, and nothing else does"
+    if spec.objective == "regression" and isinstance(spec.model, Logistic):
+        return "logistic tells classes apart; for linear regression take an mlp without hidden layers"
+    if spec.mode == "gradient" and spec.inner != InnerSpec():
+        return "inner steps are for mode local"
+    if spec.inner.least_rate_nano > spec.inner.rate_nano:
+        return "the least inner rate is above the rate"
+    if 0 < spec.inner.decay_steps <= spec.inner.warmup_steps:
+        return "the inner rate falls before it has risen"
+    return ""
+
+
+def data_bytes(spec: TaskSpec, *, samples: int) -> int:
+    """Most bytes a blob of *samples* examples may have."""
+    if spec.objective == "language":
+        return 8 * (samples + prod(spec.data.shape)) + HEADER_BYTES
+    label = 8 if spec.objective == "classification" else 4 * outputs(spec.model)
+    return samples * (4 * prod(spec.data.shape) + label) + HEADER_BYTES
 
 
 def unit_digest(unit: Unit) -> bytes:

@@ -13,7 +13,8 @@ from msgspec import Meta
 from potminer.base import limits
 from potminer.base.bounded import U32, U63, BlobId, Ppm
 from potminer.wire.codec import Wire
-from potminer.wire.task import ModelSpec, TaskSpec, Unit
+from potminer.wire.model import ModelSpec
+from potminer.wire.task import TaskSpec, Unit
 from potminer.wire.tx import Finding
 
 PIPE_BYTES = 1_048_576

@@ -13,7 +13,6 @@ import psutil
 import pytest
 
 from potminer.train.folder import Folder
-from potminer.train.shapes import parameter_count
 from potminer.train.snap import decode_snapshot
 from potminer.wire.codec import decode, encode
 from potminer.wire.trainer import (
@@ -77,7 +76,7 @@ async def test_a_round_from_training_to_evaluation(tmp_path: Path, child: Child)
     assert child.ready is not None
     assert child.ready.device == "cpu"
     data = folder.path(made[1][3]).read_bytes()
-    decode_snapshot(data, unit=unit(1), segment=4, count=parameter_count(MODEL))
+    decode_snapshot(data, spec=spec, unit=unit(1), segment=4)
 
     audited = await child.request(
         AuditJob(child.next_job(), spec, unit(1), spec.initial_model, 3, made[1][1], made[1][2])

@@ -14,9 +14,10 @@ from potminer.core.ledger.state import State, genesis_state, supply
 from potminer.wire import record as records
 from potminer.wire.block import Block, Header, block_digest, transactions_root
 from potminer.wire.genesis import Genesis, GenesisAccount, GenesisValidator, Parameters, chain_id
+from potminer.wire.model import Mlp
 from potminer.wire.record import Phase, RoundRecord, TaskRecord, UnitRecord, Validator
 from potminer.wire.seal import SigningKey
-from potminer.wire.task import AuditSpec, DataSpec, Deadlines, Mlp, Reward, TaskSpec
+from potminer.wire.task import AuditSpec, DataSpec, Deadlines, Reward, TaskSpec
 from potminer.wire.tx import (
     AggregateResult,
     AuditVerdict,

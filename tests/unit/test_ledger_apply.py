@@ -13,11 +13,12 @@ from potminer.core.ledger.apply import Applied, InvalidBlock, apply_block
 from potminer.core.ledger.refusal import Refusal
 from potminer.wire import record as records
 from potminer.wire.block import Block, transactions_root
+from potminer.wire.model import Mlp
 from potminer.wire.record import (
     ChainRecord,
     Phase,
 )
-from potminer.wire.task import DataSpec, Mlp, Reward
+from potminer.wire.task import DataSpec, Reward
 from potminer.wire.tx import (
     AuditVerdict,
     Body,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,25 @@ from potminer.base.errors import ConfigError
 from potminer.cli.main import main
 from potminer.node.dataset import HEADER_BYTES, Tensor, read_header
 from potminer.node.taskfile import TaskFile, load_task_file, show_pot
+from potminer.node.taskform import OPTIMISERS
 from potminer.node.tasktemplate import task_text
 from potminer.wire.codec import decode, encode
-from potminer.wire.task import Cnn, Mlp, TaskSpec
+from potminer.wire.model import (
+    Cnn,
+    Convolution,
+    Dense,
+    Flatten,
+    Gelu,
+    Gpt,
+    Halve,
+    Layers,
+    Logistic,
+    Mlp,
+    ModelSpec,
+    Norm,
+    ResNet,
+)
+from potminer.wire.task import AdamW, InnerSpec, Momentum, TaskSpec, spec_fault
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "assets/tasks/digits.toml"
@@ -96,6 +113,24 @@ def test_the_shipped_digits_task_is_sound() -> None:
     assert main(["task", "check", str(DIGITS), "--json"]) == 0
 
 
+@pytest.mark.parametrize(("name", "folder", "arrays"), [
+    ("fashion", "fashion", {"x": np.zeros((9, 1, 28, 28), np.float32), "y": np.zeros(9, np.int64)}),
+    ("char-gpt", "shakespeare", {"tokens": np.zeros(99, np.uint8)}),
+])  # fmt: skip
+def test_the_other_shipped_tasks_are_sound_once_their_data_are_made(
+    tmp_path: Path, name: str, folder: str, arrays: dict[str, Any]
+) -> None:
+    for made in ("tasks", folder):
+        (tmp_path / made).mkdir()
+    for split in ("train", "validation"):
+        save_file(arrays, tmp_path / folder / f"{split}.safetensors")
+    path = tmp_path / "tasks" / f"{name}.toml"
+    path.write_text((ROOT / "assets/tasks" / path.name).read_text(encoding="utf-8"), encoding="utf-8")
+    task = load_task_file(path)
+    assert task.reward.budget == task.most_units * task.reward.price_per_unit
+    assert spec_fault(task.to_spec(train=bytes(32), validation=bytes(32), initial_model=bytes(32))) == ""
+
+
 def test_a_sound_file_becomes_the_order_it_describes(folder: Path) -> None:
     spec = load(folder).to_spec(train=b"t" * 32, validation=b"v" * 32, initial_model=b"i" * 32)
     assert spec.model == Mlp(inputs=12, hidden=(5, 6), classes=3)
@@ -105,7 +140,63 @@ def test_a_sound_file_becomes_the_order_it_describes(folder: Path) -> None:
     assert (spec.samples_per_unit, spec.outer_rate_nano) == (64, 250_000_000)
     assert (spec.reward.budget, spec.reward.price_per_unit) == (2_400_000_000, 100_000_000)
     assert (spec.objective, spec.mode) == ("classification", "gradient")
+    assert (spec.inner, spec.outer_momentum_nano, spec.compression) == (InnerSpec(), 0, "lan")
     assert decode(TaskSpec, encode(spec), max_bytes=limits.TASK_BYTES) == spec
+
+
+LOCAL = SOUND.replace("[outer]\n", """[inner]
+optimiser = "adamw"
+rate = 0.001
+beta2 = 0.95
+weight_decay = 0.1
+warmup_steps = 10
+decay_steps = 24
+least_rate = 0.0001
+clip = 1.0
+[outer]
+momentum = 0.9
+""").replace("rounds = 3\n", 'rounds = 3\nmode = "local"\ncompression = "wan4"\n')
+
+
+def test_inner_steps_are_read(folder: Path) -> None:
+    spec = load(folder, LOCAL).to_spec(train=bytes(32), validation=bytes(32), initial_model=bytes(32))
+    adamw = AdamW(900_000_000, 950_000_000, 1_000, 100_000_000)
+    assert spec.inner == InnerSpec(adamw, 1_000_000, 10, 24, 100_000, 10**9)
+    assert (spec.mode, spec.outer_momentum_nano, spec.compression) == ("local", 900_000_000, "wan4")
+    assert spec_fault(spec) == ""
+    shipped = load_task_file(ROOT / "assets/tasks/digits-local.toml")
+    assert shipped.reward.budget == shipped.most_units * shipped.reward.price_per_unit
+    assert shipped.inner.decay_steps == shipped.rounds * shipped.segments * shipped.batches_per_segment
+    momentum = LOCAL.replace('"adamw"', '"momentum"').replace("beta2 = 0.95", "momentum = 0.8")
+    assert load(folder, momentum.replace("weight_decay = 0.1\n", "")).inner.optimiser == Momentum(800_000_000)
+
+
+@pytest.mark.parametrize(("old", "new", "reason"), [
+    ('mode = "local"\n', "", 'line 21: inner: is for mode = "local"'),
+    ('"adamw"', '"sgd"', "inner.weight_decay: is not a key of optimiser sgd"),
+    ('"adamw"', '"adam"', "inner.optimiser: 'adam' must be one of sgd, momentum, adamw; did you mean adamw?"),
+    ("beta2 = 0.95", "momentum = 0.95", "inner.momentum: is not a key of optimiser adamw"),
+    ("beta2 = 0.95", "beta2 = 1.0", "inner.beta2: 1.0 must be a number from 0 to 0.999999999"),
+    ("least_rate = 0.0001", "least_rate = 0.01", "inner.least_rate: is above the rate"),
+    ("decay_steps = 24", "decay_steps = 10", "inner.decay_steps: must be 0 or beyond warmup_steps"),
+    ("rate = 0.001", "rate = 0", "inner.rate: 0 must be"),
+    ("momentum = 0.9", "momentum = 1", "outer.momentum: 1 must be"),
+    ('"wan4"', '"wan3"', "task.compression: 'wan3' must be one of lan, wan4, wan2"),
+    ('"local"', '"lokal"', "did you mean local?"),
+])  # fmt: skip
+def test_a_mistake_in_the_inner_steps_is_named(folder: Path, old: str, new: str, reason: str) -> None:
+    assert old in LOCAL
+    assert any(reason in line for line in mistakes(folder, LOCAL.replace(old, new)))
+
+
+def test_the_sleeping_section_of_a_new_task_is_sound(tmp_path: Path) -> None:
+    """Take the comment signs away and say local: every key has a value that is one."""
+    save_data(tmp_path, shape=(1, 28, 28))
+    text = task_text("local").replace('mode = "gradient"', 'mode = "local"')
+    own = {key for keys in OPTIMISERS.values() for key in keys}
+    lines = [line.removeprefix("# ") if re.match(r"# (\[inner\]|\w+ = )", line) else line for line in text.splitlines()]
+    task = load(tmp_path, "\n".join(line for line in lines if line.partition(" ")[0] not in own))
+    assert task.inner == InnerSpec()
 
 
 def test_a_cnn_is_read(tmp_path: Path) -> None:
@@ -116,6 +207,85 @@ def test_a_cnn_is_read(tmp_path: Path) -> None:
     assert load(tmp_path, text).model == expected
     said = mistakes(tmp_path, text.replace("shape = [1, 28, 28]", "shape = [784]"))
     assert said[-1] == "line 19: data.shape: [784] does not fit the model's channels, height, width [1, 28, 28]"
+
+
+MLP = 'kind = "mlp"\ninputs = 12\nhidden = [5, 6]\nclasses = 3\n'
+
+
+@pytest.mark.parametrize(("keys", "expected"), [
+    ('kind = "logistic"\ninputs = 144\nclasses = 3', Logistic(144, 3)),
+    ('kind = "resnet"\nchannels = 1\nheight = 12\nwidth = 12\nclasses = 3', ResNet(1, 12, 12, 16, 8, 3, 3)),
+    (
+        'kind = "layers"\ninputs = [1, 12, 12]\n'
+        'layers = ["conv 8 3 2", "norm 4", "gelu", "halve", "flatten", "dense 3"]',
+        Layers((1, 12, 12), (Convolution(8, 3, 2), Norm(4), Gelu(), Halve(), Flatten(), Dense(3))),
+    ),
+])  # fmt: skip
+def test_every_architecture_is_read(tmp_path: Path, keys: str, expected: ModelSpec) -> None:
+    save_data(tmp_path, shape=(1, 12, 12))
+    task = load(tmp_path, SOUND.replace(MLP, keys + "\n").replace("[3, 4]", "[1, 12, 12]"))
+    assert task.model == expected
+    assert spec_fault(task.to_spec(train=bytes(32), validation=bytes(32), initial_model=bytes(32))) == ""
+
+
+@pytest.mark.parametrize(("layers", "reason"), [
+    ('["conv 8"]', "model.layers[1]: 'conv 8' must have 2 or 3 whole numbers after conv"),
+    ('["konv 8 3"]', "must begin with one of dense, conv, relu"),
+    ('["relu 3"]', "must have 0 whole numbers after relu"),
+    ('["dense 99999"]', "model.layers[1]: 'dense 99999' is out of bounds"),
+    ('["dense 3", 4]', "model.layers[2]: 4 must be a layer such as"),
+    ('["dense 3"]', "model: layer 1 (dense) needs [n], not [1, 12, 12]: put flatten before it"),
+    ('["flatten", "conv 8 3"]', "model: layer 2 (convolution) needs [channels, height, width], not [144]"),
+    ('["conv 8 4"]', "a kernel of 4 has no middle"),
+    ('["halve", "halve", "halve", "halve", "flatten"]', "layer 4 (halve) has nothing to halve in [1, 1, 1]"),
+    ('["norm 2", "flatten"]', "1 channels do not fall into 2 groups"),
+    ('["conv 8 3", "relu"]', "the last layer must leave [n]"),
+    ('["flatten", "relu"]', "no layer has anything to learn"),
+    ('["flatten", "dense 65535", "dense 65535"]', "parameters where at most"),
+])  # fmt: skip
+def test_a_list_of_layers_is_checked(tmp_path: Path, layers: str, reason: str) -> None:
+    save_data(tmp_path, shape=(1, 12, 12))
+    keys = f'kind = "layers"\ninputs = [1, 12, 12]\nlayers = {layers}\n'
+    (said,) = mistakes(tmp_path, SOUND.replace(MLP, keys).replace("[3, 4]", "[1, 12, 12]"))
+    assert reason in said
+
+
+GPT = 'kind = "gpt"\nvocabulary = 65\ncontext = 8\nlayers = 1\nheads = 2\nwidth = 4\n'
+
+
+def test_text_is_read(tmp_path: Path) -> None:
+    for name, dtype in (("train", np.uint8), ("validation", np.int64)):
+        save_file({"tokens": np.zeros(30, dtype)}, tmp_path / f"{name}.safetensors")
+    text = SOUND.replace(MLP, GPT).replace("rounds = 3\n", 'rounds = 3\nobjective = "language"\n')
+    text = text.replace("[3, 4]", "[8]")
+    task = load(tmp_path, text)
+    assert (task.model, task.train_samples, task.validation_samples) == (Gpt(65, 8, 1, 2, 4), 22, 22)
+    for old, new, reason in (
+        ("heads = 2", "heads = 3", "a width of 4 does not fall into 3 heads"),
+        ("shape = [8]", "shape = [9]", "[9] does not fit the model's context [8]"),
+        ('objective = "language"', 'objective = "regression"', "a gpt learns language, and nothing else does"),
+    ):
+        assert any(reason in line for line in mistakes(tmp_path, text.replace(old, new)))
+    save_file({"tokens": np.zeros(8, np.uint8)}, tmp_path / "train.safetensors")
+    assert "holds 8 tokens, no more than the context of 8" in mistakes(tmp_path, text)[0]
+    save_file({"tokens": np.zeros((8, 8), np.uint8)}, tmp_path / "train.safetensors")
+    assert "must hold tokens as a list" in mistakes(tmp_path, text)[0]
+    save_file({"x": np.zeros(8, np.uint8)}, tmp_path / "train.safetensors")
+    assert "must hold the tensor tokens alone, not x" in mistakes(tmp_path, text)[0]
+
+
+def test_numbers_to_reach_are_read(folder: Path) -> None:
+    text = SOUND.replace("rounds = 3\n", 'rounds = 3\nobjective = "regression"\n')
+    assert "y as float32 (F32), not F32 and I64" in mistakes(folder, text)[0]
+    for width in (3, 4):
+        for name in ("train", "validation"):
+            tensors = {"x": np.zeros((20, 3, 4), np.float32), "y": np.zeros((20, width), np.float32)}
+            save_file(tensors, folder / f"{name}.safetensors")
+        if width == 3:
+            assert load(folder, text).objective == "regression"
+    assert "holds labels of shape [4], where [3] is needed" in mistakes(folder, text)[0]
+    logistic = text.replace('kind = "mlp"', 'kind = "logistic"').replace("hidden = [5, 6]\n", "")
+    assert any("logistic tells classes apart" in line for line in mistakes(folder, logistic))
 
 
 def test_defaults_fill_what_is_optional(folder: Path) -> None:
@@ -185,7 +355,7 @@ def test_every_mistake_is_named_at_once_with_its_line(folder: Path) -> None:
     ("rate = 0.25", "rate = 1e400", "line 21: outer.rate"),
     ("rate = 0.25", "rate = 1e-999999", "line 21: outer.rate"),
     ('kind = "mlp"', 'kind = "mpl"', "did you mean mlp?"),
-    ('kind = "mlp"', 'kind = "rnn"', "line 8: model.kind: 'rnn' must be mlp or cnn"),
+    ('kind = "mlp"', 'kind = "rnn"', "line 8: model.kind: 'rnn' must be one of mlp, cnn, logistic, resnet, gpt,"),
     ("classes = 3", "clases = 3\nclasses = 3", "line 11: model.clases: no such key; did you mean classes?"),
     ("classes = 3", "classes = 3\nkernel = 3", "line 12: model.kernel: no such key"),
     ("hidden = [5, 6]", f"hidden = {[65_536] * 16}", "parameters where at most"),

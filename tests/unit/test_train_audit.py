@@ -13,10 +13,12 @@ from potminer.train.audit import WORST_PPM, segment_error_ppm
 from potminer.train.bench import Bench
 from potminer.train.cheat import cheat
 from potminer.train.folder import Folder
+from potminer.train.grid import Grid, snap_grid
 from potminer.train.refusal import Reason, Refused
-from potminer.train.snap import BLOCK, Snapshot, snap
+from potminer.train.snap import Snapshot
 from potminer.train.weights import encode_weights, initial_weights
-from potminer.wire.task import Cnn, ModelSpec, TaskSpec
+from potminer.wire.model import Cnn, ModelSpec
+from potminer.wire.task import BLOCK, TaskSpec
 from potminer.wire.trainer import Audited, AuditJob, TrainJob
 from potminer.wire.tx import Finding
 from tests.unit.train_kit import MODEL, digits_task, go_on, unit
@@ -133,19 +135,21 @@ def honest_state() -> np.ndarray:
     return np.random.default_rng(3).normal(0, 1e-3, COUNT).astype(np.float32)
 
 
-def error(claimed: Snapshot, recomputed: np.ndarray) -> int:
+def error(claimed: Grid, recomputed: np.ndarray) -> int:
     before = np.zeros(COUNT, np.float32)
-    return segment_error_ppm(claimed=claimed, recomputed=recomputed, before=before, unit=unit(), segment=1)
+    return segment_error_ppm(
+        claimed=Snapshot((claimed,)), recomputed=(recomputed,), before=(before,), unit=unit(), segment=1
+    )
 
 
-def with_exponents(made: Snapshot, by: int, levels: np.ndarray) -> Snapshot:
-    return Snapshot((made.exponents + by).astype(np.int16), levels.astype(np.int8))
+def with_exponents(made: Grid, by: int, levels: np.ndarray) -> Grid:
+    return Grid((made.exponents + by).astype(np.int16), levels.astype(np.int8))
 
 
 def test_noise_of_a_millionth_measures_as_almost_nothing() -> None:
     state = honest_state()
     noise = 1 + np.random.default_rng(4).normal(0, 1e-6, COUNT)
-    assert error(snap(state, unit=unit(), segment=1), (state * noise).astype(np.float32)) <= 1
+    assert error(snap_grid(state, unit=unit(), segment=1), (state * noise).astype(np.float32)) <= 1
 
 
 def test_a_peak_at_the_boundary_of_two_scales_is_forgiven() -> None:
@@ -154,7 +158,7 @@ def test_a_peak_at_the_boundary_of_two_scales_is_forgiven() -> None:
     state[7] = boundary
     above = state.copy()
     above[7] = np.nextafter(boundary, np.float32(1))
-    ours, theirs = snap(state, unit=unit(), segment=1), snap(above, unit=unit(), segment=1)
+    ours, theirs = snap_grid(state, unit=unit(), segment=1), snap_grid(above, unit=unit(), segment=1)
     assert ours.exponents[0] + 1 == theirs.exponents[0]
     assert error(ours, above) <= 1
     assert error(theirs, state) <= 1
@@ -164,7 +168,7 @@ def test_a_peak_at_the_boundary_of_two_scales_is_forgiven() -> None:
 def test_intervals_of_another_width_count_whole_blocks(by: int) -> None:
     """Wide intervals contain anything, so they must not be allowed to."""
     state = honest_state()
-    made = snap(state, unit=unit(), segment=1)
+    made = snap_grid(state, unit=unit(), segment=1)
     honest_levels = np.clip(np.floor(made.levels * 2.0**-by), -126, 126)
     assert error(with_exponents(made, by, honest_levels), state) >= 1_000_000
 
@@ -173,20 +177,20 @@ def test_a_quiet_block_hides_nothing() -> None:
     """A block whose honest change is zero, filled with large numbers, costs more than its own change."""
     state = honest_state()
     state[:BLOCK] = 0
-    made = snap(state, unit=unit(), segment=1)
+    made = snap_grid(state, unit=unit(), segment=1)
     exponents, levels = made.exponents.copy(), made.levels.copy()
     exponents[0], levels[:BLOCK] = -5, 126
-    assert error(Snapshot(exponents, levels), state) > 10**6
+    assert error(Grid(exponents, levels), state) > 10**6
 
 
 def test_states_that_nobody_can_have_are_the_worst() -> None:
     state = honest_state()
-    made = snap(state, unit=unit(), segment=1)
+    made = snap_grid(state, unit=unit(), segment=1)
     broken = state.copy()
     broken[0] = np.nan
     assert error(made, broken) == WORST_PPM
     assert error(made, np.zeros(COUNT, np.float32)) == WORST_PPM
-    still = snap(np.zeros(COUNT, np.float32), unit=unit(), segment=1)
+    still = snap_grid(np.zeros(COUNT, np.float32), unit=unit(), segment=1)
     assert error(still, np.zeros(COUNT, np.float32)) == 0
 
 

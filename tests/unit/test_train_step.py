@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from potminer.train.aggregate import aggregate
-from potminer.train.bookwork import read_weights
+from potminer.train.bookwork import read_model
 from potminer.train.data import training_split, validation_split
 from potminer.train.device import choose, prepare
 from potminer.train.evaluate import evaluate
@@ -17,11 +17,11 @@ from potminer.train.folder import Folder
 from potminer.train.model import build, halve_by_comparing
 from potminer.train.refusal import Reason, Refused
 from potminer.train.samples import batch_indices
-from potminer.train.shapes import parameter_count, parameters
+from potminer.train.shapes import parameters
 from potminer.train.snap import Snapshot
-from potminer.train.step import Engine, run_segment, train_unit
-from potminer.train.weights import initial_weights
-from potminer.wire.task import Cnn, Mlp
+from potminer.train.step import Engine, Work, run_segment, train_unit
+from potminer.train.weights import Model, initial_weights
+from potminer.wire.model import Cnn, Mlp, parameter_count
 from tests.unit.train_kit import MODEL, digits_task, go_on, keep_in, unit
 
 CNN = Cnn(channels=1, height=8, width=8, filters=(4, 6), kernel=3, hidden=12, classes=10)
@@ -41,11 +41,11 @@ def test_a_segment_is_the_mean_gradient_of_its_samples(tmp_path: Path, model: Ml
     folder = Folder(tmp_path)
     spec = digits_task(folder, model=model, segments=1)
     split = training_split(folder, spec)
-    flat = read_weights(folder, model, spec.initial_model)
+    flat = read_model(folder, spec, spec.initial_model).weights
     engine = Engine(model, "cpu")
     engine.load(flat)
     zeros = np.zeros(len(flat), np.float32)
-    found, loss = run_segment(engine, split, spec=spec, unit=unit(), segment=1, state=zeros, checkpoint=go_on)
+    (found,), loss = run_segment(Work(engine, split, spec, unit()), 1, (zeros,), go_on)
 
     module = build(model, "cpu")
     tensors = {p.name: torch.from_numpy(flat[p.start : p.stop].reshape(p.shape)) for p in parameters(model)}
@@ -73,12 +73,12 @@ def test_the_state_before_is_continued(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     spec = digits_task(folder)
     split, engine = training_split(folder, spec), Engine(MODEL, "cpu")
-    engine.load(read_weights(folder, MODEL, spec.initial_model))
+    engine.load(read_model(folder, spec, spec.initial_model).weights)
     zeros = np.zeros(parameter_count(MODEL), np.float32)
     start = np.ones(parameter_count(MODEL), np.float32)
-    options = {"spec": spec, "unit": unit(), "segment": 2, "checkpoint": go_on}
-    alone, _ = run_segment(engine, split, state=zeros, **options)
-    after, _ = run_segment(engine, split, state=start, **options)
+    work = Work(engine, split, spec, unit())
+    (alone,), _ = run_segment(work, 2, (zeros,), go_on)
+    (after,), _ = run_segment(work, 2, (start,), go_on)
     assert np.abs(after - start - alone).max() < 1e-6
 
 
@@ -108,9 +108,7 @@ def test_a_unit_stops_between_micro_batches(tmp_path: Path) -> None:
 
     engine, made = Engine(MODEL, "cpu"), list[Snapshot]()
     with pytest.raises(Refused):
-        train_unit(
-            engine, training_split(folder, spec), spec=spec, unit=unit(), keep=keep_in(made), checkpoint=checkpoint
-        )
+        train_unit(Work(engine, training_split(folder, spec), spec, unit()), keep=keep_in(made), checkpoint=checkpoint)
     assert seen == [(1, 8), (2, 8), (3, 8)]
     assert len(made) == 1
 
@@ -121,7 +119,7 @@ def test_weights_that_explode_are_refused_as_diverged(tmp_path: Path) -> None:
     engine = Engine(MODEL, "cpu")
     engine.load(np.full(parameter_count(MODEL), 3e38, np.float32))
     with pytest.raises(Refused) as refused:
-        train_unit(engine, training_split(folder, spec), spec=spec, unit=unit(), keep=keep_in([]), checkpoint=go_on)
+        train_unit(Work(engine, training_split(folder, spec), spec, unit()), keep=keep_in([]), checkpoint=go_on)
     assert refused.value.reason is Reason.DIVERGED
 
 
@@ -138,10 +136,10 @@ def test_the_loop_learns_digits(tmp_path: Path) -> None:
         updates = []
         for slot in range(6):
             made: list[Snapshot] = []
-            loss = train_unit(engine, train, spec=spec, unit=unit(slot, round), keep=keep_in(made), checkpoint=go_on)
-            updates.append(made[-1])
+            loss = train_unit(Work(engine, train, spec, unit(slot, round)), keep=keep_in(made), checkpoint=go_on)
+            updates.append(made[-1].update)
             losses.append(loss)
-        weights = aggregate(weights, lambda updates=updates: updates, rate_nano=spec.outer_rate_nano)
+        weights = aggregate(Model(weights), lambda updates=updates: updates, rate_nano=spec.outer_rate_nano).weights
     engine.load(weights)
     accuracy, loss = evaluate(engine, validation, go_on)
     assert accuracy >= 960_000

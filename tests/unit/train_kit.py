@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from potminer.train.folder import Folder
 from potminer.train.snap import Snapshot
 from potminer.train.weights import encode_weights, initial_weights
-from potminer.wire.task import AuditSpec, DataSpec, Deadlines, Mlp, ModelSpec, Reward, TaskSpec, Unit
+from potminer.wire.model import Mlp, ModelSpec
+from potminer.wire.task import AuditSpec, DataSpec, Deadlines, InnerSpec, Reward, TaskSpec, Unit
 
 DIGITS = Path(__file__).parents[2] / "assets" / "digits"
 MODEL = Mlp(64, (32,), 10)
 
 
 def digits_task(
-    folder: Folder, *, model: ModelSpec = MODEL, segments: int = 4, batches: int = 2, micro_batch: int = 16
+    folder: Folder,
+    *,
+    model: ModelSpec = MODEL,
+    segments: int = 4,
+    batches: int = 2,
+    micro_batch: int = 16,
+    **changes: Any,
 ) -> TaskSpec:
     data = DataSpec(
         train=folder.write((DIGITS / "train.safetensors").read_bytes()),
@@ -24,7 +34,7 @@ def digits_task(
         validation_samples=360,
         shape=(1, 8, 8),
     )
-    return TaskSpec(
+    spec = TaskSpec(
         name="digits",
         model=model,
         data=data,
@@ -43,6 +53,12 @@ def digits_task(
         min_trainers=1,
         max_trainers=8,
     )
+    return msgspec.structs.replace(spec, **changes)
+
+
+def local_task(folder: Folder, inner: InnerSpec, **changes: Any) -> TaskSpec:
+    """The same in mode local: 4 segments of 5 steps of 16 samples."""
+    return digits_task(folder, **{"batches": 5, "mode": "local", "outer_rate_nano": 10**9, "inner": inner, **changes})
 
 
 def unit(slot: int = 0, round: int = 0) -> Unit:

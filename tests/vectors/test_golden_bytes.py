@@ -7,10 +7,10 @@ from typing import get_args
 
 import pytest
 import wire_examples
-from wire_examples import BODIES, CNN, GOLDEN, KEY, MESSAGES, OTHERS, PIPE, SIGNED, SPEC
+from wire_examples import BODIES, GOLDEN, KEY, LOCAL, MESSAGES, MODELS, OTHERS, PIPE, SIGNED, SPEC
 
 from potminer.base import limits
-from potminer.wire import registry, seal, task, trainer, tx
+from potminer.wire import model, registry, seal, trainer, tx
 from potminer.wire.codec import Wire, decode, encode
 
 GOLD: dict[str, dict[str, str]] = json.loads(GOLDEN.read_text(encoding="utf-8"))
@@ -82,7 +82,9 @@ def test_a_statement_has_a_fixed_width() -> None:
     assert len(bytes.fromhex(GOLD["digests"]["statement"])) == 133
 
 
-def test_both_models_fit_a_task_and_a_task_fits_its_limit() -> None:
-    for model in (SPEC.model, CNN):
-        assert decode(task.ModelSpec, encode(model), max_bytes=limits.TASK_BYTES) == model  # type: ignore[arg-type]
-    assert len(encode(SPEC)) < limits.TASK_BYTES
+def test_every_model_fits_a_task_and_a_task_fits_its_limit() -> None:
+    assert {type(one) for one in (SPEC.model, *MODELS)} == set(get_args(model.ModelSpec))
+    for one in (SPEC.model, *MODELS):
+        assert decode(model.ModelSpec, encode(one), max_bytes=limits.TASK_BYTES) == one  # type: ignore[arg-type]
+    for spec in (SPEC, LOCAL):
+        assert len(encode(spec)) < limits.TASK_BYTES

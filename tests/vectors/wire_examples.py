@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
+
 from potminer.base import blobs, merkle
 from potminer.base.address import encode_address
 from potminer.base.digest import Domain, digest
-from potminer.wire import blob, block, gossip, hello, pbft, registry, seal, sync, task, trainer, tx
+from potminer.wire import blob, block, gossip, hello, model, pbft, registry, seal, sync, task, trainer, tx
 from potminer.wire.codec import Wire, encode
 
 GOLDEN = Path(__file__).with_name("golden.json")
@@ -28,7 +30,7 @@ SIGNATURE = KEY.sign(b"example")
 
 SPEC = task.TaskSpec(
     name="digits",
-    model=task.Mlp(inputs=64, hidden=(64,), classes=10),
+    model=model.Mlp(inputs=64, hidden=(64,), classes=10),
     data=task.DataSpec(
         train=hash_of("train"), validation=hash_of("valid"), train_samples=1437, validation_samples=360, shape=(1, 8, 8)
     ),
@@ -49,7 +51,33 @@ SPEC = task.TaskSpec(
     min_trainers=2,
     max_trainers=3,
 )
-CNN = task.Cnn(channels=1, height=28, width=28, filters=(32, 64), kernel=5, hidden=512, classes=10)
+CNN = model.Cnn(channels=1, height=28, width=28, filters=(32, 64), kernel=5, hidden=512, classes=10)
+LOCAL = msgspec.structs.replace(
+    SPEC,
+    mode="local",
+    outer_rate_nano=700_000_000,
+    outer_momentum_nano=900_000_000,
+    compression="wan4",
+    inner=task.InnerSpec(
+        optimiser=task.AdamW(decay_nano=100_000_000), rate_nano=1_000_000, warmup_steps=100, decay_steps=2_000,
+        least_rate_nano=100_000, clip_nano=10**9,
+    ),
+)  # fmt: skip
+"""The other way to train, with everything that can be said of it."""
+MODELS: tuple[Wire, ...] = (
+    CNN,
+    model.Logistic(inputs=784, classes=10),
+    model.ResNet(channels=3, height=32, width=32, filters=16, groups=8, blocks=3, classes=10),
+    model.Gpt(vocabulary=65, context=64, layers=4, heads=4, width=128),
+    model.Layers(
+        inputs=(1, 28, 28),
+        layers=(
+            model.Convolution(filters=32, kernel=3), model.Norm(groups=8), model.Relu(), model.Halve(),
+            model.Convolution(filters=64, kernel=3, stride=2), model.Gelu(), model.Average(), model.Flatten(),
+            model.Dense(outputs=10),
+        ),
+    ),
+)  # fmt: skip
 UNIT = task.Unit(task=TASK, round=3, attempt=0, slot=1, trainer=KEY.public, seed=hash_of("seed"))
 
 BODIES: tuple[Wire, ...] = (
@@ -150,7 +178,7 @@ PIPE: tuple[Wire, ...] = (
     trainer.Failed(job=1, reason="cancelled", detail="the owner is back"),
 )
 
-OTHERS: tuple[Wire, ...] = (hello.Identity(key=KEY.public, signature=SIGNATURE), SIGNED)
+OTHERS: tuple[Wire, ...] = (hello.Identity(key=KEY.public, signature=SIGNATURE), SIGNED, LOCAL, *MODELS)
 
 
 def digests() -> dict[str, bytes]:

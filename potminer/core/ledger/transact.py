@@ -34,7 +34,7 @@ from potminer.wire.record import (
     Validator,
     Verdict,
 )
-from potminer.wire.task import TaskSpec, data_bytes, model_bytes, task_digest
+from potminer.wire.task import TaskSpec, data_bytes, model_bytes, snapshot_bytes, spec_fault, task_digest
 from potminer.wire.tx import Transaction, commitment
 
 MONEY_MOVERS = (tx.Transfer, tx.Bond, tx.Unbond, tx.SubmitTask, tx.CancelTask)
@@ -144,14 +144,14 @@ def smallest_budget(spec: TaskSpec) -> int:
 def largest_blob(spec: TaskSpec) -> int:
     """Most bytes that any blob of the task may have."""
     samples = max(spec.data.train_samples, spec.data.validation_samples)
-    return max(model_bytes(spec.model), data_bytes(spec.data, samples=samples))
+    return max(model_bytes(spec), snapshot_bytes(spec), data_bytes(spec, samples=samples))
 
 
 def _submit(draft: Draft, transaction: Transaction, body: tx.SubmitTask, events: list[Event]) -> Refusal | None:
     spec, head, sender = body.spec, draft.head, transaction.sender
     if spec.min_trainers > spec.max_trainers or spec.max_trainers * spec.units_per_trainer > limits.UNITS_PER_ROUND:
         return Refusal.BAD_TASK
-    if largest_blob(spec) > limits.BLOB_BYTES or spec.reward.budget < smallest_budget(spec):
+    if spec_fault(spec) or largest_blob(spec) > limits.BLOB_BYTES or spec.reward.budget < smallest_budget(spec):
         return Refusal.BAD_TASK
     if len(head.open_tasks) >= limits.TASKS_OPEN:
         return Refusal.TOO_MANY

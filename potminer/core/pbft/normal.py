@@ -9,7 +9,7 @@ from potminer.core.committee import Committee
 from potminer.core.pbft.application import Head
 from potminer.wire.block import Block, block_digest, transactions_root
 from potminer.wire.pbft import PrePrepare, Vote
-from potminer.wire.seal import Purpose, statement, verify
+from potminer.wire.seal import Purpose, statement
 
 
 def is_whole(block: Block) -> bool:
@@ -23,7 +23,8 @@ def proposal_fault(proposal: PrePrepare, *, committee: Committee, chain: bytes, 
     A *fresh* block names its own primary as proposer; a re-proposed one keeps its first proposer.
     """
     header = proposal.block.header
-    primary = committee.members[committee.primary(height=header.height, view=proposal.view)]
+    leader = committee.primary(height=header.height, view=proposal.view)
+    primary = committee.members[leader]
     if header.height != head.height + 1 or header.parent != head.digest:
         return "not a block for this height on this parent"
     if header.epoch != committee.epoch:
@@ -43,7 +44,7 @@ def proposal_fault(proposal: PrePrepare, *, committee: Committee, chain: bytes, 
         height=header.height,
         view=proposal.view,
     )
-    return None if verify(primary, signed, proposal.signature) else "not signed by the primary"
+    return None if committee.signed_by(leader, signed, proposal.signature) else "not signed by the primary"
 
 
 def vote_is_formed(vote: Vote, committee: Committee) -> bool:
@@ -58,14 +59,13 @@ def vote_is_formed(vote: Vote, committee: Committee) -> bool:
 
 def vote_is_signed(vote: Vote, committee: Committee, *, chain: bytes) -> bool:
     """Whether the member that *vote* names as signer signed it."""
-    member = committee.members[vote.signer]
     signed = statement(
         Purpose(vote.purpose),
         chain=chain,
-        signer=member,
+        signer=committee.members[vote.signer],
         digest=vote.digest,
         epoch=vote.epoch,
         height=vote.height,
         view=vote.view,
     )
-    return verify(member, signed, vote.signature)
+    return committee.signed_by(vote.signer, signed, vote.signature)

@@ -13,7 +13,7 @@ from potminer.core.pbft.application import Head, Timers
 from potminer.core.pbft.normal import proposal_fault
 from potminer.wire.block import Certificate, block_digest
 from potminer.wire.pbft import NewView, ViewChange, view_change_digest
-from potminer.wire.seal import Purpose, statement, verify
+from potminer.wire.seal import Purpose, statement
 
 
 def choose(changes: Sequence[ViewChange]) -> Certificate | None:
@@ -50,17 +50,16 @@ def change_fault(change: ViewChange, *, committee: Committee, chain: bytes, heig
         return "view 0 needs no view change"
     if proof is not None and (proof.purpose != Purpose.PREPARE or proof.height != height or proof.view >= change.view):
         return "the certificate proves something else"
-    member = committee.members[change.signer]
     signed = statement(
         Purpose.VIEW_CHANGE,
         chain=chain,
-        signer=member,
+        signer=committee.members[change.signer],
         digest=view_change_digest(prepared=proof),
         epoch=change.epoch,
         height=height,
         view=change.view,
     )
-    if not verify(member, signed, change.signature):
+    if not committee.signed_by(change.signer, signed, change.signature):
         return "not signed by its signer"
     if proof is not None and not certificate_holds(proof, committee, chain=chain):
         return "the prepared certificate does not hold"

@@ -292,7 +292,7 @@ class Rounds:
         """Validators fetch every update as soon as it is revealed: they will aggregate all of them."""
         if not self._validator:
             return []
-        limit = snapshot_bytes(seen.record.spec.model)
+        limit = snapshot_bytes(seen.record.spec)
         effects: list[Effect] = []
         for unit in seen.units:
             if unit.snapshots and unit.judgement is None:
@@ -323,7 +323,7 @@ class Rounds:
             before = snapshots[audit.segment - 2] if audit.segment > 1 else None
             after = snapshots[audit.segment - 1]
             ready, fetches = self._need(seen, now, ("base", "train"))
-            limit = snapshot_bytes(seen.record.spec.model)
+            limit = snapshot_bytes(seen.record.spec)
             for blob in (before, after):
                 if blob is not None and blob not in self._blobs:
                     ready, fetches = False, [*fetches, *self._fetch(blob, limit, now)]
@@ -360,7 +360,7 @@ class Rounds:
         if result is not None:
             return self._submit(result, now)
         ready, effects = self._need(seen, now, ("base",))
-        limit = snapshot_bytes(seen.record.spec.model)
+        limit = snapshot_bytes(seen.record.spec)
         slots, left_out = [], []
         # In the second half of the phase, what nobody has is left out: a trainer that shows its update to
         # its auditor alone would otherwise stall the task for ever.
@@ -388,9 +388,9 @@ class Rounds:
         spec = seen.record.spec
         blobs: list[tuple[bytes, int]] = []
         if "base" in what and seen.round is not None:
-            blobs.append((seen.round.base, model_bytes(spec.model)))
+            blobs.append((seen.round.base, model_bytes(spec)))
         if "train" in what:
-            blobs.append((spec.data.train, data_bytes(spec.data, samples=spec.data.train_samples)))
+            blobs.append((spec.data.train, data_bytes(spec, samples=spec.data.train_samples)))
         missing = [(blob, limit) for blob, limit in blobs if blob not in self._blobs]
         effects: list[Effect] = []
         for blob, limit in missing:

@@ -1,0 +1,68 @@
+"""Inner optimisers on flat vectors: their moments lie open, so that snapshots can hold them and audits begin with them.
+
+Every unit begins with moments of zero: a unit must follow from its task, its samples and the model alone,
+whoever trains it. AdamW's bias correction therefore counts the steps of the unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+import torch
+
+from potminer.wire.task import AdamW, InnerSpec, Momentum, Sgd
+
+_NANO = 1e-9
+
+
+def clip(gradient: torch.Tensor, most: float) -> None:
+    """Shorten *gradient* to the length *most* where it is longer."""
+    length = float(torch.linalg.vector_norm(gradient))
+    if length > most:
+        gradient.mul_(most / length)
+
+
+def step(
+    inner: InnerSpec,
+    weights: torch.Tensor,
+    gradient: torch.Tensor,
+    moments: Sequence[torch.Tensor],
+    *,
+    rate: float,
+    number: int,
+    decaying: Sequence[slice],
+) -> None:
+    """One step in place. *number* counts the unit's steps from 1, *decaying* are the parts that AdamW decays."""
+    if inner.clip_nano:
+        clip(gradient, inner.clip_nano * _NANO)
+    match inner.optimiser:
+        case Sgd():
+            weights.add_(gradient, alpha=-rate)
+        case Momentum(momentum_nano):
+            (momentum,) = moments
+            momentum.mul_(momentum_nano * _NANO).add_(gradient)
+            weights.add_(momentum, alpha=-rate)
+        case AdamW() as adamw:
+            for part in decaying:
+                weights[part].mul_(1 - rate * adamw.decay_nano * _NANO)
+            _adam(adamw, weights, gradient, moments, rate=rate, number=number)
+        case _:
+            assert_never(inner.optimiser)
+
+
+def _adam(
+    adamw: AdamW,
+    weights: torch.Tensor,
+    gradient: torch.Tensor,
+    moments: Sequence[torch.Tensor],
+    *,
+    rate: float,
+    number: int,
+) -> None:
+    first, second = moments
+    one, two = adamw.beta1_nano * _NANO, adamw.beta2_nano * _NANO
+    first.mul_(one).add_(gradient, alpha=1 - one)
+    second.mul_(two).addcmul_(gradient, gradient, value=1 - two)
+    root = second.div(1 - two**number).sqrt_().add_(adamw.epsilon_nano * _NANO)
+    weights.addcdiv_(first, root, value=-rate / (1 - one**number))
