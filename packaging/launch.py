@@ -1,12 +1,18 @@
-"""Entry of the frozen program. A frozen executable starts its children as itself: freeze_support tells them apart."""
+"""Entry of the frozen program. It starts its workers as itself, told apart by their first argument."""
 
 from __future__ import annotations
 
 import multiprocessing
 import sys
 
+from potminer.world.child import WORKER_ARGUMENT
+
 if __name__ == "__main__":
     multiprocessing.freeze_support()
+    if sys.argv[1:2] == [WORKER_ARGUMENT]:
+        from potminer.train.worker import main as work
+
+        sys.exit(work(sys.argv[2:]))
     from potminer.cli.main import main
 
     sys.exit(main())

@@ -1,103 +1,103 @@
-"""``potminer dashboard``: the screen, attached to a daemon or to a recording."""
+"""``potminer dashboard``: the screen, attached to daemons or to a recording."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from potminer.base.errors import Malformed, NotPermitted, UsageError
+from potminer.base.errors import Unreachable, UsageError
 from potminer.cli.clock import now_ms
 from potminer.cli.place import Place
 
 if TYPE_CHECKING:
-    from potminer.wire.control import Command, Snapshot
+    from potminer.dashboard.source import Berth
+    from potminer.view.doctor import Finding
     from potminer.world.api.address import Address
-
-_LONGEST_WAIT_MS = 2_000
 
 
 @click.command()
 @click.option("--socket", help="The node's api.sock, instead of the one of --datadir.")
+@click.option("--connect", multiple=True, metavar="WHERE", help="One more rig; may be said again. See below.")
 @click.option("--replay", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Show a recording.")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Only ASCII letters, for old consoles.")
 @click.pass_obj
 def dashboard(
-    place: Place, *, socket: str | None = None, replay: Path | None = None, ascii_only: bool = False
+    place: Place,
+    *,
+    socket: str | None = None,
+    connect: Sequence[str] = (),
+    replay: Path | None = None,
+    ascii_only: bool = False,
 ) -> None:
     """Open the dashboard.
+
+    WHERE is another rig's data folder, its api.sock, or "http://127.0.0.1:PORT cookie=FILE" as its
+    status shows it. Bring a far one here with ssh, for example
+    ssh -L /tmp/rig2.sock:/path/of/api.sock rig2; rigs that are always there go into dashboard.rigs.
 
     A recording is what `potminer status --watch --json` writes.
     """
     if not sys.stdout.isatty():
         raise UsageError("the dashboard needs a terminal", "Use `potminer status`, with --json for scripts.")
+    from potminer.cli.sources import Recording
     from potminer.dashboard.app import DashboardApp
 
     if replay is not None:
         recording = Recording(replay)
         DashboardApp(recording, recording.now_ms, ascii_only=ascii_only).run()
         return
-    daemon = Daemon(place, socket)
-    daemon.address()
-    DashboardApp(daemon, now_ms, ascii_only=ascii_only).run()
+    here, *others = _berths(place, socket, connect)
+    DashboardApp(
+        here.source, now_ms, others=others, doctor=lambda: _examine(place), ascii_only=ascii_only
+    ).run()
 
 
-class Daemon:
-    """A Source that looks for the daemon anew at every attempt: it may come back elsewhere."""
+def _berths(place: Place, socket: str | None, connect: Sequence[str]) -> list[Berth]:
+    """This rig and the others. Where none runs here, the first of the others stands in its place."""
+    from potminer.cli.config import read_config
+    from potminer.cli.sources import Daemon
+    from potminer.dashboard.source import Berth
+    from potminer.world.api.address import address_from_flag
+    from potminer.world.api.attach import find
 
-    def __init__(self, place: Place, socket: str | None) -> None:
-        self._place = place
-        self._socket = socket
+    def here() -> Address:
+        return find(place.paths()) if socket is None else address_from_flag(socket)
 
-    def address(self) -> Address:
-        from potminer.world.api.address import address_from_flag
-        from potminer.world.api.attach import find
-
-        return find(self._place.paths()) if self._socket is None else address_from_flag(self._socket)
-
-    async def watch(self) -> AsyncGenerator[Snapshot, None]:
-        from potminer.world.api.attach import Client
-
-        async with Client(self.address()) as node, aclosing(node.watch()) as photographs:
-            async for photograph in photographs:
-                yield photograph
-
-    async def command(self, command: Command) -> None:
-        from potminer.world.api.attach import Client
-
-        async with Client(self.address()) as node:
-            await node.command(command)
+    named = dict.fromkeys((*connect, *read_config(place).dashboard.rigs))
+    others = [Berth(where, Daemon(partial(_address, where))) for where in named]
+    try:
+        here()
+    except Unreachable:
+        if not others:
+            raise
+        return others
+    return [Berth("this rig", Daemon(here)), *others]
 
 
-class Recording:
-    """A Source that shows a file of photographs, one JSON a line, at the pace they were taken."""
+def _address(where: str) -> Address:
+    """A data folder stands for the daemon that runs on it."""
+    from potminer.world.api.address import address_from_flag
+    from potminer.world.api.attach import find
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._now_ms = 0
+    folder = Path(where).expanduser()
+    if not where.startswith(("unix:", "http:")) and folder.is_dir():
+        return find(Place(datadir=folder).paths())
+    return address_from_flag(where)
 
-    def now_ms(self) -> int:
-        return self._now_ms
 
-    async def watch(self) -> AsyncGenerator[Snapshot, None]:
-        from potminer.wire.control import SNAPSHOT_BYTES, Snapshot, from_json
+async def _examine(place: Place) -> Sequence[Finding]:
+    """What `potminer doctor` finds, as the screen shows it. In a thread: it asks drivers and torch."""
+    import asyncio
 
-        with self._path.open("rb") as file:
-            while line := await asyncio.to_thread(file.readline, SNAPSHOT_BYTES):
-                try:
-                    photograph: Snapshot = from_json(Snapshot, line, max_bytes=SNAPSHOT_BYTES)
-                except Malformed as error:
-                    raise UsageError(f"{self._path} is not a recording: {error}") from error
-                wait = photograph.taken_ms - self._now_ms if self._now_ms else 0
-                await asyncio.sleep(max(0, min(wait, _LONGEST_WAIT_MS)) / 1000)
-                self._now_ms = photograph.taken_ms
-                yield photograph
-        await asyncio.Event().wait()
+    from potminer.cli.doctor import examine
+    from potminer.view.doctor import Finding
+    from potminer.view.select import Tone
 
-    async def command(self, command: Command) -> None:
-        raise NotPermitted("this is a recording", "Attach to a daemon to give orders.")
+    tones = {"ok": Tone.GOOD, "warn": Tone.WARNING, "fault": Tone.FAULT}
+    found = await asyncio.to_thread(examine, place)
+    return [Finding(each.name, each.text, each.hint, tones.get(each.level.value, Tone.QUIET)) for each in found]

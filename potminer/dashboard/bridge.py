@@ -45,6 +45,7 @@ class Bridge:
         retry_s = _FIRST_RETRY_S
         while True:
             try:
+                await self._recall()
                 async with aclosing(self._source.watch()) as photographs:
                     async for photograph in photographs:
                         retry_s = _FIRST_RETRY_S
@@ -57,6 +58,13 @@ class Bridge:
             await asyncio.sleep(retry_s)
             retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
             self._move(Link.CONNECTING)
+
+    async def _recall(self) -> None:
+        """The day as the node saw it, before anybody looked."""
+        try:
+            self.history = self.history.join((await self._source.day()).points)
+        except PotminerError:
+            return
 
     def _keep(self, photograph: Snapshot) -> None:
         self.newest = photograph

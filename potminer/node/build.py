@@ -26,18 +26,24 @@ from potminer.core.misbehave import Censoring, Kind, Misbehaviour
 from potminer.core.pbft.application import Application, Head, Timers
 from potminer.core.pbft.machine import Replica
 from potminer.core.rounds.conduct import conduct_of
-from potminer.core.rounds.machine import DutyChanged, Rounds
+from potminer.core.rounds.events import DutyChanged
+from potminer.core.rounds.machine import Rounds
 from potminer.core.sync.machine import Sync
 from potminer.core.sync.proof import Tip
+from potminer.node.answers import Answers, Books, Prices
 from potminer.node.application import LedgerApplication
-from potminer.node.config import Config
+from potminer.node.config import Config, price_micro
+from potminer.node.daybook import KEY as DAY_KEY
+from potminer.node.daybook import Daybook
 from potminer.node.engine import Engine, Hands, Machines, StoredBlock
 from potminer.node.genesisfile import read_genesis
 from potminer.node.history import History
 from potminer.node.inbox import Inbox, To
+from potminer.node.logbook import LogBook
 from potminer.node.outbox import Outbox
 from potminer.node.publish import Identity, Publisher
 from potminer.node.rig import Rig, RigHands
+from potminer.node.settings import settings_view
 from potminer.wire import record as records
 from potminer.wire.codec import decode, encode
 from potminer.wire.control import AlertLevel
@@ -55,12 +61,13 @@ from potminer.world.net.blobs import BlobExchange
 from potminer.world.net.network import Network
 from potminer.world.net.refusal import LinkRefused
 from potminer.world.paths import Paths, private_folder
+from potminer.world.rig.cards import open_probes
 from potminer.world.rig.host import HostProbe
 from potminer.world.rig.look import Look
 from potminer.world.rig.miners.interface import MinerAdapter
-from potminer.world.rig.miners.xmrig import XmrigAdapter
+from potminer.world.rig.miners.registry import open_miner, read_token
 from potminer.world.rig.nvidia import NvidiaProbe
-from potminer.world.rig.person import Person
+from potminer.world.rig.person import Habits, Person
 from potminer.world.store.blobs import BlobStore
 from potminer.world.store.chain import Applied
 from potminer.world.store.store import Store
@@ -87,6 +94,9 @@ class Node:
     device_key: bytes | None
     save_addresses: Callable[[], Awaitable[None]]
     """Keep what gossip knows of other nodes over a restart."""
+    look: Callable[[], None]
+    """Note for the day's picture what the rig does now."""
+    save_day: Callable[[], Awaitable[None]]
 
 
 def unix_ms() -> int:
@@ -161,8 +171,8 @@ async def _compose(
         device=device,
         look=Look(
             clock=unix_ms,
-            host=HostProbe(clock=unix_ms, own_pids=_own_pids, person=Person(wall_ms=unix_ms, environment=os.environ)),
-            nvidia=NvidiaProbe(clock=unix_ms, own_pids=_own_pids) if trains else None,
+            host=HostProbe(clock=unix_ms, own_pids=_own_pids, person=_person(config)),
+            gpus=open_probes(unix_ms, _own_pids) if trains else {},
             miners=(miner,) if miner is not None else (),
         ),
         miner=miner,
@@ -220,13 +230,26 @@ async def _compose(
         config.node.agent or f"potminer/{__version__}", genesis.network, config.rig.name, key.public,
         "validator" if validator else config.node.role, len(committee.members),
     )
-    publisher = Publisher(identity, ledger, history, rig, store, blobs, network, engine, unix_ms)
+    log = LogBook(unix_ms())
+    LOG.addHandler(log)
+    stack.callback(LOG.removeHandler, log)
+    daybook = Daybook(journal.get(DAY_KEY))
+    books = Books(log, daybook, settings_view(config, paths.config, os.environ), _prices(config))
+    answers = Answers(key.public, ledger, history, network, engine, books, unix_ms)
+    publisher = Publisher(identity, ledger, history, rig, store, blobs, network, engine, answers, unix_ms)
+
+    def look() -> None:
+        now = unix_ms()
+        daybook.look(rig.devices(now, samples_per_s_milli=rig.samples_per_s_milli(now)), now)
+
     await stack.enter_async_context(network)
     await stack.enter_async_context(exchange)
     await _introduce(config, key, chain, committee, network, store, inbox, validator=validator)
     return Node(
         key.public, chain, config, engine, rig, network, publisher, journal, None if device is None else device.key,
         lambda: store.save_addresses([encode(record) for record in machines.gossip.records()]),
+        look,
+        lambda: store.persist([(DAY_KEY, daybook.saved())]),
     )
 
 
@@ -289,7 +312,7 @@ def _replica(
     key: SigningKey, chain: bytes, committee: Committee, application: Application, head: Head,
     journal: dict[bytes, bytes],
 ) -> Replica:
-    persisted = {name: value for name, value in journal.items() if not name.startswith((b"work/", b"duty/"))}
+    persisted = {name: value for name, value in journal.items() if not name.startswith((b"work/", b"duty/", DAY_KEY))}
     return Replica(
         key=key, chain=chain, committee=committee, application=application, head=head, persisted=persisted,
         parameters=Timers(),
@@ -355,18 +378,24 @@ def _device(config: Config, *, look_first: bool) -> Device | None:
 def _miner(config: Config) -> MinerAdapter | None:
     if not config.miners:
         return None
+    if len(config.miners) > 1:
+        raise ConfigError("only one miner is supported yet", "Leave one [[miners]].")
     said = config.miners[0]
-    if said.kind != "xmrig" or len(config.miners) > 1:
-        raise ConfigError("only one miner, of kind xmrig, is supported yet", "Leave one [[miners]] of kind xmrig.")
-    token = ""
-    if said.token_file:
-        try:
-            with open(said.token_file, encoding="utf-8") as file:
-                token = file.read(4_096).strip()
-        except OSError as error:
-            what = f"{said.token_file} cannot be read: {error.strerror}"
-            raise ConfigError(what, "Check miners.token_file.") from error
-    return XmrigAdapter(said.url, token, clock=unix_ms)
+    return open_miner(said.kind, said.url, read_token(said.token_file), clock=unix_ms)
+
+
+def _prices(config: Config) -> Prices:
+    return Prices(
+        price_micro(config.prices.pot), price_micro(config.power.kwh_price), config.power.currency.upper() or None
+    )
+
+
+def _person(config: Config) -> Person:
+    idle = config.idle
+    habits = Habits(
+        remote=idle.remote == "counts", full_screen=idle.full_screen == "counts", exclusive=idle.exclusive
+    )
+    return Person(wall_ms=unix_ms, environment=os.environ, habits=habits)
 
 
 def _launch(config: Config, paths: Paths, byzantine: str | None) -> Launch:

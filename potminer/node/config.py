@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from decimal import Decimal, InvalidOperation
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from potminer.node.source import Place, Source, read_source
 
 PREFIX = "POTMINER_"
 MINERS = 32
+RIGS = 64
 BOOTSTRAP = 64
 MINER_KINDS = (
     "bzminer", "cgminer", "ethman", "excavator", "gminer", "lolminer", "nbminer", "rigel", "srbminer", "trex", "xmrig"
@@ -94,10 +96,32 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _take_price(value: object) -> object:
+    """A price as people write it, kept as their digits; empty where nobody knows it."""
+    if value == "":
+        return ""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
+        raise ValueError
+    try:
+        exact = Decimal(value)
+    except InvalidOperation as error:
+        raise ValueError from error
+    if not exact.is_finite() or not 0 <= exact <= 1_000_000 or exact != round(exact, 6):
+        raise ValueError
+    return f"{exact:f}"
+
+
+def price_micro(said: str) -> int | None:
+    """Millionths of a currency; None where no price is said."""
+    return int(Decimal(said) * 1_000_000) if said else None
+
+
+_PRICE = Reader("a price such as 0.32 with at most six decimal places, or empty", _take_price)
 _SEED = parsed(text(400, what="host:port or key@host:port"), parse_seed)
 _PAYOUT = parsed(text(90, what="an address (pot1...)"), _parse_payout)
 _URL = parsed(text(300, what="the URL of a miner's API"), _parse_miner_url)
 _PATH = text(4_000, what="a path")
+_RIG = text(4_000, what="the path of an api.sock, or http://127.0.0.1:PORT cookie=FILE")
 _HOST_TEXT = text(255, pattern=_HOST, what="a host name or an IP address")
 _DEVICE = text(32, pattern=r"auto|cpu|cuda(:\d{1,2})?|mps", what="auto, cpu, cuda, cuda:N or mps")
 
@@ -153,6 +177,19 @@ class IdleSettings:
     cpu_util_max_percent: int = setting(
         integer(0, 100), "CPU load by others, in percent, that still counts as quiet", default=25
     )
+    remote: str = setting(
+        choice("counts", "ignored"),
+        "shells and desktops used over the network: somebody is here, or not",
+        default="counts",
+    )
+    full_screen: str = setting(
+        choice("counts", "ignored"), "a program that fills the screen: somebody is here, or not", default="counts"
+    )
+    exclusive: tuple[str, ...] = setting(
+        many(text(64, what="the name of a program"), most=32),
+        "programs that want the machine to themselves",
+        default=(),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +208,19 @@ class WorkerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PowerSettings:
+    kwh_price: str = setting(_PRICE, "price of a kWh; empty where unknown", default="")
+    currency: str = setting(
+        text(8, pattern=r"[A-Za-z]*", what="a currency such as EUR"), "money that prices here are in", default=""
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceSettings:
+    pot: str = setting(_PRICE, "what one POT is worth to you; empty shows earnings as unpriced", default="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSettings:
     socket: str = setting(_PATH, "unix socket of the local API; empty for the usual place", default="")
     port: int = setting(integer(0, 65_535), "loopback TCP port of the local API; 0 for none", default=0)
@@ -183,6 +233,13 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DashboardSettings:
+    rigs: tuple[str, ...] = setting(
+        many(_RIG, most=RIGS), "API sockets of your other rigs, on screen Rigs; reach them with ssh -L", default=()
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything an operator may say."""
 
@@ -192,8 +249,11 @@ class Config:
     idle: IdleSettings = field(default_factory=IdleSettings)
     miners: tuple[MinerSettings, ...] = ()
     worker: WorkerSettings = field(default_factory=WorkerSettings)
+    power: PowerSettings = field(default_factory=PowerSettings)
+    prices: PriceSettings = field(default_factory=PriceSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     logs: LogSettings = field(default_factory=LogSettings)
+    dashboard: DashboardSettings = field(default_factory=DashboardSettings)
 
 
 SECTIONS: dict[str, type[Any]] = {
@@ -202,8 +262,11 @@ SECTIONS: dict[str, type[Any]] = {
     "payout": PayoutSettings,
     "idle": IdleSettings,
     "worker": WorkerSettings,
+    "power": PowerSettings,
+    "prices": PriceSettings,
     "api": ApiSettings,
     "logs": LogSettings,
+    "dashboard": DashboardSettings,
 }
 HINT = "potminer config schema lists every key; potminer config check reads the file again."
 

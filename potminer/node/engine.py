@@ -356,7 +356,11 @@ class Engine:
             self._inbox.post(To.GOSSIP, gossip.DialFailed(host, port))
 
     async def _fetch(self, blob: bytes, max_bytes: int) -> None:
-        found = await self._hands.fetch(blob, max_bytes)
+        try:
+            found = await self._hands.fetch(blob, max_bytes)
+        except PotminerError as error:
+            self._hands.note("error", f"blob {blob.hex()[:12]}: {error.what}")
+            found = False
         self._inbox.post(To.ROUNDS, rounds.BlobFetched(blob, found))
 
     async def _work(self, job: Job) -> None:

@@ -18,6 +18,7 @@ from potminer.wire.control import HISTORY, LossPoint, Outcome, RoundView, UnitCo
 from potminer.wire.record import Outcome as Verdict
 
 UNITS_KEPT = 4_096
+DAYS_KEPT = 400
 DAY_MS = 24 * 3_600_000
 
 Fact = tuple[int, str, str]
@@ -67,6 +68,7 @@ class TaskHistory:
     rejected: Counter[str] = field(default_factory=Counter)
     my_accepted: int = 0
     my_pending: int = 0
+    my_paid: int = 0
     my_rejected: Counter[str] = field(default_factory=Counter)
     expelled: dict[bytes, str] = field(default_factory=dict)
     base: bytes = b""
@@ -82,7 +84,8 @@ class History:
         self.tasks: dict[bytes, TaskHistory] = {}
         self.units: deque[UnitOutcome] = deque(maxlen=UNITS_KEPT)
         self.pending = self.paid = self.total = 0
-        self._earned: deque[tuple[int, int]] = deque(maxlen=UNITS_KEPT)
+        self.days: dict[int, int] = {}
+        """Grains earned by the start of the day (UTC, ms), oldest first; the newest ``DAYS_KEPT``."""
 
     # ---- folding --------------------------------------------------------------------------
 
@@ -126,6 +129,7 @@ class History:
                 mine = sum(share.amount for share in each.shares if share.earner == self._own)
                 self.pending -= mine
                 task.my_pending -= mine
+                task.my_paid += mine
                 self.paid += mine
             case events.Expelled():
                 task.expelled[each.trainer] = each.reason
@@ -197,12 +201,16 @@ class History:
         self.pending += mine
         self.total += mine
         if mine:
-            self._earned.append((time_ms, mine))
+            day = time_ms - time_ms % DAY_MS
+            self.days[day] = self.days.get(day, 0) + mine
+            while len(self.days) > DAYS_KEPT:
+                del self.days[next(iter(self.days))]
 
     # ---- looking --------------------------------------------------------------------------
 
-    def earned_since(self, time_ms: int) -> int:
-        return sum(amount for at, amount in self._earned if at >= time_ms)
+    def earned_on(self, time_ms: int) -> int:
+        """Grains earned on the day of *time_ms*."""
+        return self.days.get(time_ms - time_ms % DAY_MS, 0)
 
     def my_units(self, task: bytes | None, last: int) -> tuple[UnitOutcome, ...]:
         own, wanted = encode_address(self._own), None if task is None else task.hex()

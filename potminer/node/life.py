@@ -13,10 +13,13 @@ from potminer.base.errors import Exit
 from potminer.node.build import LOG, Node, open_node
 from potminer.node.config import Config
 from potminer.node.genesisfile import read_genesis
+from potminer.node.logbook import one_line
 from potminer.world.paths import Paths, private_folder
 
 LEAVE_S = 10.0
 SAVE_ADDRESSES_S = 300.0
+LOOK_S = 10.0
+"""A minute of the day's picture is looked at a few times."""
 LOG_BYTES = 10 * 1024 * 1024
 LOG_FILES = 5
 
@@ -33,6 +36,7 @@ async def live(config: Config, paths: Paths, *, byzantine: str | None = None, sp
         await _run(node, stop)
         LOG.info("leaving")
         await node.save_addresses()
+        await node.save_day()
     return Exit.OK
 
 
@@ -43,6 +47,7 @@ async def _run(node: Node, stop: asyncio.Event) -> None:
         asyncio.create_task(node.engine.run(), name="engine"),
         asyncio.create_task(node.rig.run(device), name="rig"),
         asyncio.create_task(_keep_addresses(node), name="addresses"),
+        asyncio.create_task(_keep_day(node), name="day"),
     ]
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
@@ -61,6 +66,13 @@ async def _keep_addresses(node: Node) -> None:
     while True:
         await asyncio.sleep(SAVE_ADDRESSES_S)
         await node.save_addresses()
+        await node.save_day()
+
+
+async def _keep_day(node: Node) -> None:
+    while True:
+        node.look()
+        await asyncio.sleep(LOOK_S)
 
 
 def _heed_signals(stop: asyncio.Event) -> None:
@@ -93,14 +105,7 @@ def _log_to(paths: Paths, config: Config, *, spoken: bool) -> None:
         form = "%(asctime)s %(levelname)-7s %(line)s"
     for handler in handlers:
         handler.setFormatter(logging.Formatter(form))
-        handler.addFilter(_one_line)
+        handler.addFilter(one_line)
     LOG.handlers[:] = handlers
     LOG.setLevel(config.logs.level.upper())
     LOG.propagate = False
-
-
-def _one_line(record: logging.LogRecord) -> bool:
-    """A line stays a line, whatever a peer put into it."""
-    text = "".join(c if c.isprintable() else "?" for c in record.getMessage())
-    record.line = text.replace("\\", "\\\\").replace('"', "'")[:2_000]
-    return True

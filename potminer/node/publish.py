@@ -12,10 +12,12 @@ from statistics import quantiles
 from potminer.base.address import decode_address, encode_address
 from potminer.base.errors import NotPermitted
 from potminer.core.ledger.ledger import Ledger
+from potminer.node.answers import Answers
 from potminer.node.engine import Engine
-from potminer.node.history import DAY_MS, History, TaskHistory
+from potminer.node.history import History, TaskHistory
 from potminer.node.rig import Rig
 from potminer.wire import record as records
+from potminer.wire.answers import DayView, EarningsDetail, LogLevel, LogTail, NetworkView, SettingsView
 from potminer.wire.control import (
     AccountView,
     Alert,
@@ -23,7 +25,6 @@ from potminer.wire.control import (
     ChainView,
     Command,
     Drain,
-    EarningsView,
     LossPoint,
     Mode,
     Pause,
@@ -77,6 +78,7 @@ class Publisher:
         blobs: BlobStore,
         network: Network,
         engine: Engine,
+        answers: Answers,
         clock: Callable[[], int],
     ) -> None:
         self._identity = identity
@@ -87,6 +89,7 @@ class Publisher:
         self._blobs = blobs
         self._network = network
         self._engine = engine
+        self._answers = answers
         self._clock = clock
         self._changed = asyncio.Event()
         self._alerts: dict[str, Alert] = {}
@@ -105,7 +108,7 @@ class Publisher:
 
     async def snapshot(self) -> Snapshot:
         now, us = self._clock(), self._identity
-        history, rate = self._history, self._rig.samples_per_s_milli(now)
+        rate = self._rig.samples_per_s_milli(now)
         return Snapshot(
             taken_ms=now,
             agent=us.agent,
@@ -117,12 +120,7 @@ class Publisher:
             miners=self._rig.miners(),
             training=self._training(),
             losses=self._losses(),
-            earnings=EarningsView(
-                today=history.earned_since(now - now % DAY_MS),
-                pending=history.pending,
-                paid=history.paid,
-                total=history.total,
-            ),
+            earnings=self._answers.money(),
             chain=self._chain(),
             alerts=tuple(self._alerts.values()),
             next_check_ms=self._rig.next_check_ms(now),
@@ -146,7 +144,7 @@ class Publisher:
         return ChainView(
             height=head.height,
             view=self._engine.view,
-            epoch=0,
+            epoch=self._ledger.state.committee.epoch,
             peers=len(self._network.peers()),
             validators=self._identity.validators,
             role=self._identity.role,
@@ -290,6 +288,21 @@ class Publisher:
 
     async def unit(self, task: bytes, *, round: int, slot: int) -> UnitOutcome | None:
         return self._history.unit(task, round=round, slot=slot)
+
+    async def network(self) -> NetworkView:
+        return self._answers.network()
+
+    async def earnings(self, units: int) -> EarningsDetail:
+        return self._answers.earnings(units)
+
+    async def log(self, *, after: int, last: int, level: LogLevel) -> LogTail:
+        return self._answers.log(after=after, last=last, level=level)
+
+    async def settings(self) -> SettingsView:
+        return self._answers.settings()
+
+    async def day(self) -> DayView:
+        return self._answers.day()
 
     # ---- blobs ----------------------------------------------------------------------------
 

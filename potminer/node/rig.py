@@ -25,8 +25,10 @@ from potminer.wire.control import ControlView, DeviceKind, DeviceState, DeviceVi
 from potminer.wire.facts import CPU, GpuSample, MinerSample, RigSample
 from potminer.wire.trainer import Audited, Failed, Job, Ready, Report, Trained
 from potminer.world.child import Child, ChildState, Launch
+from potminer.world.rig.kernels import verdict
 from potminer.world.rig.look import Look
 from potminer.world.rig.miners.interface import MinerAdapter, MinerError
+from potminer.world.rig.miners.registry import KINDS
 
 POLL_S = 2.0
 POLL_TRAINING_S = 1.0
@@ -244,6 +246,13 @@ class Rig:
                 temperature_milli_c=gpu.temperature_milli_c,
                 memory_used=gpu.memory_used_bytes,
                 memory_total=gpu.memory_total_bytes,
+                memory_temperature_milli_c=gpu.memory_temperature_milli_c,
+                utilisation_ppm=gpu.utilisation_ppm,
+                power_limit_mw=gpu.power_limit_mw,
+                fan_ppm=gpu.fan_ppm,
+                link_width=gpu.link_width,
+                drives_display=gpu.drives_display,
+                torch=verdict(gpu.architecture).build if gpu.architecture else None,
             )
         return (view,)
 
@@ -283,7 +292,11 @@ def _miner_view(miner: MinerSample) -> MinerView:
         address="",
         version=miner.version or None,
         state=state,
-        control="api",
+        control=KINDS[miner.kind].control.value,
         hashrate_hs=miner.hashrate_hs,
         last_reply_ms=miner.taken_at_ms,
+        algorithm=miner.algorithm or None,
+        uptime_s=miner.uptime_s,
+        accepted=miner.accepted,
+        rejected=miner.rejected,
     )

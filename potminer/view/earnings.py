@@ -2,9 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from potminer.base.bounded import GRAINS_PER_POT
 from potminer.view import text
 from potminer.view.select import Fact, Tone
+from potminer.view.table import FLEX, Column, Look, Row, Table
+from potminer.wire.answers import DayEarnings, EarningsDetail, TaskEarnings
 from potminer.wire.control import EarningsView
+
+_DAYS = (
+    Column("day (UTC)", 10, look=Look.BOLD),
+    Column("earned", 12, right=True, look=Look.TONE),
+    Column("worth", 11, right=True),
+    Column("energy", 9, right=True),
+    Column("cost", 10, right=True),
+    Column("net", 10, right=True),
+    Column("", FLEX),
+)
+_TASKS = (
+    Column("task", FLEX, look=Look.BOLD),
+    Column("id", 8, look=Look.QUIET, wide=True),
+    Column("status", 9, look=Look.TONE),
+    Column("ok", 5, right=True),
+    Column("refused", 7, right=True),
+    Column("pending", 11, right=True),
+    Column("paid", 12, right=True),
+    Column("in escrow", 12, right=True, look=Look.QUIET),
+)
+_MWH_PER_KWH = 1_000_000
+DAY_MS = 24 * 3_600_000
 
 
 def earnings_facts(earnings: EarningsView) -> tuple[Fact, ...]:
@@ -17,3 +44,85 @@ def earnings_facts(earnings: EarningsView) -> tuple[Fact, ...]:
         Fact("total", text.pot(earnings.total)),
         Fact("worth", value, Tone.QUIET if unpriced else Tone.PLAIN),
     )
+
+
+def energy_facts(detail: EarningsDetail) -> tuple[Fact, ...]:
+    """Energy, cost and net of the days whose energy was measured; what nobody measured or priced is a dash."""
+    known = [day for day in detail.days if day.energy_mwh is not None]
+    energy = sum(day.energy_mwh or 0 for day in known) if known else None
+    spent, gained = cost_micro(detail, energy), worth_micro(detail, sum(day.earned for day in known))
+    net = None if spent is None or gained is None else gained - spent
+    per_kwh = "unpriced" if detail.kwh_price_micro is None else text.price(detail.kwh_price_micro, detail.kwh_currency)
+    return (
+        Fact("energy", text.energy(energy)),
+        Fact("per kWh", per_kwh, Tone.QUIET if detail.kwh_price_micro is None else Tone.PLAIN),
+        Fact("cost", text.price(spent, detail.kwh_currency)),
+        Fact("net", text.price(net, detail.kwh_currency), Tone.WARNING if net is not None and net < 0 else Tone.PLAIN),
+    )
+
+
+def cost_micro(detail: EarningsDetail, energy_mwh: int | None) -> int | None:
+    """What *energy_mwh* cost in millionths of the currency."""
+    if energy_mwh is None or detail.kwh_price_micro is None or detail.kwh_currency is None:
+        return None
+    return energy_mwh * detail.kwh_price_micro // _MWH_PER_KWH
+
+
+def worth_micro(detail: EarningsDetail, grains: int) -> int | None:
+    price = detail.earnings.price_micro
+    return None if price is None or detail.earnings.currency is None else grains * price // GRAINS_PER_POT
+
+
+def day_table(detail: EarningsDetail) -> Table:
+    """Newest day first."""
+    rows = tuple(_day(detail, day) for day in reversed(detail.days))
+    return Table(_DAYS, rows, ("Nothing earned yet. The first paid unit starts this list.",))
+
+
+def _day(detail: EarningsDetail, day: DayEarnings) -> Row:
+    cost, worth = cost_micro(detail, day.energy_mwh), worth_micro(detail, day.earned)
+    net = None if cost is None or worth is None else worth - cost
+    money = detail.earnings
+    return Row(
+        (
+            text.date(day.day_ms),
+            text.pot(day.earned),
+            text.worth(day.earned, currency=money.currency, price_micro=money.price_micro),
+            text.energy(day.energy_mwh),
+            text.price(cost, detail.kwh_currency),
+            text.price(net, detail.kwh_currency),
+            "",
+        ),
+        Tone.GOOD if day.earned else Tone.QUIET,
+        str(day.day_ms),
+    )
+
+
+def task_table(detail: EarningsDetail) -> Table:
+    rows = tuple(_task(task) for task in detail.tasks)
+    return Table(_TASKS, rows, ("This rig has seen no task yet.",))
+
+
+def _task(task: TaskEarnings) -> Row:
+    status = text.clean(task.status, 16)
+    return Row(
+        (
+            text.clean(task.name, 40) or text.UNKNOWN,
+            text.short_id(task.task),
+            status,
+            text.count(task.accepted),
+            text.count(task.refused),
+            text.pot(task.pending),
+            text.pot(task.paid),
+            text.pot(task.escrow),
+        ),
+        Tone.GOOD if status == "open" else Tone.PLAIN,
+        task.task,
+    )
+
+
+def day_bars(days: Sequence[DayEarnings], newest_ms: int, count: int) -> tuple[int, ...]:
+    """Grains earned on each of the last *count* days up to the one of *newest_ms*: days without work are 0."""
+    earned = {day.day_ms: day.earned for day in days}
+    today = newest_ms - newest_ms % DAY_MS
+    return tuple(earned.get(today - back * DAY_MS, 0) for back in range(count - 1, -1, -1))

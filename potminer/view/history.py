@@ -1,13 +1,15 @@
-"""What a face remembers of the photographs it saw: bounded series, one point per interval."""
+"""What a rig did minute by minute: a bounded series, one point per interval."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from potminer.wire.control import DeviceState, Snapshot
+from potminer.wire.answers import DAY_POINTS, DayPoint
+from potminer.wire.control import DeviceState, DeviceView, Snapshot
 
 INTERVAL_MS = 60_000
-POINTS = 24 * 60
+POINTS = DAY_POINTS
 """A day of minutes."""
 
 _RANK = (
@@ -23,28 +25,21 @@ LETTERS = {
     DeviceState.MINING: "M",
     DeviceState.OFF: "o",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One interval: rates summed over the devices that know theirs, and what the rig mostly did."""
-
-    at_ms: int
-    samples_per_s_milli: int | None
-    hashrate_hs: int | None
-    power_mw: int | None
-    letter: str
+IDLE = "i"
 
 
 @dataclass(frozen=True, slots=True)
 class History:
     """Immutable; ``remember`` gives the next one."""
 
-    points: tuple[Point, ...] = ()
+    points: tuple[DayPoint, ...] = ()
 
     def remember(self, snapshot: Snapshot) -> History:
-        """The newest photograph of an interval stands for it; older photographs are ignored."""
-        point = _point(snapshot)
+        return self.look(snapshot.devices, snapshot.taken_ms)
+
+    def look(self, devices: Sequence[DeviceView], now_ms: int) -> History:
+        """The newest look of an interval stands for it; older looks are ignored."""
+        point = _point(devices, now_ms)
         if not self.points:
             return History((point,))
         last = self.points[-1]
@@ -53,9 +48,18 @@ class History:
         kept = self.points[:-1] if point.at_ms == last.at_ms else self.points
         return History((*kept, point)[-POINTS:])
 
+    def join(self, points: Iterable[DayPoint]) -> History:
+        """With *points* of another witness; where both saw a minute, this one is believed."""
+        seen = {point.at_ms: point for point in (*points, *self.points)}
+        return History(tuple(seen[at] for at in sorted(seen))[-POINTS:])
+
     def strip(self) -> str:
-        """The day as letters: T training, M mining, i idle, b blocked, o off, ! fault."""
-        return "".join(point.letter for point in self.points)
+        """The points as letters: T training, M mining, i idle, b blocked, o off, ! fault."""
+        return "".join(letter(point) for point in self.points)
+
+
+def letter(point: DayPoint) -> str:
+    return IDLE if point.state is None else LETTERS.get(point.state, IDLE)
 
 
 def known_sum(values: list[int | None]) -> int | None:
@@ -64,15 +68,16 @@ def known_sum(values: list[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _point(snapshot: Snapshot) -> Point:
-    states = {device.state for device in snapshot.devices}
+def _point(devices: Sequence[DeviceView], now_ms: int) -> DayPoint:
+    """What the devices mostly do, and their rates added up."""
+    states = {device.state for device in devices}
     leading = next((state for state in _RANK if state in states), None)
-    if leading is None and states == {DeviceState.OFF}:
-        leading = DeviceState.OFF
-    return Point(
-        at_ms=snapshot.taken_ms // INTERVAL_MS * INTERVAL_MS,
-        samples_per_s_milli=known_sum([d.samples_per_s_milli for d in snapshot.devices]),
-        hashrate_hs=known_sum([d.hashrate_hs for d in snapshot.devices]),
-        power_mw=known_sum([d.power_mw for d in snapshot.devices]),
-        letter="i" if leading is None else LETTERS[leading],
+    if leading is None and states:
+        leading = DeviceState.OFF if states == {DeviceState.OFF} else DeviceState.IDLE_WAIT
+    return DayPoint(
+        at_ms=now_ms // INTERVAL_MS * INTERVAL_MS,
+        state=leading,
+        samples_per_s_milli=known_sum([d.samples_per_s_milli for d in devices]),
+        hashrate_hs=known_sum([d.hashrate_hs for d in devices]),
+        power_mw=known_sum([d.power_mw for d in devices]),
     )

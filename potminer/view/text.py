@@ -9,6 +9,7 @@ that is not theirs.
 from __future__ import annotations
 
 import unicodedata
+from datetime import UTC, datetime
 
 from potminer.base.bounded import GRAINS_PER_POT, MILLION
 
@@ -21,7 +22,7 @@ _ACCENTS = 2
 _ASCII = {
     "–": "-", "—": "-", "…": "...", "·": "|", "●": "*", "○": "o", "▲": "!", "▼": "v", "▶": ">", "✓": "+",
     "✗": "x", "!": "!", "°": "", "×": "x", "→": ">", "≥": ">=", "≤": "<=", "η": "n", "₂": "2", "ø": "avg ",
-    "◐": "~", "◌": ".", "■": "#", "⏸": "=", "½": "1/2", "’": "'", "“": '"', "”": '"',
+    "◐": "~", "◆": "@", "↑": "^", "↓": "v", "◌": ".", "■": "#", "⏸": "=", "½": "1/2", "’": "'", "“": '"', "”": '"',
 }  # fmt: skip
 
 
@@ -36,11 +37,12 @@ def clean(text: str, limit: int = LINE) -> str:
             if accents <= _ACCENTS and kept:
                 kept.append(char)
             continue
-        accents = 0
         if category.startswith("Z") or char in "\t\n\r\v\f":
+            accents = 0
             if kept and kept[-1] != " ":
                 kept.append(" ")
-        elif not category.startswith("C"):
+        elif not category.startswith("C"):  # one that is taken out leaves its letter's accents counted
+            accents = 0
             kept.append(char)
     # Again: what was taken out may have stood between a letter and its accent.
     return shorten(unicodedata.normalize("NFC", "".join(kept)).strip(), limit)
@@ -141,6 +143,23 @@ def parts_per_million(ppm: int | None) -> str:
     return UNKNOWN if ppm is None else f"{ppm:,} ppm"
 
 
+def share(ppm: int | None) -> str:
+    """``71 %``"""
+    return UNKNOWN if ppm is None else f"{ppm // 10_000} %"
+
+
+def data(size: int | None) -> str:
+    """Bytes with three figures and a decimal prefix: ``1.21 MB``; small ones as they are."""
+    if size is None:
+        return UNKNOWN
+    return f"{size} B" if size < 1000 else scaled(size * 1000, "B")
+
+
+def energy(milliwatt_hours: int | None) -> str:
+    """``1.23 kWh``"""
+    return UNKNOWN if milliwatt_hours is None else scaled(milliwatt_hours, "Wh")
+
+
 # ---- money -------------------------------------------------------------------------------
 
 
@@ -164,6 +183,14 @@ def worth(grains: int | None, *, currency: str | None, price_micro: int | None) 
         return UNKNOWN
     cents = grains * price_micro // (GRAINS_PER_POT * 10_000)
     return f"{cents // 100:,}.{cents % 100:02d} {clean(currency, 8)}"
+
+
+def price(micro: int | None, currency: str | None) -> str:
+    """Millionths of *currency* with two decimals, a loss with its sign; ``–`` where either is unknown."""
+    if micro is None or currency is None:
+        return UNKNOWN
+    cents = abs(micro) // 10_000
+    return f"{'-' if micro < 0 and cents else ''}{cents // 100:,}.{cents % 100:02d} {clean(currency, 8)}"
 
 
 # ---- time --------------------------------------------------------------------------------
@@ -190,6 +217,28 @@ def until(then_ms: int | None, now_ms: int) -> str:
     if then_ms is None:
         return UNKNOWN
     return f"in {span(then_ms - now_ms)}" if then_ms - now_ms >= 1000 else "now"
+
+
+def seconds(milliseconds: int | None) -> str:
+    """``2.4 s``; from a minute on as ``span``."""
+    if milliseconds is None:
+        return UNKNOWN
+    return span(milliseconds) if milliseconds >= 60_000 else f"{milliseconds // 1000}.{milliseconds % 1000 // 100} s"
+
+
+def date(at_ms: int) -> str:
+    """``2026-05-28``, UTC."""
+    return _moment(at_ms).strftime("%Y-%m-%d")
+
+
+def clock(at_ms: int) -> str:
+    """``14:03:21``, UTC."""
+    return _moment(at_ms).strftime("%H:%M:%S")
+
+
+def _moment(at_ms: int) -> datetime:
+    # A peer may send any number; past the year 9999 there is no date.
+    return datetime.fromtimestamp(min(at_ms, 253_402_300_799_000) // 1000, UTC)
 
 
 def milliseconds(value: int | None) -> str:

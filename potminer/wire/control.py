@@ -81,6 +81,15 @@ class DeviceView(Photo, frozen=True, kw_only=True):
     temperature_milli_c: int | None = None
     memory_used: U63 | None = None
     memory_total: U63 | None = None
+    memory_temperature_milli_c: int | None = None
+    utilisation_ppm: U32 | None = None
+    power_limit_mw: U63 | None = None
+    fan_ppm: U32 | None = None
+    link_width: U32 | None = None
+    """PCIe lanes in use."""
+    drives_display: bool | None = None
+    torch: Line | None = None
+    """Which build of torch has kernels for it, in a few words."""
 
 
 class MinerView(Photo, frozen=True, kw_only=True):
@@ -95,6 +104,11 @@ class MinerView(Photo, frozen=True, kw_only=True):
     hashrate_hs: U63 | None = None
     power_mw: U63 | None = None
     last_reply_ms: Millis | None = None
+    algorithm: Line | None = None
+    uptime_s: U63 | None = None
+    accepted: U63 | None = None
+    rejected: U63 | None = None
+    """Shares, as the miner counts them."""
 
 
 class ControlView(Photo, frozen=True, kw_only=True):

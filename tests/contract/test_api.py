@@ -485,13 +485,13 @@ async def test_commands_speak_to_the_daemon(rig: Rig, paths: Paths, capsys: pyte
         assert all(len(line) <= 80 for line in shown.splitlines())
         code, shown = await run("status", "--json")
         assert (code, json.loads(shown)["chain"]["height"], json.loads(shown)["schema"]) == (0, 7, 1)
-        code, shown = await run("why", "digits/3/1")
+        code, shown = await run("why", "digits/4/1")
         assert code == 0
         assert "measured 44,000 ppm off, allowed 10 ppm" in shown
-        assert (await run("why", "1f2e/3/1"))[0] == 0
+        assert (await run("why", "1f2e/4/1"))[0] == 0
         assert len(json.loads((await run("why", "--last", "2", "--json"))[1])["units"]) == 2
         assert (await run("why", "digits"))[0] == Exit.USAGE
-        assert (await run("why", "digits/4/1"))[0] == Exit.FAILURE
+        assert (await run("why", "digits/5/1"))[0] == Exit.FAILURE
         assert (await run("pause", "--for", "30m"))[0] == 0
         assert (await run("mode", "train"))[0] == 0
         assert rig.commands == [Pause(None, 1_800_000), SetMode(Mode.TRAIN)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from potminer.base.digest import Domain, digest, number
 from potminer.core.committee import Committee
@@ -30,8 +32,16 @@ def key(index: int) -> SigningKey:
 KEYS = tuple(key(i) for i in range(8))
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is on the bench: the product, or a mutant of it."""
+
+    replica: type[Replica] = Replica
+    committee: type[Committee] = Committee
+
+
 def committee_of(size: int, *, epoch: int = 0) -> Committee:
-    return Committee(epoch=epoch, members=tuple(k.public for k in KEYS[:size]), powers=(1,) * size)
+    return Bench.subject.committee(epoch=epoch, members=tuple(k.public for k in KEYS[:size]), powers=(1,) * size)
 
 
 def transfer(nonce: int) -> SignedTransaction:
@@ -45,6 +55,7 @@ def transfer(nonce: int) -> SignedTransaction:
 class Bench:
     """Replica *me* of *size* at height 1, where member ``(1 + view) % size`` leads *view*."""
 
+    subject: ClassVar[Subject] = Subject()
     size: int = 4
     me: int = 0
     timers: Timers = field(default_factory=lambda: Timers(checkpoint_blocks=2))
@@ -61,7 +72,7 @@ class Bench:
     def start(self) -> list[object]:
         """A process start on what is on disk."""
         self.application = TinyApplication(self.chain, members=self.committee.members, epoch=0)
-        self.replica = Replica(
+        self.replica = self.subject.replica(
             key=KEYS[self.me],
             chain=CHAIN,
             committee=self.committee,
@@ -156,6 +167,16 @@ class Bench:
         )
 
 
+@contextmanager
+def on_the_bench(subject: Subject) -> Iterator[None]:
+    """Every bench made inside holds *subject*."""
+    before, Bench.subject = Bench.subject, subject
+    try:
+        yield
+    finally:
+        Bench.subject = before
+
+
 def of(kind: type[T], effects: list[object]) -> list[T]:
     return [effect for effect in effects if isinstance(effect, kind)]
 
@@ -169,4 +190,17 @@ def sent(kind: type[T], effects: list[object]) -> list[T]:
     return [e.message for e in effects if isinstance(e, Send) and isinstance(e.message, kind)]
 
 
-__all__ = ["CHAIN", "KEYS", "Bench", "choose", "committee_of", "of", "said", "sent", "state_after", "transfer"]
+__all__ = [
+    "CHAIN",
+    "KEYS",
+    "Bench",
+    "Subject",
+    "choose",
+    "committee_of",
+    "of",
+    "on_the_bench",
+    "said",
+    "sent",
+    "state_after",
+    "transfer",
+]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
 from potminer.core.committee import Committee, certificate_holds
@@ -92,8 +94,10 @@ CHAIN_OF_20 = build(20)
 class Node:
     """A Sync that executes at once what it is told to, from a peer's chain the test hands over."""
 
+    make: ClassVar[type[Sync]] = Sync
+
     def __init__(self) -> None:
-        self.sync = Sync(CHAIN, COMMITTEE, GENESIS)
+        self.sync = self.make(CHAIN, COMMITTEE, GENESIS)
         self.now = 0
         self.executed: list[int] = []
         self.effects: list[Effect] = []

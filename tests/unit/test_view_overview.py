@@ -163,7 +163,7 @@ def test_every_reason_is_explained_and_an_unknown_one_is_shown() -> None:
 
 def test_why_names_the_numbers() -> None:
     lines = "\n".join(explain(outcome(reason="out-of-tolerance", measured_ppm=44_120, allowed_ppm=10, height=812)))
-    assert "digits (abababab) round 3 unit 1" in lines
+    assert "digits (abababab) round 4 unit 1" in lines
     assert "measured 44,120 ppm off, allowed 10 ppm" in lines
     assert "decided in block 812" in lines
     paid = "\n".join(explain(outcome(outcome=Outcome.ACCEPTED, reason="", paid=1_500_000_000)))

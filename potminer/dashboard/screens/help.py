@@ -13,22 +13,31 @@ from textual.widgets import Static
 
 from potminer.dashboard.widgets.drawing import STYLE, Pen, join
 from potminer.view.select import Tone
+from potminer.view.strip import LEGEND, TONES
 
 _KEYS = (
-    ("1", "this rig at a glance"),
+    ("1-9 d", "the screens named on top"),
+    (": ^p", "palette: screens, themes, every command"),
+    ("/", "filter what the tables show; Esc clears"),
+    ("Esc", "back: filter, screen, rig"),
+    ("Tab", "the next table of this screen"),
+    ("↑ ↓", "scroll; PgUp PgDn Home End too"),
+    ("Enter", "on Rigs: look at that rig"),
     ("p", "pause training now; again: resume"),
-    ("a", "back to auto: the rig decides by its rules"),
-    ("^p", "palette: theme, every command"),
+    ("a", "auto: the rig decides by its rules"),
+    ("w  x", "wide: more columns · only faults"),
+    ("l", "on Logs: which lines are shown"),
     ("q", "leave; the daemon keeps running"),
 )
 _SIGNS = (
-    ("●", Tone.GOOD, "training"),
+    ("●", Tone.GOOD, "training, well"),
     ("■", Tone.BUSY, "mining"),
-    ("◐", Tone.BUSY, "on its way from one to the other"),
+    ("◐", Tone.BUSY, "on its way"),
     ("○", Tone.PLAIN, "idle or off"),
-    ("▲", Tone.WARNING, "wants your attention"),
+    ("▲", Tone.WARNING, "look at this"),
     ("✗", Tone.FAULT, "fault"),
 )
+_LEFT = 48
 
 
 class HelpScreen(ModalScreen[None]):
@@ -41,11 +50,12 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         write = self._pen.write
-        lines = [write(f"{key:>3}  ", style="bold $accent") + write(does) for key, does in _KEYS]
+        left = [write(f"{key:>5}  ", style="bold $accent") + write(does, _LEFT - 7) for key, does in _KEYS]
+        right = [write(f"{sign}  ", style=STYLE[tone]) + write(means) for sign, tone, means in _SIGNS]
+        right += [write(f"{letter}  ", style=STYLE[TONES[letter]]) + write(means) for letter, means in LEGEND]
+        lines = [a + b for a, b in zip(left, right, strict=True)]
         lines.append(Content(""))
-        lines += [write(f"{sign:>3}  ", style=STYLE[tone]) + write(means) for sign, tone, means in _SIGNS]
-        lines.append(Content(""))
-        lines.append(write(f"{'–':>3}  ", style="bold") + write("not known. Numbers older than 10 s are dimmed."))
+        lines.append(write(f"{'–':>5}  ", style="bold") + write("not known. Numbers older than 10 s are dimmed."))
         with Container(id="card") as card:
             card.border_title = "Help"
             card.border_subtitle = "Esc closes"

@@ -24,9 +24,14 @@ class Pen:
     def __init__(self, *, ascii_only: bool) -> None:
         self.ascii_only = ascii_only
 
+    def plain(self, text: str) -> str:
+        """*text* for a place that is not drawn by ``write``: a title in a border."""
+        # One letter for one letter: three dots would push what is cut even further.
+        return to_ascii(text.replace("…", "~")) if self.ascii_only else text
+
     def write(self, text: str, width: int | None = None, *, right: bool = False, style: str = "") -> Content:
         """*text* in exactly *width* cells (None: as long as it is)."""
-        shown = to_ascii(text) if self.ascii_only else text
+        shown = self.plain(text)
         if width is not None:
             if cell_len(shown) > width:
                 shown = set_cell_size(shown, max(0, width - 1)) + ("~" if self.ascii_only else "…")[:width]

@@ -1,4 +1,4 @@
-"""The two lines on top: where this is and how fresh; then the sentence."""
+"""The lines on top: where this is and how fresh, the sentence, and the screens with their keys."""
 
 from __future__ import annotations
 
@@ -8,23 +8,39 @@ from potminer.dashboard.bridge import Link
 from potminer.dashboard.widgets.drawing import Pen
 from potminer.dashboard.widgets.panel import Panel
 from potminer.view.overview import Overview
-from potminer.view.text import UNKNOWN
+from potminer.view.text import UNKNOWN, shorten
 
 _LINK = {
     Link.LIVE: ("● live", "$success"),
     Link.CONNECTING: ("◐ connecting", "$accent"),
     Link.LOST: ("▲ no daemon, trying again", "bold $warning"),
 }
+SCREENS = (
+    ("1", "Overview", "Overview"),
+    ("2", "GPUs", "GPUs"),
+    ("3", "Miners", "Miners"),
+    ("4", "Training", "Train"),
+    ("5", "Network", "Net"),
+    ("6", "Earnings", "Earn"),
+    ("7", "Rigs", "Rigs"),
+    ("8", "Logs", "Logs"),
+    ("9", "Settings", "Set"),
+    ("d", "Doctor", "Doc"),
+)
+"""Key, name, short name."""
+_WIDE, _NARROW = 96, 76
 
 
 class Heading(Panel):
-    def __init__(self, pen: Pen) -> None:
+    def __init__(self, pen: Pen, screen: str) -> None:
         super().__init__(pen, id="heading")
+        self._screen = screen
         self._place = ""
         self._sentence = ""
         self._right = _LINK[Link.CONNECTING]
 
-    def show(self, seen: Overview | None, link: Link) -> None:
+    def show(self, seen: Overview | None, link: Link, refusal: str = "") -> None:
+        """*refusal*: why the node did not answer what this screen asked, empty where it did."""
         sign, style = _LINK[link]
         if seen is None:
             self._place, self._sentence = "", UNKNOWN
@@ -32,6 +48,8 @@ class Heading(Panel):
             self._place, self._sentence = seen.place, seen.sentence
             if seen.stale or link is not Link.LIVE:
                 sign, style = f"{sign} · {seen.age}", "bold $warning"
+            elif refusal:
+                sign, style = f"▲ {shorten(refusal, 40)}", "bold $warning"
         self._right = (sign, style)
         self.changed((self._place, self._sentence, self._right))
 
@@ -41,4 +59,17 @@ class Heading(Panel):
         right = self.pen.write(f"{sign} ", style=style)
         room = max(0, width - name.cell_length - right.cell_length)
         top = name + self.pen.write(self._place, room, style="$quiet") + right
-        return [top, Content(" ") + self.pen.write(self._sentence, max(0, width - 2), style="bold")]
+        sentence = Content(" ") + self.pen.write(self._sentence, max(0, width - 2), style="bold")
+        return [top, sentence, self._tabs(width)]
+
+    def _tabs(self, width: int) -> Content:
+        tabs = Content("")
+        for key, name, short in SCREENS:
+            here = name == self._screen
+            shown = name if width >= _WIDE or here else short if width >= _NARROW else ""
+            if here:
+                tabs += self.pen.write(f" {key} {shown} ", style="bold reverse $accent")
+            else:
+                tabs += self.pen.write(f" {key}", style="$accent")
+                tabs += self.pen.write(f" {shown}" if shown else "", style="$quiet")
+        return tabs

@@ -16,6 +16,7 @@ import msgspec
 
 from potminer.base.address import encode_address
 from potminer.base.errors import Malformed, NotPermitted, PotminerError, Unreachable, UsageError
+from potminer.wire.answers import DayView, EarningsDetail, LogLevel, LogTail, NetworkView, SettingsView
 from potminer.wire.codec import encode
 from potminer.wire.control import (
     REPLY_BYTES,
@@ -164,6 +165,25 @@ class Client:
         if not found:
             raise NotFound("the node knows no such unit")
         return found[0]
+
+    # ---- what else a face shows ----------------------------------------------------------
+
+    async def network(self) -> NetworkView:
+        return await self._ask(NetworkView, "GET", "/v1/peers")
+
+    async def earnings(self, *, units: int = 50) -> EarningsDetail:
+        """Days, tasks and this rig's newest *units* (at most 200)."""
+        return await self._ask(EarningsDetail, "GET", "/v1/earnings", params={"units": str(units)})
+
+    async def log(self, *, after: int = 0, last: int = 200, level: LogLevel = LogLevel.DEBUG) -> LogTail:
+        query = {"after": str(after), "last": str(last), "level": level.value}
+        return await self._ask(LogTail, "GET", "/v1/logs", params=query)
+
+    async def settings(self) -> SettingsView:
+        return await self._ask(SettingsView, "GET", "/v1/settings")
+
+    async def day(self) -> DayView:
+        return await self._ask(DayView, "GET", "/v1/day")
 
     # ---- blobs ---------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
+from potminer.wire.answers import DayView, EarningsDetail, LogLevel, LogTail, NetworkView, SettingsView
 from potminer.wire.control import (
     AccountView,
     Command,
@@ -58,6 +59,22 @@ class Backend(Protocol):
     async def unit(self, task: bytes, *, round: int, slot: int) -> UnitOutcome | None:
         """Anybody's unit."""
         ...
+
+    async def network(self) -> NetworkView:
+        """Links, committee, and how long recent blocks took."""
+        ...
+
+    async def earnings(self, units: int) -> EarningsDetail:
+        """Days, tasks and this rig's newest *units*."""
+        ...
+
+    async def log(self, *, after: int, last: int, level: LogLevel) -> LogTail:
+        """The newest *last* lines numbered above *after*, of *level* and graver."""
+        ...
+
+    async def settings(self) -> SettingsView: ...
+
+    async def day(self) -> DayView: ...
 
     async def put_blob(self, chunks: AsyncIterator[bytes]) -> bytes:
         """Store a stream as a blob; its id."""

@@ -10,6 +10,7 @@ from aiohttp import WSMsgType, web
 
 from potminer.base import limits
 from potminer.base.address import decode_address
+from potminer.wire.answers import LOG_LINES, LogLevel
 from potminer.wire.codec import decode
 from potminer.wire.control import COMMAND_BYTES, SCHEMA, Command, Snapshot, from_json, to_json
 from potminer.wire.tx import SignedTransaction
@@ -49,6 +50,11 @@ class Routes:
             web.get("/v1/tasks", self.tasks, allow_head=False),
             web.get("/v1/tasks/{id}", self.task, allow_head=False),
             web.get("/v1/why", self.why, allow_head=False),
+            web.get("/v1/peers", self.peers, allow_head=False),
+            web.get("/v1/earnings", self.earnings, allow_head=False),
+            web.get("/v1/logs", self.logs, allow_head=False),
+            web.get("/v1/settings", self.settings, allow_head=False),
+            web.get("/v1/day", self.day, allow_head=False),
             web.put("/v1/blobs", self.put_blob),
             web.get("/v1/blobs/{id}", self.get_blob),
             web.get("/healthz", self.healthz),
@@ -142,6 +148,29 @@ class Routes:
         if found is None:
             raise Refused(404, "this node knows no such unit")
         return json_response({"schema": SCHEMA, "units": (found,)})
+
+    async def peers(self, _: web.Request) -> web.Response:
+        return json_response(await self._backend.network())
+
+    async def earnings(self, request: web.Request) -> web.Response:
+        units = _integer(request.query.get("units", "50"), "units", most=UNITS)
+        return json_response(await self._backend.earnings(units))
+
+    async def logs(self, request: web.Request) -> web.Response:
+        """``?after=&last=&level=``"""
+        query = request.query
+        level = query.get("level", LogLevel.DEBUG)
+        if level not in list(LogLevel):
+            raise Refused(400, f"level is one of {', '.join(LogLevel)}")
+        after = _integer(query.get("after", "0"), "after", most=2**32 - 1)
+        last = _integer(query.get("last", "200"), "last", most=LOG_LINES)
+        return json_response(await self._backend.log(after=after, last=last, level=LogLevel(level)))
+
+    async def settings(self, _: web.Request) -> web.Response:
+        return json_response(await self._backend.settings())
+
+    async def day(self, _: web.Request) -> web.Response:
+        return json_response(await self._backend.day())
 
     # ---- blobs ---------------------------------------------------------------------------
 

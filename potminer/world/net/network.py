@@ -154,6 +154,11 @@ class Network:
         """Connections that are not authenticated yet."""
         return len(self._greetings)
 
+    @property
+    def now(self) -> float:
+        """The network's clock, in seconds: ``PeerInfo.since`` is of it."""
+        return self._clock()
+
     def peers(self) -> tuple[PeerInfo, ...]:
         return tuple(
             PeerInfo(

@@ -1,0 +1,89 @@
+"""``potminer earnings``: per day, per task, per unit; as lines, CSV or JSON."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from potminer.base.errors import UsageError
+from potminer.cli.node import ask
+from potminer.cli.output import WIDTH, print_json, print_table, say
+from potminer.cli.place import Place
+
+if TYPE_CHECKING:
+    from potminer.wire.answers import EarningsDetail
+    from potminer.world.api.attach import Client
+
+
+@click.command()
+@click.option("--csv", "as_csv", is_flag=True, help="Every day as CSV: grains, milliwatt-hours, millionths of a coin.")
+@click.option("--units", type=click.IntRange(0, 200), default=0, help="Show this rig's newest N units too.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--socket", help="The node's api.sock, instead of the one of --datadir.")
+@click.pass_obj
+def earnings(place: Place, *, as_csv: bool, units: int, as_json: bool, socket: str | None) -> None:
+    """Show what this rig earned and what the energy cost.
+
+    Days are those of UTC. Pending is earned and inside the dispute window; what no market prices
+    is unpriced, and what nobody measured is a dash.
+    """
+    if as_csv and as_json:
+        raise UsageError("both --csv and --json were given", "Choose one.")
+
+    async def question(node: Client) -> EarningsDetail:
+        return await node.earnings(units=units)
+
+    detail = ask(place, question, socket=socket)
+    if as_json:
+        print_json(detail)
+    elif as_csv:
+        print_csv(detail)
+    else:
+        print_earnings(detail)
+
+
+def print_csv(detail: EarningsDetail) -> None:
+    """One line a day, oldest first; whole numbers, empty where unknown."""
+    import csv
+
+    from potminer.view.earnings import cost_micro, worth_micro
+    from potminer.view.text import clean, date
+
+    rows = csv.writer(sys.stdout, lineterminator="\n")
+    rows.writerow(("day", "earned_grains", "worth_micro", "energy_mwh", "cost_micro", "currency"))
+    currency = clean(detail.kwh_currency or detail.earnings.currency or "", 8)
+    for day in detail.days:
+        cells = (
+            date(day.day_ms),
+            day.earned,
+            worth_micro(detail, day.earned),
+            day.energy_mwh,
+            cost_micro(detail, day.energy_mwh),
+            currency,
+        )
+        rows.writerow("" if cell is None else cell for cell in cells)
+
+
+def print_earnings(detail: EarningsDetail) -> None:
+    from potminer.view.earnings import day_table, earnings_facts, energy_facts, task_table
+    from potminer.view.table import Table, fit
+    from potminer.view.training import unit_table
+
+    def show(table: Table) -> None:
+        say("")
+        if not table.rows:
+            say(table.empty[0])
+            return
+        columns = [at for at, _ in fit(table.columns, WIDTH, wide=False) if table.columns[at].title]
+        heads = tuple(table.columns[at].title for at in columns)
+        right = frozenset(n for n, at in enumerate(columns) if table.columns[at].right)
+        print_table([heads, *(tuple(row.cells[at] for at in columns) for row in table.rows)], right=right)
+
+    for fact in (*earnings_facts(detail.earnings), *energy_facts(detail)):
+        say(f"{fact.label:<8}  {fact.value}")
+    show(day_table(detail))
+    show(task_table(detail))
+    if detail.units:
+        show(unit_table(detail.units))
