@@ -13,6 +13,8 @@ import click
 from potminer.base.errors import Exit
 
 if TYPE_CHECKING:
+    from potminer.sim.sweep import Tally
+    from potminer.sim.twins import Space
     from potminer.sim.world import Report
 
 
@@ -22,24 +24,62 @@ if TYPE_CHECKING:
 @click.option("--seed", default=0, show_default=True, help="First seed.")
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1, 1_000_000), help="How many seeds.")
 @click.option("--nodes", default=None, type=click.IntRange(1, 31), help="Committee size, instead of the seed's draw.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per run.")
-def simulate(*, list_them: bool, name: str, seed: int, seeds: int, nodes: int | None, as_json: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per run, or per sweep of Twins scenarios.")
+@click.option("--twins", is_flag=True, help="Play Twins scenarios instead: 4 nodes, one twin, 2 sides, 4 rounds.")
+@click.option(
+    "--leads",
+    default="twin",
+    show_default=True,
+    type=click.Choice(["twin", "turn"]),
+    help="Twins: who leads the rounds.",
+)
+@click.option(
+    "--cut",
+    default="commit",
+    show_default=True,
+    type=click.Choice(["view", "commit"]),
+    help="Twins: whether a partition changes with the view, or before its COMMITs.",
+)
+@click.option("--scenario-index", "index", default=None, type=click.IntRange(0), help="Twins: play this one.")
+@click.option("--limit", default=None, type=click.IntRange(1), help="Twins: play only the first so many.")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 64), help="Twins: processes.")
+def simulate(
+    *,
+    list_them: bool,
+    name: str,
+    seed: int,
+    seeds: int,
+    nodes: int | None,
+    as_json: bool,
+    twins: bool,
+    leads: str,
+    cut: str,
+    index: int | None,
+    limit: int | None,
+    jobs: int,
+) -> None:
     """Run the consensus replica in a virtual world and judge what it did.
 
-    Every run is decided by its scenario and seed. Exit code 1 where a witness saw a violation.
+    Every run is decided by its scenario and seed, or by its number among all Twins scenarios.
+    Exit code 1 where a witness saw a violation.
     """
-    from potminer.sim.scenarios import SCENARIOS
+    from potminer.sim.scenarios import OVERRUN, SCENARIOS
     from potminer.sim.world import simulate as run
 
     if list_them:
-        for scenario in SCENARIOS.values():
-            click.echo(f"{scenario.name:22} {scenario.about}")
+        for known in (SCENARIOS | OVERRUN).values():
+            click.echo(f"{known.name:22} {known.about}")
+        click.echo(f"{'--twins':22} one key, two replicas: all 50,625 ways to split 4 rounds")
         return
-    if name not in SCENARIOS:
+    if twins:
+        _twins(leads, cut, index=index, limit=limit, jobs=jobs, as_json=as_json)
+        return
+    scenario = (SCENARIOS | OVERRUN).get(name)
+    if scenario is None:
         raise click.BadParameter(f"no scenario is called {name!r}; --list names them", param_hint="--scenario")
     begun, failed, reports = monotonic(), 0, []
     for current in range(seed, seed + seeds):
-        report = run(SCENARIOS[name], current, nodes=nodes)
+        report = run(scenario, current, nodes=nodes)
         reports.append(report)
         failed += bool(report.violations)
         _show(report, nodes=nodes, as_json=as_json, alone=seeds == 1)
@@ -64,6 +104,46 @@ def _show(report: Report, *, nodes: int | None, as_json: bool, alone: bool) -> N
         click.echo(f"VIOLATION seed {report.seed}: {violation}")
     if report.violations:
         click.echo(f"replay: {replay}")
+
+
+def _twins(leads: str, cut: str, *, index: int | None, limit: int | None, jobs: int, as_json: bool) -> None:
+    """All scenarios, the first *limit*, or the one of *index*; the command that replays each that is violated."""
+    from potminer.sim.sweep import sweep, together
+    from potminer.sim.twins import Cut, Leads, Space
+
+    space = Space(leads=Leads(leads), cut=Cut(cut))
+    if index is not None and index >= space.size:
+        raise click.BadParameter(f"there are {space.size} scenarios", param_hint="--scenario-index")
+    first, count = (0, limit or space.size) if index is None else (index, 1)
+    begun, tallies = monotonic(), []
+    for tally in sweep(space, first=first, count=count, jobs=jobs):
+        tallies.append(tally)
+        if not as_json:
+            _show_violating(space, tally)
+    took, total = monotonic() - begun, together(tallies)
+    if as_json:
+        found = [{"index": n, "violations": v, "replay": _replay(space, n)} for n, v in total.violating]
+        click.echo(json.dumps({**asdict(total), "violating": found, "of": space.size, "seconds": round(took, 3)}))
+    else:
+        click.echo(
+            f"twins, led by {leads}, cut at {cut}: {total.played} of {space.size} scenarios, {len(total.violating)} "
+            f"with violations, {total.reproposed} with a re-proposed block, highest view {total.highest_view}, "
+            f"at most {total.worst_heal} views to a block after the heal, {took:.1f} s, "
+            f"{total.played / max(took, 0.001):.0f} scenarios/s"
+        )
+    if total.violating:
+        sys.exit(Exit.FAILURE)
+
+
+def _show_violating(space: Space, tally: Tally) -> None:
+    for index, violations in tally.violating:
+        for violation in violations:
+            click.echo(f"VIOLATION scenario {index}: {violation}")
+        click.echo(f"replay: {_replay(space, index)}")
+
+
+def _replay(space: Space, index: int) -> str:
+    return f"potminer simulate --twins --leads {space.leads} --cut {space.cut} --scenario-index {index}"
 
 
 def _summary(reports: list[Report], failed: int, took_s: float) -> None:

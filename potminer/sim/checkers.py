@@ -6,7 +6,7 @@ mutant of the product's rules must not be able to bend the judge.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from potminer.base.digest import Domain, digest
@@ -53,6 +53,8 @@ def own_statement(message: Wire) -> tuple[Purpose, int, int, bytes, bytes] | Non
 class Witnesses:
     members: Members
     genesis: Head
+    check: Callable[[bytes, bytes, bytes], bool] = verify
+    """Key, message, signature. Only a memory of the same answers may stand in."""
     violations: list[str] = field(default_factory=list)
     _final: dict[int, bytes] = field(default_factory=dict)
     _commits: dict[tuple[int, int, bytes], set[int]] = field(default_factory=dict)
@@ -124,7 +126,7 @@ class Witnesses:
         voters = {index for index, _ in certificate.signatures}
         named = (certificate.purpose, certificate.epoch, certificate.height, certificate.digest)
         sound = named == (Purpose.COMMIT, self.members.epoch, height, name) and all(
-            verify(
+            self.check(
                 self.members.keys[index],
                 statement(
                     Purpose.COMMIT,

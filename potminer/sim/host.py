@@ -66,6 +66,8 @@ class Host:
     mempool: TinyApplication | None = None
     fuse: int | None = None
     """Effects left until the crash."""
+    make: type[Replica] = Replica
+    """Which replica runs here; tests put a broken one."""
     lives: int = 0
     highest_view: int = 0
     _timers: dict[str, int] = field(default_factory=dict)
@@ -87,7 +89,7 @@ class Host:
         application: Application = self.mempool
         if self.fault is not None and self.fault.kind is Kind.CENSOR:
             application = Censoring(self.mempool, self.victims)
-        self.replica = Replica(
+        self.replica = self.make(
             key=self.key,
             chain=self.chain_id,
             committee=self.committee,

@@ -33,6 +33,8 @@ class Scenario:
     faulty: Kind | None = None
     twins: bool = False
     """The faulty member is two honest replicas with one key, each with its own memory."""
+    too_many: bool = False
+    """More than a third of the power is faulty: agreement may break, and must be seen to."""
     transactions: int = 24
     skew_ms: int = 400
     """Every host's clock is off by up to this."""
@@ -66,6 +68,12 @@ SCENARIOS = {
         Scenario("storm-equivocate", "the storm, with a member that says one thing here and another there",
                  chaos_ms=20_000, view_base_ms=150, delay_ms=(5, 60), loss=100, crashes=4, blackouts=2,
                  faulty=Kind.EQUIVOCATE),
+        Scenario("storm-lossy", "four members, two messages in five lost: blocks prepared by one of them alone",
+                 sizes=(4,), chaos_ms=12_000, view_base_ms=150, delay_ms=(5, 60), loss=400, repeat=60,
+                 transactions=4),
+        Scenario("storm-lossy-equivocate", "the same, with a member that ignores what was prepared",
+                 sizes=(4,), chaos_ms=12_000, view_base_ms=150, delay_ms=(5, 60), loss=350, repeat=60,
+                 faulty=Kind.EQUIVOCATE, transactions=4),
         Scenario("storm-twins", "the storm, with one key that runs two replicas",
                  chaos_ms=20_000, view_base_ms=150, delay_ms=(5, 60), loss=100, crashes=4, blackouts=2,
                  partitions=3, twins=True),
@@ -73,3 +81,12 @@ SCENARIOS = {
                  partitions=4, crashes=3),
     )
 }  # fmt: skip
+
+OVERRUN = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario("too-many-twins", "more than a third run two replicas with one key: agreement breaks, to be seen",
+                 twins=True, too_many=True, sizes=(4,), partitions=12, crashes=2, transactions=12, heal_ms=20_000),
+    )
+}  # fmt: skip
+"""More faults than the protocol bears: witnesses must report, forensics must name the culprits."""

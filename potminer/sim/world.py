@@ -15,6 +15,7 @@ from potminer.base.digest import Domain, digest, number
 from potminer.core.committee import Committee
 from potminer.core.misbehave import Misbehaviour
 from potminer.core.pbft.application import Head, Timers
+from potminer.core.pbft.machine import Replica
 from potminer.sim.checkers import Members, Witnesses
 from potminer.sim.host import Host
 from potminer.sim.ledger import Chain, genesis
@@ -32,6 +33,7 @@ EPOCH = 0
 
 MakeCommittee = Callable[[tuple[bytes, ...], tuple[int, ...]], Committee]
 """How hosts build their committee; tests put a broken rule here."""
+Listen = Callable[[Wire], None]
 
 
 def honest_committee(members: tuple[bytes, ...], powers: tuple[int, ...]) -> Committee:
@@ -43,6 +45,7 @@ class Report:
     scenario: str
     seed: int
     nodes: int
+    faulty: tuple[int, ...]
     violations: tuple[str, ...]
     blocks: int
     highest_view: int
@@ -62,7 +65,15 @@ class World:
     """Hosts, network and witnesses of one run."""
 
     def __init__(
-        self, scenario: Scenario, seed: int, *, nodes: int | None, make_committee: MakeCommittee, parameters: Timers
+        self,
+        scenario: Scenario,
+        seed: int,
+        *,
+        nodes: int | None,
+        make_committee: MakeCommittee,
+        make_replica: type[Replica],
+        parameters: Timers,
+        listen: Listen,
     ) -> None:
         self.scenario = scenario
         self.chance = Random(f"{scenario.name}/{seed}")
@@ -76,15 +87,17 @@ class World:
         powers = self._powers()
         bearable = [i for i, power in enumerate(powers) if 3 * power < sum(powers)]
         self.astray = self.chance.choice(bearable) if bearable else None
-        faulty = self.astray if scenario.twins or scenario.faulty is not None else None
+        faulty = self._faulty(powers) if scenario.twins or scenario.faulty is not None else frozenset()
+        self._listen = listen
         self.committee = make_committee(members, powers)
         start = genesis(CHAIN)
-        honest = frozenset(i for i in range(self.nodes) if i != faulty)
+        honest = frozenset(range(self.nodes)) - faulty
         told = Members(chain=CHAIN, epoch=EPOCH, keys=members, powers=powers, honest=honest)
         self.witnesses = Witnesses(told, start)
-        seats = list(range(self.nodes)) + ([faulty] if scenario.twins and faulty is not None else [])
+        seats = list(range(self.nodes)) + (sorted(faulty) if scenario.twins else [])
         self.hosts = [
-            self._host(name, seat, keys[seat], faulty == seat, start, parameters) for name, seat in enumerate(seats)
+            self._host(name, seat, keys[seat], seat in faulty, start, parameters, make_replica)
+            for name, seat in enumerate(seats)
         ]
         self.submitted: list[SignedTransaction] = []
 
@@ -95,7 +108,26 @@ class World:
             return (1,) * self.nodes
         return tuple(self.chance.randint(1, 3) for _ in range(self.nodes))
 
-    def _host(self, name: int, seat: int, key: SigningKey, faulty: bool, start: Head, parameters: Timers) -> Host:
+    def _faulty(self, powers: tuple[int, ...]) -> frozenset[int]:
+        """The astray member; where there are to be too many, its neighbours too, until they are more than a third."""
+        if self.astray is None:
+            return frozenset()
+        found, following = {self.astray}, self.astray
+        while self.scenario.too_many and 3 * sum(powers[i] for i in found) <= sum(powers):
+            following = (following + 1) % self.nodes
+            found.add(following)
+        return frozenset(found)
+
+    def _host(
+        self,
+        name: int,
+        seat: int,
+        key: SigningKey,
+        faulty: bool,
+        start: Head,
+        parameters: Timers,
+        make_replica: type[Replica],
+    ) -> Host:
         fault = None
         if faulty and self.scenario.faulty is not None:
             fault = Misbehaviour(self.scenario.faulty, key=key, chain=CHAIN, committee=self.committee)
@@ -112,6 +144,7 @@ class World:
             honest=not faulty,
             fault=fault,
             victims=frozenset({client(0).public}),
+            make=make_replica,
         )
 
     def _skew(self, seat: int) -> int:
@@ -133,6 +166,8 @@ class World:
     def _deliver(self, peer: bytes, target: Host, message: Wire, body: bytes) -> None:
         if target.replica is not None:
             self._trace.update(number(self.clock.now) + number(target.name) + body)
+            if target.honest:
+                self._listen(message)
             target.receive(peer, message)
 
     def after(self, delay_ms: int, action: Callable[[], None]) -> None:
@@ -143,6 +178,7 @@ class World:
 
     def executed(self, host: Host, *, head: Head, certified: CertifiedBlock) -> None:
         if host.honest:
+            self._listen(certified.certificate)
             self.witnesses.executed(
                 member=host.member,
                 head=head,
@@ -172,6 +208,7 @@ class World:
             scenario=self.scenario.name,
             seed=seed,
             nodes=self.nodes,
+            faulty=tuple(sorted(set(range(self.nodes)) - self.witnesses.members.honest)),
             violations=tuple(self.witnesses.violations),
             blocks=max(host.height for host in self.hosts),
             highest_view=max(host.highest_view for host in self.hosts),
@@ -271,6 +308,10 @@ class World:
                     self.witnesses.held(member=host.member, items=host.replica.footprint(), records=len(host.disk))
 
 
+def _nobody(message: Wire) -> None:
+    """Listens to nothing."""
+
+
 def client(index: int) -> SigningKey:
     return SigningKey(digest(Domain.DRAW, b"client", number(index)))
 
@@ -281,9 +322,22 @@ def simulate(
     *,
     nodes: int | None = None,
     make_committee: MakeCommittee = honest_committee,
+    make_replica: type[Replica] = Replica,
+    listen: Listen = _nobody,
 ) -> Report:
-    """Runs *scenario* with the chance of *seed*; *nodes* overrides the size that the seed draws."""
+    """Runs *scenario* with the chance of *seed*; *nodes* overrides the size that the seed draws.
+
+    *listen* is told every message that an honest host hears, and the certificates it executed on.
+    """
     batch_ms = min(200, scenario.view_base_ms // 3)
     parameters = Timers(batch_ms=batch_ms, view_base_ms=scenario.view_base_ms, checkpoint_blocks=5)
-    world = World(scenario, seed, nodes=nodes, make_committee=make_committee, parameters=parameters)
+    world = World(
+        scenario,
+        seed,
+        nodes=nodes,
+        make_committee=make_committee,
+        make_replica=make_replica,
+        parameters=parameters,
+        listen=listen,
+    )
     return world.run(seed)

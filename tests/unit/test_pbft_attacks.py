@@ -9,8 +9,8 @@ from potminer.core.pbft.height import Stage
 from potminer.sim.ledger import FRESHNESS_MS, state_after
 from potminer.wire.block import Block, block_digest
 from potminer.wire.pbft import NewView, PreparedBlockWanted, PrePrepare, Status, Vote
-from potminer.wire.seal import Purpose
-from tests.unit.pbft_bench import Bench, of, said, sent
+from potminer.wire.seal import Purpose, statement
+from tests.unit.pbft_bench import CHAIN, KEYS, Bench, of, said, sent
 
 # At height 1 of four, member 1 leads view 0, member 2 view 1, member 3 view 2, member 0 view 3.
 
@@ -20,6 +20,20 @@ FAR = 10**6
 
 def view_timer(effects: list[object]) -> SetTimer:
     return [e for e in of(SetTimer, effects) if e.name.startswith("pbft/view")][-1]
+
+
+def test_a_vote_in_the_name_of_a_neighbour_does_not_count_b3() -> None:
+    """B3: member 2 signs the very statement that member 3 would sign."""
+    bench = Bench(me=0)
+    block = bench.block(1)
+    bench.hear(1, bench.propose(block))
+    theirs = bench.vote(Purpose.PREPARE, 3, block)
+    words = statement(
+        Purpose.PREPARE, chain=CHAIN, signer=KEYS[3].public, digest=theirs.digest, epoch=0, height=1, view=0
+    )
+    effects = bench.hear(2, msgspec.structs.replace(theirs, signature=KEYS[2].sign(words)))
+    assert of(Penalize, effects)
+    assert not said(Vote, effects)
 
 
 def test_a_view_change_with_a_sound_certificate_of_another_height_does_not_count_b5() -> None:

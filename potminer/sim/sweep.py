@@ -1,0 +1,62 @@
+"""Many Twins scenarios at once: in stretches of neighbours, on one core or several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+
+from potminer.sim.arena import Stands
+from potminer.sim.twins import Space
+
+STRETCH = 450
+"""Scenarios per piece of work; all but the first few share their first two rounds with the one before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a stretch of scenarios came to. *worst_heal* is in views, *reproposed* counts scenarios with a view
+    that had to begin with a prepared block: without those, nothing is proven about view changes."""
+
+    played: int
+    violating: tuple[tuple[int, tuple[str, ...]], ...]
+    reproposed: int
+    highest_view: int
+    worst_heal: int
+    blocks: int
+
+
+def sweep(space: Space, *, first: int, count: int, jobs: int, stretch: int = STRETCH) -> Iterator[Tally]:
+    """Plays scenarios *first* .. *first* + *count* - 1 on *jobs* processes; tallies as they are done."""
+    last = min(first + count, space.size)
+    stretches = [range(begin, min(begin + stretch, last)) for begin in range(first, last, stretch)]
+    if jobs == 1:
+        yield from map(partial(tally, space), stretches)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(partial(tally, space), stretches)
+
+
+def tally(space: Space, stretch: range) -> Tally:
+    verdicts = list(Stands().sweep(space, stretch))
+    return Tally(
+        played=len(verdicts),
+        violating=tuple((index, verdict.violations) for index, verdict in verdicts if verdict.violations),
+        reproposed=sum(verdict.reproposals > 0 for _, verdict in verdicts),
+        highest_view=max((verdict.highest_view for _, verdict in verdicts), default=0),
+        worst_heal=max((verdict.healed_views for _, verdict in verdicts), default=0),
+        blocks=sum(verdict.height for _, verdict in verdicts),
+    )
+
+
+def together(tallies: list[Tally]) -> Tally:
+    return Tally(
+        played=sum(t.played for t in tallies),
+        violating=tuple(found for t in tallies for found in t.violating),
+        reproposed=sum(t.reproposed for t in tallies),
+        highest_view=max((t.highest_view for t in tallies), default=0),
+        worst_heal=max((t.worst_heal for t in tallies), default=0),
+        blocks=sum(t.blocks for t in tallies),
+    )

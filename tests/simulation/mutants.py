@@ -1,0 +1,253 @@
+"""B1-B30, the bugs of shipped PBFT code, each put into our replica and hunted.
+
+Three hunters: the tables of attacks on one replica (and on sync), the scenarios of the simulator,
+the Twins scenarios. The command prints the kill matrix:
+
+    python -m tests.simulation.mutants > docs/mutants.md
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from time import monotonic
+from types import ModuleType
+
+import click
+import pytest
+
+from potminer.core.committee import Committee
+from potminer.core.pbft.machine import Replica
+from potminer.core.sync.machine import Sync
+from potminer.sim.arena import ScriptedCommittee, Stands
+from potminer.sim.scenarios import SCENARIOS
+from potminer.sim.twins import Cut, Leads, Space
+from potminer.sim.world import EPOCH, simulate
+from tests.simulation import bent
+from tests.simulation.control import Bent
+from tests.unit import test_pbft_attacks, test_pbft_normal, test_pbft_viewchange, test_sync_machine
+from tests.unit.pbft_bench import Subject, on_the_bench
+
+HUNTS = {"storm-lossy": 60, "storm-lossy-equivocate": 60, "crash-partition": 8, "storm-twins": 6, "calm": 1}
+"""Scenarios and seeds: a mutant that survives all of them is left to the other hunters."""
+TWINS = 150
+FAILURES = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError, struct.error,
+    pytest.fail.Exception,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """*bug* as in the research's list; *about* says what is bent."""
+
+    bug: str
+    about: str
+    replica: type[Replica] = Replica
+    committee: type[Committee] = Committee
+    scripted: type[ScriptedCommittee] = ScriptedCommittee
+    sync: type[Sync] = Sync
+
+
+def of(bug: str, replica: type[Bent]) -> Mutant:
+    return Mutant(bug, (replica.__doc__ or "").partition(": ")[2].rstrip("."), replica)
+
+
+CONTROL = Mutant("-", "nothing is bent", Bent)
+MUTANTS = (
+    Mutant("B1", "2·floor(n/3) + 1 members are a quorum", committee=bent.FloorQuorumCommittee,
+           scripted=bent.FloorQuorumScripted),
+    of("B2", bent.CountsPrimaryTwice),
+    Mutant("B3", "any member's key signs for any seat", committee=bent.AnybodysKeyCommittee,
+           scripted=bent.AnybodysKeyScripted),
+    of("B4", bent.AnyPurpose),
+    of("B5", bent.AnyProof),
+    of("B6", bent.DropsPrepared),
+    of("B7", bent.TrustsThePrimary),
+    of("B8", bent.AnyPrepared),
+    of("B10", bent.LooseRoot),
+    of("B11", bent.LooseEnvelope),
+    of("B12", bent.AnyView),
+    of("B13", bent.AnyParent),
+    Mutant("B14", "sync executes a block without its certificate", sync=bent.TrustingSync),
+    of("B15", bent.StoresFirst),
+    of("B16", bent.FollowsAnybody),
+    of("B17", bent.RecursiveTimer),
+    of("B18", bent.UncappedTimer),
+    of("B19", bent.OnlyLocalTimers),
+    of("B20", bent.StaysChanging),
+    of("B21", bent.ReplaysStale),
+    of("B22", bent.Forgets),
+    Mutant("B23", "the last block is served once it has a successor", sync=bent.KeepsTheLast),
+    of("B24", bent.AlwaysFresh),
+    Mutant("B25", "a signature counts for every purpose", committee=bent.BareDigestCommittee,
+           scripted=bent.BareDigestScripted),
+    of("B26", bent.TimesIdleness),
+    of("B27", bent.KeepsRecords),
+    of("B28", bent.AnySeat),
+    of("B28", bent.BelievesHeights),
+    of("B29", bent.WaitsForTheRest),
+    of("B30", bent.UnverifiedProof),
+)  # fmt: skip
+IMPOSSIBLE = {
+    "B9": "There are no watermarks: one height is in flight (`core/pbft/log.py`, `Log.height`), and a `ViewChange` "
+    "(`wire/pbft.py`) says nothing of checkpoints, so no subset of view changes can be tested for them."
+}
+"""Bugs that cannot be written here, and why."""
+
+
+# ---- hunters -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Attack:
+    name: str
+    says: str
+    """All that it says of itself: name, case and docstring; the bugs it is meant for are named there."""
+    run: Callable[[], None]
+
+    def is_meant_for(self, bug: str) -> bool:
+        return re.search(rf"(?i)(?<![0-9a-z]){bug}(?![0-9])", self.says.replace("_", " ")) is not None
+
+
+def attacks_of(module: ModuleType) -> Iterator[Attack]:
+    """The tests of *module*, one by one; they take no fixtures."""
+    for name, test in inspect.getmembers(module, inspect.isfunction):
+        if not name.startswith("test_") or test.__module__ != module.__name__:
+            continue
+        cases: list[dict[str, object]] = [{}]
+        for mark in getattr(test, "pytestmark", []):
+            names = [n.strip() for n in mark.args[0].split(",")] if isinstance(mark.args[0], str) else mark.args[0]
+            values = [v if len(names) > 1 else (v,) for v in mark.args[1]]
+            cases = [{**case, **dict(zip(names, v, strict=True))} for case in cases for v in values]
+        for case in cases:
+            shown = f"{name}[{', '.join(str(v) for v in case.values())[:60]}]" if case else name
+            yield Attack(shown, f"{shown} {test.__doc__ or ''}", partial(test, **case))
+
+
+PBFT_ATTACKS = tuple(
+    attack for m in (test_pbft_normal, test_pbft_viewchange, test_pbft_attacks) for attack in attacks_of(m)
+)
+SYNC_ATTACKS = tuple(attacks_of(test_sync_machine))
+
+
+def survived(run: Callable[[], object]) -> str | None:
+    """What went wrong in *run*, or None."""
+    try:
+        run()
+    except FAILURES as failure:
+        return f"{type(failure).__name__}: {str(failure).strip().partition(chr(10))[0]}"
+    return None
+
+
+def attacked(mutant: Mutant) -> Iterator[tuple[Attack, str | None]]:
+    """Every attack on *mutant* and what it showed; those that are meant for its bug come first."""
+    attacks = SYNC_ATTACKS if mutant.sync is not Sync else PBFT_ATTACKS
+    before, test_sync_machine.Node.make = test_sync_machine.Node.make, mutant.sync
+    try:
+        with on_the_bench(Subject(mutant.replica, mutant.committee)):
+            for attack in sorted(attacks, key=lambda attack: not attack.is_meant_for(mutant.bug)):
+                yield attack, survived(attack.run)
+    finally:
+        test_sync_machine.Node.make = before
+
+
+def simulated(mutant: Mutant) -> Iterator[tuple[str, str | None]]:
+    """Runs of the simulator, and the first violation in each."""
+    for seed in range(max(HUNTS.values())):
+        for name, seeds in HUNTS.items():
+            if seed < seeds:
+                yield f"{name} {seed}", violation(mutant, name, seed)
+
+
+def violation(mutant: Mutant, name: str, seed: int) -> str | None:
+    def committee(members: tuple[bytes, ...], powers: tuple[int, ...]) -> Committee:
+        return mutant.committee(epoch=EPOCH, members=members, powers=powers)
+
+    seen: list[str] = []
+
+    def run() -> None:
+        report = simulate(SCENARIOS[name], seed, make_committee=committee, make_replica=mutant.replica)
+        seen.extend(report.violations)
+
+    return survived(run) or next(iter(seen), None)
+
+
+def twinned(mutant: Mutant) -> Iterator[tuple[str, str | None]]:
+    """Twins scenarios drawn by one seed from all four spaces, and the first violation in each."""
+    chance = Random("twins")
+    stands = Stands(make=mutant.replica, make_committee=mutant.scripted)
+    spaces = [Space(leads=leads, cut=cut) for cut in Cut for leads in Leads]
+    for number in range(TWINS):
+        space = spaces[number % len(spaces)]
+        index = chance.randrange(space.size)
+        seen: list[str] = []
+
+        def run(space: Space = space, index: int = index, seen: list[str] = seen) -> None:
+            seen.extend(stands.play(space.script(index)).violations)
+
+        yield f"{space.leads}/{space.cut} {index}", survived(run) or next(iter(seen), None)
+
+
+# ---- the matrix --------------------------------------------------------------------------
+
+
+def first(runs: Iterator[tuple[str, str | None]]) -> str:
+    """The first run that showed something, what, and how many it took."""
+    tried = 0
+    for name, found in runs:
+        tried += 1
+        if found is not None:
+            return f"{found.partition(':')[0]} in `{name}` ({tried})"
+    return f"- ({tried})"
+
+
+def row(mutant: Mutant) -> str:
+    begun = monotonic()
+    shown = [(attack, found) for attack, found in attacked(mutant)]
+    killers = [attack.name for attack, found in shown if found is not None]
+    table = f"{len(killers)} of {len(shown)}" + (f": `{killers[0]}`" if killers else "")
+    consensus = mutant.sync is Sync
+    scenario = first(simulated(mutant)) if consensus else "not in consensus"
+    twins = first(twinned(mutant)) if consensus else "not in consensus"
+    return f"| {mutant.bug} | {mutant.about} | {table} | {scenario} | {twins} | {monotonic() - begun:.1f} |"
+
+
+HEAD = f"""# Mutants: thirty bugs of shipped PBFT code, in ours
+
+Written by `python -m tests.simulation.mutants > docs/mutants.md`.
+
+B1 to B30 are bugs that PBFT-family code had in production. Each is put into our replica by inheritance
+(`tests/simulation/bent.py`; the product has no switch) and must be killed. Hunters:
+
+- **attacks**: the tables of attacks on one replica ({len(PBFT_ATTACKS)}) or on sync ({len(SYNC_ATTACKS)}); how many
+  see the mutant, and the first of them;
+- **simulator**: {", ".join(f"{name} ({seeds})" for name, seeds in HUNTS.items())}: scenarios and seeds, taken in turn;
+- **Twins**: {TWINS} scenarios drawn from all four spaces.
+
+In brackets: how many runs the kill took, or how many the mutant survived. A dash is no gap where another column
+kills: a rule about a forged message is seen by the attack that forges it, for nobody in the simulator does.
+The control repeats our rules with nothing bent: it must survive everything.
+
+| bug | what is bent | attacks | simulator | Twins | s |
+|---|---|---|---|---|---|"""
+
+
+@click.command()
+def main() -> None:
+    """Hunt every mutant with every hunter and print the kill matrix as Markdown."""
+    click.echo(HEAD)
+    for mutant in (CONTROL, *MUTANTS):
+        click.echo(row(mutant))
+    click.echo("\n## Cannot be written here\n")
+    for bug, reason in IMPOSSIBLE.items():
+        click.echo(f"- **{bug}**: {reason}")
+
+
+if __name__ == "__main__":
+    main()
