@@ -48,3 +48,10 @@ def test_commands_that_ask_a_daemon_load_the_client_alone(tmp_path: Path, argume
     code, modules = loaded("--datadir", str(tmp_path), *arguments)
     assert code == 4
     assert not modules & (FOREIGN | SERVER)
+
+
+def test_the_daemon_loads_neither_torch_nor_the_dashboard(tmp_path: Path) -> None:
+    code, modules = loaded("--datadir", str(tmp_path), "run", "--headless")
+    assert code == 3, "there is no genesis here"
+    assert {"potminer.node.build", "sqlalchemy", "aiohttp.web"} <= modules, "and yet all of the daemon was loaded"
+    assert not modules & {"torch", "textual", "numpy"}
