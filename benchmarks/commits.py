@@ -28,6 +28,7 @@ from record import Figures, finish, parser, percentile
 from potminer.base import limits
 from potminer.base.errors import PotminerError
 from potminer.core.pbft.application import Head, Timers
+from potminer.core.pbft.machine import Replica
 from potminer.devnet.plan import Plan, make_plan
 from potminer.devnet.processes import Processes
 from potminer.node.genesisfile import read_genesis, write_genesis
@@ -70,7 +71,10 @@ def simulated(nodes: int, *, transactions: int, one_way_ms: int, seed: int = 1) 
         SCENARIOS["calm"], transactions=transactions, chaos_ms=30_000, delay_ms=(one_way_ms, 2), skew_ms=0
     )
     timers = Timers(checkpoint_blocks=100)
-    world = Timed(calm, seed, nodes=nodes, make_committee=honest_committee, parameters=timers)
+    world = Timed(
+        calm, seed, nodes=nodes, make_committee=honest_committee, make_replica=Replica, parameters=timers,
+        listen=lambda message: None,
+    )
     world.ages_ms = []
     began = time.process_time()
     report = world.run(seed)
