@@ -10,8 +10,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from potminer.base import limits
 from potminer.base.bounded import U16, U32, U63, Grains, Height, Millis
-from potminer.wire.control import SCHEMA, DeviceState, EarningsView, Hex, Line, Photo, UnitOutcome
+from potminer.wire.control import SCHEMA, DeviceState, EarningsView, Hex, Line, Mode, Photo, TaskView, UnitOutcome
 
 PEERS = 256
 MEMBERS = 256
@@ -170,3 +171,56 @@ class DayView(Photo, frozen=True, kw_only=True):
 
     schema: U32 = SCHEMA
     points: Annotated[tuple[DayPoint, ...], Meta(max_length=DAY_POINTS)] = ()
+
+
+# ---- short answers -----------------------------------------------------------------------
+
+
+class Accepted(Photo, frozen=True, kw_only=True):
+    """A letter was taken; whether it is done, the next photograph shows."""
+
+    schema: U32 = SCHEMA
+    accepted: bool = True
+
+
+class Submitted(Photo, frozen=True, kw_only=True):
+    """*transaction* is the digest under which the receipt will be found."""
+
+    schema: U32 = SCHEMA
+    transaction: Hex
+
+
+class StoredBlob(Photo, frozen=True, kw_only=True):
+    schema: U32 = SCHEMA
+    blob: Hex
+
+
+class TaskList(Photo, frozen=True, kw_only=True):
+    schema: U32 = SCHEMA
+    tasks: Annotated[tuple[TaskView, ...], Meta(max_length=limits.TASKS_OPEN)] = ()
+
+
+class UnitList(Photo, frozen=True, kw_only=True):
+    schema: U32 = SCHEMA
+    units: Annotated[tuple[UnitOutcome, ...], Meta(max_length=UNITS)] = ()
+
+
+class Health(Photo, frozen=True, kw_only=True):
+    ok: bool = True
+
+
+class Summary(Photo, frozen=True, kw_only=True):
+    """A few flat numbers. *devices* counts by state, *faults* alerts of that level."""
+
+    schema: U32 = SCHEMA
+    taken_ms: Millis
+    agent: Line
+    network: Line
+    rig: Line
+    role: Line
+    height: Height
+    peers: U32
+    mode: Mode
+    paused: bool
+    devices: dict[DeviceState, U32]
+    faults: U32 = 0

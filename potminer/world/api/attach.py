@@ -12,11 +12,22 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import aiohttp
-import msgspec
 
 from potminer.base.address import encode_address
 from potminer.base.errors import Malformed, NotPermitted, PotminerError, Unreachable, UsageError
-from potminer.wire.answers import DayView, EarningsDetail, LogLevel, LogTail, NetworkView, SettingsView
+from potminer.wire.answers import (
+    Accepted,
+    DayView,
+    EarningsDetail,
+    LogLevel,
+    LogTail,
+    NetworkView,
+    SettingsView,
+    StoredBlob,
+    Submitted,
+    TaskList,
+    UnitList,
+)
 from potminer.wire.codec import encode
 from potminer.wire.control import (
     REPLY_BYTES,
@@ -43,22 +54,6 @@ _SILENCE_S = 60.0
 """A stream that says nothing for so long is dead: the server pings every 20 s."""
 
 T = TypeVar("T")
-
-
-class _Blob(msgspec.Struct):
-    blob: str
-
-
-class _Transaction(msgspec.Struct):
-    transaction: str
-
-
-class _Tasks(msgspec.Struct):
-    tasks: tuple[TaskView, ...]
-
-
-class _Units(msgspec.Struct):
-    units: tuple[UnitOutcome, ...]
 
 
 class NotFound(PotminerError):
@@ -134,13 +129,13 @@ class Client:
             raise self._gone(str(error)) from error
 
     async def command(self, command: Command) -> None:
-        await self._ask(dict, "POST", "/v1/commands", data=to_json(command))
+        await self._ask(Accepted, "POST", "/v1/commands", data=to_json(command))
 
     # ---- the ledger ----------------------------------------------------------------------
 
     async def submit(self, transaction: SignedTransaction) -> str:
         """Hex digest under which the receipt will be found."""
-        return (await self._ask(_Transaction, "POST", "/v1/transactions", data=encode(transaction))).transaction
+        return (await self._ask(Submitted, "POST", "/v1/transactions", data=encode(transaction))).transaction
 
     async def receipt(self, transaction: str) -> ReceiptView:
         return await self._ask(ReceiptView, "GET", f"/v1/transactions/{transaction}")
@@ -149,7 +144,7 @@ class Client:
         return await self._ask(AccountView, "GET", f"/v1/accounts/{encode_address(key)}")
 
     async def tasks(self) -> tuple[TaskView, ...]:
-        return (await self._ask(_Tasks, "GET", "/v1/tasks")).tasks
+        return (await self._ask(TaskList, "GET", "/v1/tasks")).tasks
 
     async def task(self, task: str) -> TaskDetail:
         return await self._ask(TaskDetail, "GET", f"/v1/tasks/{task}")
@@ -157,11 +152,11 @@ class Client:
     async def units(self, *, last: int, task: str | None = None) -> tuple[UnitOutcome, ...]:
         """This rig's newest units, newest first."""
         query = {"last": str(last), **({} if task is None else {"task": task})}
-        return (await self._ask(_Units, "GET", "/v1/why", params=query)).units
+        return (await self._ask(UnitList, "GET", "/v1/why", params=query)).units
 
     async def unit(self, task: str, *, round: int, slot: int) -> UnitOutcome:
         query = {"task": task, "round": str(round), "slot": str(slot)}
-        found = (await self._ask(_Units, "GET", "/v1/why", params=query)).units
+        found = (await self._ask(UnitList, "GET", "/v1/why", params=query)).units
         if not found:
             raise NotFound("the node knows no such unit")
         return found[0]
@@ -191,7 +186,7 @@ class Client:
         """Upload a file; its hex id."""
         if not await asyncio.to_thread(path.is_file):
             raise UsageError(f"{path} is not a file", "Name a file to upload.")
-        reply = await self._ask(_Blob, "PUT", "/v1/blobs", data=_file_chunks(path), patient=True)
+        reply = await self._ask(StoredBlob, "PUT", "/v1/blobs", data=_file_chunks(path), patient=True)
         return reply.blob
 
     async def get_blob(self, blob: str, target: Path) -> None:

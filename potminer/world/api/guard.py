@@ -18,8 +18,6 @@ from potminer.wire.control import Fault, Refusal, to_json
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
-OPEN_PAGES = frozenset({"/healthz", "/metrics"})
-"""Read without the cookie: what a local supervisor and Prometheus ask for."""
 IN_FLIGHT = 64
 _STATUS = {
     Exit.USAGE: 400,
@@ -28,7 +26,7 @@ _STATUS = {
     Exit.NOT_PERMITTED: 403,
     Exit.UNREACHABLE: 503,
 }
-_NAMES = {
+NAMES = {
     400: "bad-request",
     403: "not-permitted",
     404: "not-found",
@@ -55,7 +53,7 @@ def json_response(value: object, status: int = 200) -> web.Response:
 
 def refusal(status: int, what: str, hint: str = "") -> web.Response:
     """A typed refusal. The connection ends where the request may not have been read whole."""
-    fault = Fault(code=_NAMES.get(status, "refused"), what=what[:4_000], hint=hint[:4_000])
+    fault = Fault(code=NAMES.get(status, "refused"), what=what[:4_000], hint=hint[:4_000])
     response = json_response(Refusal(error=fault), status)
     if status in (408, 413, 429):
         response.force_close()
@@ -63,10 +61,12 @@ def refusal(status: int, what: str, hint: str = "") -> web.Response:
 
 
 class Guard:
-    """The one middleware. *token* is the cookie for TCP, None where there is no TCP."""
+    """The one middleware. *token* is the cookie for TCP, None where there is no TCP; *open_pages* are read
+    without it."""
 
-    def __init__(self, token: str | None) -> None:
+    def __init__(self, token: str | None, open_pages: frozenset[str]) -> None:
         self._token = token
+        self._open_pages = open_pages
         self._in_flight = 0
 
     @web.middleware
@@ -87,7 +87,7 @@ class Guard:
         name, separator, port = host.rpartition(":")
         if (name if separator and port.isdecimal() else host).lower() not in HOSTS:
             return refusal(403, "this API answers only to localhost", "Connect to 127.0.0.1 or the unix socket.")
-        if _is_tcp(request) and request.path not in OPEN_PAGES and not self._knows_cookie(request):
+        if _is_tcp(request) and request.path not in self._open_pages and not self._knows_cookie(request):
             return refusal(403, "the cookie is missing or wrong", "Send the cookie file's content as a bearer token.")
         if self._in_flight >= IN_FLIGHT:
             return refusal(429, f"{IN_FLIGHT} requests are under way already", "Try again in a moment.")

@@ -1,33 +1,56 @@
-"""What each address of the API does. Every body, count and text from outside is bounded here."""
+"""What each address of the API does. Every body, count and text from outside is bounded here.
+
+``table`` is the whole API: aiohttp serves it and ``openapi.py`` describes it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import WSMsgType, web
 
 from potminer.base import limits
-from potminer.base.address import decode_address
-from potminer.wire.answers import LOG_LINES, LogLevel
+from potminer.wire.answers import (
+    LOG_LINES,
+    UNITS,
+    Accepted,
+    DayView,
+    EarningsDetail,
+    LogLevel,
+    LogTail,
+    NetworkView,
+    SettingsView,
+    StoredBlob,
+    Submitted,
+    TaskList,
+    UnitList,
+)
 from potminer.wire.codec import decode
-from potminer.wire.control import COMMAND_BYTES, SCHEMA, Command, Snapshot, from_json, to_json
+from potminer.wire.control import (
+    COMMAND_BYTES,
+    AccountView,
+    Command,
+    ReceiptView,
+    Snapshot,
+    TaskDetail,
+    to_json,
+)
 from potminer.wire.tx import SignedTransaction
-from potminer.world.api import metrics
+from potminer.world.api import openapi
 from potminer.world.api.backend import Backend
-from potminer.world.api.guard import Refused, json_response
+from potminer.world.api.body import CHUNK_BYTES, chunks, read_body
+from potminer.world.api.guard import Refused
 from potminer.world.api.newest import Newest
+from potminer.world.api.route import BODY, BYTES, JSON, Asked, Body, Route, address, digest, number, word
+from potminer.world.api.supervise import Supervise
 
 STREAMS = 16
 UPLOADS = 4
-UNITS = 200
-"""Units one question about the past may ask for."""
-BODY_S = 30
-CHUNK_BYTES = 1_048_576
 WEBSOCKET_BYTES = 1_024
 """A face says nothing on a stream."""
 _HEARTBEAT_S = 20.0
+_U32 = 2**32 - 1
 
 
 class Routes:
@@ -35,39 +58,95 @@ class Routes:
 
     def __init__(self, backend: Backend, clock: Callable[[], int]) -> None:
         self._backend = backend
-        self._clock = clock
+        self._supervise = Supervise(backend, clock)
         self._streams: set[web.WebSocketResponse] = set()
         self._uploads = 0
 
-    def table(self) -> list[web.AbstractRouteDef]:
-        return [
-            web.get("/v1/snapshot", self.snapshot, allow_head=False),
-            web.get("/v1/stream", self.stream, allow_head=False),
-            web.post("/v1/commands", self.command),
-            web.post("/v1/transactions", self.submit),
-            web.get("/v1/transactions/{id}", self.receipt, allow_head=False),
-            web.get("/v1/accounts/{address}", self.account, allow_head=False),
-            web.get("/v1/tasks", self.tasks, allow_head=False),
-            web.get("/v1/tasks/{id}", self.task, allow_head=False),
-            web.get("/v1/why", self.why, allow_head=False),
-            web.get("/v1/peers", self.peers, allow_head=False),
-            web.get("/v1/earnings", self.earnings, allow_head=False),
-            web.get("/v1/logs", self.logs, allow_head=False),
-            web.get("/v1/settings", self.settings, allow_head=False),
-            web.get("/v1/day", self.day, allow_head=False),
-            web.put("/v1/blobs", self.put_blob),
-            web.get("/v1/blobs/{id}", self.get_blob),
-            web.get("/healthz", self.healthz),
-            web.get("/status", self.status, allow_head=False),
-            web.get("/metrics", self.metrics, allow_head=False),
-        ]
+    def table(self) -> tuple[Route, ...]:
+        return (*self._faces(), *self._ledger(), *self._blobs(), *self._supervise.table(), *self._itself())
+
+    # ---- the table -----------------------------------------------------------------------
+
+    def _faces(self) -> tuple[Route, ...]:
+        return (
+            Route("GET", "/v1/snapshot", self.snapshot, "The newest photograph.", reply=Snapshot),
+            Route(
+                "GET", "/v1/stream", self.stream, "A websocket of photographs: at most four a second, newest wins.",
+                status=101, refusals=(429,),
+            ),
+            Route(
+                "POST", "/v1/commands", self.command, "A letter to the node: pause, resume, mode, payout.",
+                reply=Accepted, status=202, body=Body("The letter.", COMMAND_BYTES, kind=Command), refusals=(403, 409),
+            ),
+            Route("GET", "/v1/peers", self.peers, "Links, committee, and how long recent blocks took.",
+                  reply=NetworkView),
+            Route(
+                "GET", "/v1/earnings", self.earnings, "Days, tasks and this rig's newest units.",
+                reply=EarningsDetail, query=(number("units", "How many units.", most=UNITS, default=50),),
+            ),
+            Route(
+                "GET", "/v1/logs", self.logs, "The newest lines of the log.", reply=LogTail,
+                query=(
+                    number("after", "Only lines numbered above this.", most=_U32, default=0),
+                    number("last", "How many lines.", most=LOG_LINES, default=200),
+                    word("level", "This level and graver.", words=tuple(LogLevel), default=LogLevel.DEBUG.value),
+                ),
+            ),
+            Route("GET", "/v1/settings", self.settings, "Every setting, its value and who said so.",
+                  reply=SettingsView),
+            Route("GET", "/v1/day", self.day, "The last 24 hours, minute by minute.", reply=DayView),
+        )  # fmt: skip
+
+    def _ledger(self) -> tuple[Route, ...]:
+        transaction = digest("id", "Digest of a transaction.")
+        task = digest("id", "The task.")
+        return (
+            Route(
+                "POST", "/v1/transactions", self.submit, "Hand a signed transaction to the mempool and to gossip.",
+                reply=Submitted, status=202, refusals=(403, 409),
+                body=Body("Canonical bytes of a SignedTransaction.", limits.TRANSACTION_BYTES, media=BYTES),
+            ),
+            Route("GET", "/v1/transactions/{id}", self.receipt, "What became of a transaction.", reply=ReceiptView,
+                  named=(transaction,), refusals=(404,)),
+            Route("GET", "/v1/accounts/{address}", self.account, "The account of a public key.", reply=AccountView,
+                  named=(address("address", "pot1... of the key."),)),
+            Route("GET", "/v1/tasks", self.tasks, "Open tasks and the newest closed ones.", reply=TaskList),
+            Route("GET", "/v1/tasks/{id}", self.task, "A task and its newest rounds.", reply=TaskDetail,
+                  named=(task,), refusals=(404,)),
+            Route(
+                "GET", "/v1/why", self.why, "How units ended: this rig's newest, or one named by task, round and slot.",
+                reply=UnitList, refusals=(404,),
+                query=(
+                    digest("task", "The task; needed with round and slot."),
+                    number("last", "How many of this rig's newest units.", most=UNITS, default=1),
+                    number("round", "Round of one unit.", most=_U32),
+                    number("slot", "Slot of one unit.", most=_U32),
+                ),
+            ),
+        )  # fmt: skip
+
+    def _blobs(self) -> tuple[Route, ...]:
+        return (
+            Route(
+                "PUT", "/v1/blobs", self.put_blob, "Store bytes as a blob and keep it.", reply=StoredBlob, status=201,
+                body=Body("The bytes.", limits.BLOB_BYTES, media=BYTES), refusals=(409, 429),
+            ),
+            Route("GET", "/v1/blobs/{id}", self.get_blob, "The bytes of a blob that is here whole.", media=BYTES,
+                  named=(digest("id", "The blob."),), refusals=(404,), head=True),
+        )  # fmt: skip
+
+    def _itself(self) -> tuple[Route, ...]:
+        return (Route("GET", "/openapi.json", self.openapi, "This description.", media=JSON),)
+
+    async def openapi(self, _: web.Request, __: Asked) -> web.Response:
+        return web.json_response(openapi.describe(self.table()))
 
     # ---- photographs ---------------------------------------------------------------------
 
-    async def snapshot(self, _: web.Request) -> web.Response:
-        return json_response(await self._backend.snapshot())
+    async def snapshot(self, _: web.Request, __: Asked) -> Snapshot:
+        return await self._backend.snapshot()
 
-    async def stream(self, request: web.Request) -> web.WebSocketResponse:
+    async def stream(self, request: web.Request, _: Asked) -> web.WebSocketResponse:
         """Photographs as text messages. A slow face gets fewer, never older ones."""
         if len(self._streams) >= STREAMS:
             raise Refused(429, f"{STREAMS} faces are watching already", "Close one of them.")
@@ -103,121 +182,78 @@ class Routes:
 
     # ---- letters -------------------------------------------------------------------------
 
-    async def command(self, request: web.Request) -> web.Response:
-        command: Command = from_json(Command, await _body(request, COMMAND_BYTES), max_bytes=COMMAND_BYTES)
-        await self._backend.command(command)
-        return json_response({"schema": SCHEMA, "accepted": True}, 202)
+    async def command(self, _: web.Request, asked: Asked) -> Accepted:
+        await self._backend.command(asked[BODY])
+        return Accepted()
 
-    async def submit(self, request: web.Request) -> web.Response:
-        body = await _body(request, limits.TRANSACTION_BYTES)
+    async def submit(self, request: web.Request, _: Asked) -> Submitted:
+        body = await read_body(request, limits.TRANSACTION_BYTES)
         signed = decode(SignedTransaction, body, max_bytes=limits.TRANSACTION_BYTES)
-        return json_response({"schema": SCHEMA, "transaction": (await self._backend.submit(signed)).hex()}, 202)
+        return Submitted(transaction=(await self._backend.submit(signed)).hex())
 
     # ---- questions -----------------------------------------------------------------------
 
-    async def receipt(self, request: web.Request) -> web.Response:
-        found = await self._backend.receipt(_digest(request.match_info["id"]))
+    async def receipt(self, _: web.Request, asked: Asked) -> ReceiptView:
+        found = await self._backend.receipt(asked["id"])
         if found is None:
             raise Refused(404, "this node has not heard of that transaction")
-        return json_response(found)
+        return found
 
-    async def account(self, request: web.Request) -> web.Response:
-        return json_response(await self._backend.account(decode_address(request.match_info["address"])))
+    async def account(self, _: web.Request, asked: Asked) -> AccountView:
+        return await self._backend.account(asked["address"])
 
-    async def tasks(self, _: web.Request) -> web.Response:
-        return json_response({"schema": SCHEMA, "tasks": (await self._backend.tasks())[: limits.TASKS_OPEN]})
+    async def tasks(self, _: web.Request, __: Asked) -> TaskList:
+        return TaskList(tasks=(await self._backend.tasks())[: limits.TASKS_OPEN])
 
-    async def task(self, request: web.Request) -> web.Response:
-        found = await self._backend.task(_digest(request.match_info["id"]))
+    async def task(self, _: web.Request, asked: Asked) -> TaskDetail:
+        found = await self._backend.task(asked["id"])
         if found is None:
             raise Refused(404, "this node knows no such task")
-        return json_response(found)
+        return found
 
-    async def why(self, request: web.Request) -> web.Response:
-        """``?task=&round=&slot=`` asks for one unit, ``?last=&task=`` for this rig's newest."""
-        query = request.query
-        named = query.get("task")
-        task = None if named is None else _digest(named)
-        if "round" not in query and "slot" not in query:
-            last = _integer(query.get("last", "1"), "last", most=UNITS)
-            return json_response({"schema": SCHEMA, "units": (await self._backend.units(task, last))[:last]})
-        if task is None:
+    async def why(self, _: web.Request, asked: Asked) -> UnitList:
+        task, round, slot, last = asked["task"], asked["round"], asked["slot"], asked["last"]
+        if round is None and slot is None:
+            return UnitList(units=(await self._backend.units(task, last))[:last])
+        if task is None or round is None or slot is None:
             raise Refused(400, "a unit is named by task, round and slot")
-        place = {name: _integer(query.get(name, ""), name, most=2**32 - 1) for name in ("round", "slot")}
-        found = await self._backend.unit(task, round=place["round"], slot=place["slot"])
+        found = await self._backend.unit(task, round=round, slot=slot)
         if found is None:
             raise Refused(404, "this node knows no such unit")
-        return json_response({"schema": SCHEMA, "units": (found,)})
+        return UnitList(units=(found,))
 
-    async def peers(self, _: web.Request) -> web.Response:
-        return json_response(await self._backend.network())
+    async def peers(self, _: web.Request, __: Asked) -> NetworkView:
+        return await self._backend.network()
 
-    async def earnings(self, request: web.Request) -> web.Response:
-        units = _integer(request.query.get("units", "50"), "units", most=UNITS)
-        return json_response(await self._backend.earnings(units))
+    async def earnings(self, _: web.Request, asked: Asked) -> EarningsDetail:
+        return await self._backend.earnings(asked["units"])
 
-    async def logs(self, request: web.Request) -> web.Response:
-        """``?after=&last=&level=``"""
-        query = request.query
-        level = query.get("level", LogLevel.DEBUG)
-        if level not in list(LogLevel):
-            raise Refused(400, f"level is one of {', '.join(LogLevel)}")
-        after = _integer(query.get("after", "0"), "after", most=2**32 - 1)
-        last = _integer(query.get("last", "200"), "last", most=LOG_LINES)
-        return json_response(await self._backend.log(after=after, last=last, level=LogLevel(level)))
+    async def logs(self, _: web.Request, asked: Asked) -> LogTail:
+        return await self._backend.log(after=asked["after"], last=asked["last"], level=LogLevel(asked["level"]))
 
-    async def settings(self, _: web.Request) -> web.Response:
-        return json_response(await self._backend.settings())
+    async def settings(self, _: web.Request, __: Asked) -> SettingsView:
+        return await self._backend.settings()
 
-    async def day(self, _: web.Request) -> web.Response:
-        return json_response(await self._backend.day())
+    async def day(self, _: web.Request, __: Asked) -> DayView:
+        return await self._backend.day()
 
     # ---- blobs ---------------------------------------------------------------------------
 
-    async def put_blob(self, request: web.Request) -> web.Response:
+    async def put_blob(self, request: web.Request, _: Asked) -> StoredBlob:
         if self._uploads >= UPLOADS:
             raise Refused(429, f"{UPLOADS} uploads are under way already", "Try again when one has ended.")
         self._uploads += 1
         try:
-            blob = await self._backend.put_blob(_chunks(request, limits.BLOB_BYTES))
+            blob = await self._backend.put_blob(chunks(request, limits.BLOB_BYTES))
         finally:
             self._uploads -= 1
-        return json_response({"schema": SCHEMA, "blob": blob.hex()}, 201)
+        return StoredBlob(blob=blob.hex())
 
-    async def get_blob(self, request: web.Request) -> web.StreamResponse:
-        path = await self._backend.blob_path(_digest(request.match_info["id"]))
+    async def get_blob(self, _: web.Request, asked: Asked) -> web.StreamResponse:
+        path = await self._backend.blob_path(asked["id"])
         if path is None:
             raise Refused(404, "this node does not hold that blob")
-        return web.FileResponse(path, chunk_size=CHUNK_BYTES, headers={"Content-Type": "application/octet-stream"})
-
-    # ---- supervisors ---------------------------------------------------------------------
-
-    async def healthz(self, _: web.Request) -> web.Response:
-        return json_response({"ok": True})
-
-    async def status(self, _: web.Request) -> web.Response:
-        """A few flat numbers, for scripts that want no more."""
-        seen = await self._backend.snapshot()
-        states = Counter(device.state.value for device in seen.devices)
-        summary = {
-            "schema": SCHEMA,
-            "taken_ms": seen.taken_ms,
-            "agent": seen.agent,
-            "network": seen.network,
-            "rig": seen.rig,
-            "role": seen.chain.role,
-            "height": seen.chain.height,
-            "peers": seen.chain.peers,
-            "mode": seen.control.mode,
-            "paused": seen.control.paused,
-            "devices": dict(states),
-            "faults": sum(alert.level.value == "fault" for alert in seen.alerts),
-        }
-        return json_response(summary)
-
-    async def metrics(self, _: web.Request) -> web.Response:
-        text = metrics.render(await self._backend.snapshot(), self._clock())
-        return web.Response(body=text, headers={"Content-Type": metrics.CONTENT_TYPE})
+        return web.FileResponse(path, chunk_size=CHUNK_BYTES, headers={"Content-Type": BYTES})
 
 
 # ---- roads of a stream -------------------------------------------------------------------
@@ -243,43 +279,3 @@ async def _listen(socket: web.WebSocketResponse) -> None:
         message = await socket.receive()
         if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
             return
-
-
-# ---- reading what was sent ---------------------------------------------------------------
-
-
-async def _chunks(request: web.Request, max_bytes: int) -> AsyncIterator[bytes]:
-    """The body in chunks of at most 1 MiB; Refused above *max_bytes* in all, or where it dawdles."""
-    if request.content_length is not None and request.content_length > max_bytes:
-        raise Refused(413, f"more than {max_bytes} bytes")
-    total = 0
-    while True:
-        try:
-            async with asyncio.timeout(BODY_S):
-                chunk = await request.content.read(CHUNK_BYTES)
-        except TimeoutError as error:
-            raise Refused(408, f"nothing came for {BODY_S} s") from error
-        except (web.RequestPayloadError, ConnectionError) as error:
-            raise Refused(400, "the body ended early") from error
-        if not chunk:
-            return
-        total += len(chunk)
-        if total > max_bytes:
-            raise Refused(413, f"more than {max_bytes} bytes")
-        yield chunk
-
-
-async def _body(request: web.Request, max_bytes: int) -> bytes:
-    return b"".join([chunk async for chunk in _chunks(request, max_bytes)])
-
-
-def _digest(text: str) -> bytes:
-    if len(text) != 64 or any(char not in "0123456789abcdef" for char in text):
-        raise Refused(400, "an id is 64 lower-case hex digits")
-    return bytes.fromhex(text)
-
-
-def _integer(text: str, name: str, *, most: int) -> int:
-    if not text.isascii() or not text.isdecimal() or len(text) > 10 or int(text) > most:
-        raise Refused(400, f"{name} is a number up to {most}")
-    return int(text)

@@ -47,8 +47,10 @@ class ApiServer:
             tcp_port = 0
         token = None if tcp_port is None else _write_cookie(paths.cookie)
         routes = Routes(backend, clock)
-        app = web.Application(middlewares=[Guard(token).handle])
-        app.add_routes(routes.table())
+        table = routes.table()
+        open_pages = frozenset(route.path for route in table if route.open)
+        app = web.Application(middlewares=[Guard(token, open_pages).handle])
+        app.add_routes([route.definition() for route in table])
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S)
         await runner.setup()
         addresses: list[Address] = []

@@ -1,0 +1,38 @@
+"""What a request carries, read in bounds: size, and how long it may dawdle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from potminer.world.api.guard import Refused
+
+BODY_S = 30
+CHUNK_BYTES = 1_048_576
+
+
+async def chunks(request: web.Request, max_bytes: int) -> AsyncIterator[bytes]:
+    """The body in chunks of at most 1 MiB; Refused above *max_bytes* in all, or where it dawdles."""
+    if request.content_length is not None and request.content_length > max_bytes:
+        raise Refused(413, f"more than {max_bytes} bytes")
+    total = 0
+    while True:
+        try:
+            async with asyncio.timeout(BODY_S):
+                chunk = await request.content.read(CHUNK_BYTES)
+        except TimeoutError as error:
+            raise Refused(408, f"nothing came for {BODY_S} s") from error
+        except (web.RequestPayloadError, ConnectionError) as error:
+            raise Refused(400, "the body ended early") from error
+        if not chunk:
+            return
+        total += len(chunk)
+        if total > max_bytes:
+            raise Refused(413, f"more than {max_bytes} bytes")
+        yield chunk
+
+
+async def read_body(request: web.Request, max_bytes: int) -> bytes:
+    return b"".join([chunk async for chunk in chunks(request, max_bytes)])
