@@ -18,19 +18,23 @@ from potminer.base.errors import Malformed
 from potminer.node.dataset import Tensor, read_header
 from potminer.node.form import Filling
 from potminer.node.source import Source, read_source
-from potminer.node.taskform import MODELS, OPTIMISERS, SECTIONS, InnerSection, ModelSection
+from potminer.node.taskform import AGGREGATIONS, MODELS, OPTIMISERS, SECTIONS, InnerSection, ModelSection
 from potminer.wire.model import Gpt, Layers, Logistic, Mlp, ModelSpec, input_shape, outputs, takes, tensors
 from potminer.wire.task import (
     AdamW,
+    Aggregation,
     AuditSpec,
+    Clipped,
     DataSpec,
     Deadlines,
     InnerSpec,
+    Mean,
     Momentum,
     Objective,
     Reward,
     Sgd,
     TaskSpec,
+    Trimmed,
 )
 
 HINT = "potminer task new writes a file with every key explained."
@@ -65,6 +69,7 @@ class TaskFile:
     inner: InnerSpec
     outer_rate_nano: int
     outer_momentum_nano: int
+    aggregation: Aggregation
     audit: AuditSpec
     deadlines: Deadlines
     reward: Reward
@@ -99,6 +104,7 @@ class TaskFile:
             inner=self.inner,
             outer_momentum_nano=self.outer_momentum_nano,
             compression=self.compression,
+            aggregation=self.aggregation,
         )
 
     @property
@@ -140,6 +146,7 @@ def task_file_from(source: Source, path: Path) -> TaskFile:
     samples = _check_data(filling, values["data"], path.parent, objective, model)
     _check_model_fits(filling, model, values["data"].get("shape"))
     inner = _inner(filling, values["task"].get("mode"), values["inner"])
+    _check_aggregation(filling, values["aggregation"])
     _check_counts(filling, values["task"])
     _check_budget(filling, values["task"], values["reward"])
     filling.finish(HINT)
@@ -164,6 +171,7 @@ def _assemble(
         inner=inner,
         outer_rate_nano=values["outer"]["rate"],
         outer_momentum_nano=values["outer"]["momentum"],
+        aggregation=_aggregation(values["aggregation"]),
         audit=AuditSpec(**values["audit"]),
         deadlines=Deadlines(**values["deadlines"]),
         reward=Reward(budget=values["reward"]["budget_pot"], price_per_unit=values["reward"]["price_per_unit_pot"]),
@@ -198,12 +206,7 @@ def _inner(filling: Filling, mode: str | None, values: Mapping[str, Any]) -> Inn
         if said:
             filling.blame(("inner",), 'is for mode = "local"')
         return InnerSpec()
-    optimiser = values.get("optimiser")
-    own = OPTIMISERS.get(str(optimiser))
-    others = {key for keys in OPTIMISERS.values() for key in keys} - set(own or ())
-    for key in said:
-        if own is not None and key in others:
-            filling.blame(("inner", key), f"is not a key of optimiser {optimiser}")
+    _check_own_keys(filling, "inner", "optimiser", said, values, OPTIMISERS)
     if len(values) != len(InnerSection.__dataclass_fields__):
         return None
     if values["least_rate"] > values["rate"]:
@@ -218,6 +221,34 @@ def _inner(filling: Filling, mode: str | None, values: Mapping[str, Any]) -> Inn
         least_rate_nano=values["least_rate"],
         clip_nano=values["clip"],
     )
+
+
+def _check_own_keys(
+    filling: Filling, section: str, choice: str, said: Mapping[str, Any], values: Mapping[str, Any],
+    kinds: Mapping[str, tuple[str, ...]],
+) -> None:
+    """Blame keys in *said* that another choice than the one made has."""
+    chosen = values.get(choice)
+    own = kinds.get(str(chosen))
+    others = {key for keys in kinds.values() for key in keys} - set(own or ())
+    for key in said:
+        if own is not None and key in others:
+            filling.blame((section, key), f"is not a key of {choice} {chosen}")
+
+
+def _check_aggregation(filling: Filling, values: Mapping[str, Any]) -> None:
+    said = filling.table(("aggregation",)) if "aggregation" in filling.source.table else {}
+    _check_own_keys(filling, "aggregation", "rule", said, values, AGGREGATIONS)
+
+
+def _aggregation(values: Mapping[str, Any]) -> Aggregation:
+    match values["rule"]:
+        case "trimmed":
+            return Trimmed(values["trim"] // 1_000)
+        case "clipped":
+            return Clipped(values["bucket"], values["radius"] // 1_000)
+        case _:
+            return Mean()
 
 
 def _optimiser(values: Mapping[str, Any]) -> Sgd | Momentum | AdamW:

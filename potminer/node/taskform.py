@@ -69,6 +69,10 @@ OPTIMISERS: dict[str, tuple[str, ...]] = {
 """Inner optimisers and the keys that only they have."""
 
 
+AGGREGATIONS: dict[str, tuple[str, ...]] = {"mean": (), "trimmed": ("trim",), "clipped": ("bucket", "radius")}
+"""Rules of aggregation and the keys that only they have."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSection:
     name: str = setting(
@@ -199,6 +203,23 @@ class OuterSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AggregationSection:
+    rule: str = setting(
+        choice("mean", "trimmed", "clipped"),
+        "how updates become one: mean; or, where a minority may be bad, trimmed or clipped",
+        default="mean",
+    )
+    trim: int = setting(
+        billionths("0.000001", "0.499999"), "only of trimmed: share left out at either end", default=200_000_000
+    )
+    bucket: int = setting(integer(1, 4), "only of clipped: updates averaged before they are compared", default=2)
+    radius: int = setting(
+        billionths("0.001", "100"), "only of clipped: of the median distance, how far is not too far",
+        default=1_000_000_000,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSection:
     rate_ppm: int = setting(integer(30_000, 1_000_000), "least share of units that is audited, in ppm", default=100_000)
     tolerance_ppm: int = setting(
@@ -228,6 +249,7 @@ SECTIONS: dict[str, type[Any]] = {
     "unit": UnitSection,
     "inner": InnerSection,
     "outer": OuterSection,
+    "aggregation": AggregationSection,
     "audit": AuditSection,
     "deadlines": DeadlinesSection,
     "reward": RewardSection,

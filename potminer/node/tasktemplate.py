@@ -29,12 +29,14 @@ _FIRST: dict[str, object] = {
     "inner.beta2": 0.999,
     "inner.epsilon": 0.000001,
     "outer.rate": 0.5,
+    "aggregation.trim": 0.2,
+    "aggregation.radius": 1,
     "reward.budget_pot": 800,
     "reward.price_per_unit_pot": 1,
 }
 """What is shown for keys that have no default, and for decimals, whose default is kept in 1e-9."""
-_SLEEPING = {"inner": 'Only with mode = "local":'}
-"""Sections that the other values leave no room for, shown as comments."""
+_SLEEPING = {"inner": 'Only with mode = "local":', "aggregation": "Left out: the mean."}
+"""Sections that the other values leave no room for, or that few tasks need, shown as comments."""
 
 
 def task_text(name: str) -> str:

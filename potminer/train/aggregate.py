@@ -4,10 +4,10 @@ Everything here is exact or a single IEEE operation in a written order, so any m
 the same bytes, whatever the order in which updates arrive:
 
 1. per block, grid = (largest exponent among the updates) - 32;
-2. each integer is moved to the grid: shifted left by e - grid where that is >= 0 (at most
-   32), else (q + 2**(d-1)) >> d with d = min(grid - e, 8), which rounds it (to 0 from 8 on);
+2. each integer is moved to the grid (``sums``);
 3. the moved integers are summed in int64: 4,096 updates of 126 * 2**32 stay below 2**51;
-4. in float64: the mean d = sum * 2**grid, exactly, divided by N;
+   the rules of ``robust`` combine them in their own way, and end in a sum and a divisor too;
+4. in float64: d = sum * 2**grid, divided by the divisor, N for the mean;
 5. with an outer momentum mu = outer_momentum_nano / 10**9, rounded once: the new buffer
    m' = mu * m + d is rounded to float32 and d becomes d + mu * m'. Without, m is not there;
 6. d times eta, where eta is outer_rate_nano / 10**9 rounded once; subtracted from theta;
@@ -19,38 +19,38 @@ A result that is not finite stops the round: nothing ever steps on it. No torch 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import assert_never
 
 import numpy as np
-import numpy.typing as npt
 
 from potminer.base import limits
+from potminer.train import robust
 from potminer.train.dither import Doubles
 from potminer.train.grid import Grid, powers
 from potminer.train.refusal import Reason, Refused
+from potminer.train.sums import Total, moved, roomy_grid
 from potminer.train.weights import Floats, Model
-from potminer.wire.task import BLOCK
+from potminer.wire.task import BLOCK, Aggregation, Clipped, Mean, Trimmed
 
 HEADROOM = 32
 _SMALLEST = 2.0**-126
+_MEAN = Mean()
 
-Sums = npt.NDArray[np.int64]
+Updates = Callable[[], Iterable[Grid]]
 
 
 def aggregate(
-    base: Model, updates: Callable[[], Iterable[Grid]], *, rate_nano: int, momentum_nano: int = 0
+    base: Model, updates: Updates, *, rate_nano: int, momentum_nano: int = 0, rule: Aggregation = _MEAN,
+    seed: bytes = b"",
 ) -> Model:
     """The next model from *base* and at least one update of as many parameters.
 
-    *updates* is called twice and must give the same ones: once for their exponents, once for
-    their integers, so that only one is in memory at a time.
+    *updates* may be called twice and must give the same ones. For the mean only one is in memory at a time; the
+    other rules hold all of them, in an order that everybody has, and draw from *seed*.
     """
-    grid, count = _grid(updates())
-    if not 0 < count <= limits.UNITS_PER_ROUND:
-        raise AssertionError(f"{count} updates to aggregate")
-    sums = np.zeros((len(grid), BLOCK), np.int64)
-    for update in updates():
-        sums += _moved(update, grid)
-    mean = (sums.astype(np.float64) * powers(grid)[:, None]).reshape(-1)[: len(base.weights)] / float(count)
+    total = _combined(updates, rule, seed)
+    mean = (total.sums.astype(np.float64) * powers(total.grid)[:, None]).reshape(-1)[: len(base.weights)]
+    mean /= float(total.divisor)
     momentum = _next_momentum(base, mean, momentum_nano)
     if momentum is not None:
         mean = mean + momentum.astype(np.float64) * (momentum_nano / 10**9)
@@ -66,24 +66,36 @@ def _next_momentum(base: Model, mean: Doubles, momentum_nano: int) -> Floats | N
     return _rounded(base.momentum.astype(np.float64) * (momentum_nano / 10**9) + mean)
 
 
-def _grid(updates: Iterable[Grid]) -> tuple[Sums, int]:
-    largest: Sums = np.zeros(0, np.int64)
-    count = 0
-    for update in updates:
-        exponents = update.exponents.astype(np.int64)
-        largest = np.maximum(largest, exponents) if count else exponents
-        count += 1
-    return largest - HEADROOM, count
+def _combined(updates: Updates, rule: Aggregation, seed: bytes) -> Total:
+    match rule:
+        case Mean():
+            return _mean(updates)
+        case Trimmed():
+            return robust.trimmed(_counted(updates()), rule)
+        case Clipped():
+            return robust.clipped(_counted(updates()), rule, seed=seed)
+        case _:
+            assert_never(rule)
 
 
-def _moved(update: Grid, grid: Sums) -> Sums:
-    """The update's integers on the grid, [blocks, 256]; elements beyond the last parameter are 0."""
-    levels = np.zeros((len(grid), BLOCK), np.int64)
-    levels.reshape(-1)[: len(update.levels)] = update.levels
-    shift = (update.exponents.astype(np.int64) - grid)[:, None]
-    up, down = np.clip(shift, 0, HEADROOM), np.clip(-shift, 1, 8)
-    halves = np.left_shift(np.int64(1), down - 1)
-    return np.asarray(np.where(shift >= 0, levels << up, (levels + halves) >> down), np.int64)
+def _mean(updates: Updates) -> Total:
+    grid, count = roomy_grid(updates(), headroom=HEADROOM)
+    _check_count(count)
+    sums = np.zeros((len(grid), BLOCK), np.int64)
+    for update in updates():
+        sums += moved(update, grid, headroom=HEADROOM)
+    return Total(sums, grid, count)
+
+
+def _counted(updates: Iterable[Grid]) -> list[Grid]:
+    held = list(updates)
+    _check_count(len(held))
+    return held
+
+
+def _check_count(count: int) -> None:
+    if not 0 < count <= limits.UNITS_PER_ROUND:
+        raise AssertionError(f"{count} updates to aggregate")
 
 
 def _rounded(values: Doubles) -> Floats:

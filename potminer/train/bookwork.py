@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from time import perf_counter_ns
 
+from potminer.base.digest import Domain, digest
 from potminer.base.errors import Malformed
 from potminer.train.aggregate import aggregate
 from potminer.train.folder import Folder
@@ -59,7 +60,10 @@ def aggregate_updates(folder: Folder, job: AggregateJob, checkpoint: Checkpoint)
             checkpoint(done, len(good))
 
     spec = job.spec
-    model = aggregate(base, updates, rate_nano=spec.outer_rate_nano, momentum_nano=spec.outer_momentum_nano)
+    model = aggregate(
+        base, updates, rate_nano=spec.outer_rate_nano, momentum_nano=spec.outer_momentum_nano,
+        rule=spec.aggregation, seed=digest(Domain.DRAW, *(blob for _, blob in good)),
+    )
     blob = folder.write(encode_model(spec.model, model))
     return Aggregated(job.job, blob, malformed, (perf_counter_ns() - started) // 1_000)
 
@@ -74,7 +78,8 @@ def _sorted_out(folder: Folder, job: AggregateJob, checkpoint: Checkpoint) -> tu
         except Malformed:
             malformed.append(position)
         checkpoint(0, len(job.units))
-    return good, tuple(malformed)
+    # By content: everybody has this order, and nobody knew it when committing to one of them.
+    return sorted(good, key=lambda work: work[1]), tuple(malformed)
 
 
 def _read_update(folder: Folder, spec: TaskSpec, work: Work) -> Grid:

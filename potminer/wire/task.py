@@ -106,6 +106,26 @@ class InnerSpec(Wire, frozen=True):
     clip_nano: Annotated[int, Meta(ge=0, le=10**12)] = 0
 
 
+class Mean(Wire, frozen=True, tag="mean"):
+    """The plain mean of the accepted updates."""
+
+
+class Trimmed(Wire, frozen=True, tag="trimmed"):
+    """The mean without the share of values at either end of every coordinate."""
+
+    share_ppm: Annotated[int, Meta(ge=1, lt=500_000)] = 200_000
+
+
+class Clipped(Wire, frozen=True, tag="clipped"):
+    """Centred clipping of random buckets of *bucket* updates; the radius is *radius_ppm* of their median distance."""
+
+    bucket: Annotated[int, Meta(ge=1, le=4)] = 2
+    radius_ppm: Annotated[int, Meta(ge=1_000, le=100_000_000)] = 1_000_000
+
+
+Aggregation = Mean | Trimmed | Clipped
+
+
 class TaskSpec(Wire, frozen=True):
     """Everything that defines a training task.
 
@@ -137,6 +157,7 @@ class TaskSpec(Wire, frozen=True):
     inner: InnerSpec = InnerSpec()
     outer_momentum_nano: Share = 0
     compression: Literal["lan", "wan4", "wan2"] = "lan"
+    aggregation: Aggregation = Mean()
 
     @property
     def batches_per_unit(self) -> int:
@@ -177,6 +198,8 @@ _BITS = {Coding.INT8: 8, Coding.INT4: 4, Coding.INT2: 2}
 _PAYLOAD = {"lan": Coding.INT8, "wan4": Coding.INT4, "wan2": Coding.INT2}
 _TENSOR_HEADER = 256
 """Most bytes of one tensor in a safetensors header: a name below 100, a type, a shape, two offsets."""
+HELD_BYTES = 2**32
+"""Most bytes of updates, one an element, that a robust aggregation may have to hold."""
 HEADER_BYTES = 65_536
 """Room for a safetensors header of data."""
 
@@ -243,9 +266,15 @@ def spec_fault(spec: TaskSpec) -> str:
         return "inner steps are for mode local"
     if spec.inner.least_rate_nano > spec.inner.rate_nano:
         return "the least inner rate is above the rate"
+    if not isinstance(spec.aggregation, Mean) and _most_held(spec) > HELD_BYTES:
+        return "a robust aggregation holds all updates of a round at once: these are more than 4 GiB"
     if 0 < spec.inner.decay_steps <= spec.inner.warmup_steps:
         return "the inner rate falls before it has risen"
     return ""
+
+
+def _most_held(spec: TaskSpec) -> int:
+    return spec.max_trainers * spec.units_per_trainer * parameter_count(spec.model)
 
 
 def data_bytes(spec: TaskSpec, *, samples: int) -> int:

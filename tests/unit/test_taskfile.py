@@ -20,7 +20,7 @@ from potminer.base.errors import ConfigError
 from potminer.cli.main import main
 from potminer.node.dataset import HEADER_BYTES, Tensor, read_header
 from potminer.node.taskfile import TaskFile, load_task_file, show_pot
-from potminer.node.taskform import OPTIMISERS
+from potminer.node.taskform import AGGREGATIONS, OPTIMISERS
 from potminer.node.tasktemplate import task_text
 from potminer.wire.codec import decode, encode
 from potminer.wire.model import (
@@ -38,7 +38,7 @@ from potminer.wire.model import (
     Norm,
     ResNet,
 )
-from potminer.wire.task import AdamW, InnerSpec, Momentum, TaskSpec, spec_fault
+from potminer.wire.task import AdamW, InnerSpec, Mean, Momentum, TaskSpec, spec_fault
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "assets/tasks/digits.toml"
@@ -189,14 +189,15 @@ def test_a_mistake_in_the_inner_steps_is_named(folder: Path, old: str, new: str,
     assert any(reason in line for line in mistakes(folder, LOCAL.replace(old, new)))
 
 
-def test_the_sleeping_section_of_a_new_task_is_sound(tmp_path: Path) -> None:
+def test_the_sleeping_sections_of_a_new_task_are_sound(tmp_path: Path) -> None:
     """Take the comment signs away and say local: every key has a value that is one."""
     save_data(tmp_path, shape=(1, 28, 28))
     text = task_text("local").replace('mode = "gradient"', 'mode = "local"')
-    own = {key for keys in OPTIMISERS.values() for key in keys}
-    lines = [line.removeprefix("# ") if re.match(r"# (\[inner\]|\w+ = )", line) else line for line in text.splitlines()]
+    own = {key for kinds in (OPTIMISERS, AGGREGATIONS) for keys in kinds.values() for key in keys}
+    lines = [line.removeprefix("# ") if re.match(r"# (\[\w+\]|\w+ = )", line) else line for line in text.splitlines()]
     task = load(tmp_path, "\n".join(line for line in lines if line.partition(" ")[0] not in own))
     assert task.inner == InnerSpec()
+    assert task.aggregation == Mean()
 
 
 def test_a_cnn_is_read(tmp_path: Path) -> None:

@@ -1,0 +1,29 @@
+"""How a task file says which rule makes one update of many."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from potminer.wire.task import Clipped, Trimmed
+from tests.unit.test_taskfile import SOUND, load, mistakes, save_data
+
+
+@pytest.mark.parametrize(("keys", "expected"), [
+    ('rule = "trimmed"', Trimmed(200_000)),
+    ('rule = "trimmed"\ntrim = 0.1', Trimmed(100_000)),
+    ('rule = "clipped"\nbucket = 3\nradius = 1.5', Clipped(3, 1_500_000)),
+])  # fmt: skip
+def test_a_rule_of_aggregation_is_read(tmp_path: Path, keys: str, expected: object) -> None:
+    save_data(tmp_path)
+    assert load(tmp_path, f"{SOUND}\n[aggregation]\n{keys}\n").aggregation == expected
+
+
+def test_a_key_of_another_rule_is_blamed(tmp_path: Path) -> None:
+    save_data(tmp_path)
+    said = mistakes(tmp_path, SOUND + '\n[aggregation]\nrule = "mean"\ntrim = 0.5\n')
+    assert [line.partition(": ")[2] for line in said] == [
+        "aggregation.trim: 0.5 must be a number from 0.000001 to 0.499999 with at most nine decimal places",
+        "aggregation.trim: is not a key of rule mean",
+    ]
