@@ -13,6 +13,7 @@ from potminer.core.rounds.events import (
     DutyChanged,
     Reported,
 )
+from potminer.core.rounds.job import RETRY_JOB_MS
 from potminer.wire.codec import encode
 from potminer.wire.record import (
     Attestation,
@@ -231,7 +232,7 @@ def test_a_job_that_failed_rests(reason: str) -> None:
     assert jobs(node.tell(Reported(Failed(job.job, reason, "")))) == []
     for each in DATA:
         assert jobs(node.tell(BlobFetched(each, True))) == []
-    assert jobs(node.tell(seen(current()), after_ms=rounds.RETRY_JOB_MS - 1)) == []
+    assert jobs(node.tell(seen(current()), after_ms=RETRY_JOB_MS - 1)) == []
     assert len(jobs(node.tell(seen(current()), after_ms=1))) == 1
 
 
@@ -456,11 +457,13 @@ def test_what_is_remembered_of_blobs_and_words_is_bounded() -> None:
         node.machine._fetching[number.to_bytes(32, "big")] = 0
         node.machine._blobs.add(number.to_bytes(32, "big"))
     node.machine._submitted.update({number.to_bytes(32, "big"): 0 for number in range(5_000)})
-    node.machine._resting.update({(TASK, number, 0): 0 for number in range(5_000)})
+    for number in range(5_000):
+        node.machine._jobs.rest((TASK, number, 0), 0)
     node.tell(seen(None))
     held = node.machine
-    for memory in (held._unavailable, held._fetching, held._blobs, held._submitted, held._resting):
+    for memory in (held._unavailable, held._fetching, held._blobs, held._submitted):
         assert len(memory) < 10
+    assert len(held._jobs._resting) <= 4_097
 
 
 def test_what_is_persisted_is_the_reveal_itself() -> None:

@@ -38,7 +38,11 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class DutyChanged:
+    """*workers* may take jobs now. *finishing*: what runs may end, nothing new is begun and the task is left."""
+
     may_train: bool
+    workers: int = 1
+    finishing: bool = False
 
 
 Event = TaskSeen | BlobFetched | Reported | DutyChanged
@@ -56,7 +60,7 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class StartJob:
-    """Give *job* to the GPU child; ``Reported`` comes back."""
+    """Give *job* to a free worker; ``Reported`` comes back."""
 
     job: Job
 

@@ -1,8 +1,8 @@
-"""The job that runs, and what it is for."""
+"""The jobs that run, what they are for, and how many there may be."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from potminer.wire.record import Phase
 
@@ -11,6 +11,10 @@ Place = tuple[bytes, int, int, int]
 
 Purpose = Place | tuple[Place, int] | tuple[bytes, int, int]
 """What a job is for: training a unit, auditing a segment of one, aggregating an attempt."""
+
+RETRY_JOB_MS = 5_000
+"""How long a job rests that failed: it would fail again at once."""
+RESTS = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +34,45 @@ class Running:
         place = self.purpose[0] if isinstance(self.purpose[0], tuple) else self.purpose
         task, number_, attempt = place[:3]
         return task, number_, attempt
+
+
+class Jobs:
+    """At most one job a worker, and never two for one purpose. A job that was given up still holds its
+    worker until it is answered."""
+
+    def __init__(self) -> None:
+        self.workers = 1
+        self._running: dict[int, Running] = {}
+        self._resting: dict[Purpose, int] = {}
+        self._last = 0
+
+    def next_id(self) -> int:
+        self._last = (self._last + 1) % 2**32
+        return self._last
+
+    def free(self, purpose: Purpose, now: int) -> bool:
+        """Whether a job for *purpose* may start: a worker is free, none does it, and it does not rest."""
+        if len(self._running) >= self.workers or self._resting.get(purpose, now) > now:
+            return False
+        return all(running.purpose != purpose for running in self._running.values())
+
+    def start(self, running: Running) -> None:
+        if len(self._running) >= self.workers:
+            raise AssertionError("more jobs than workers")
+        self._running[running.job] = running
+
+    def end(self, job: int) -> Running | None:
+        """The job that was answered; None where nobody asked for it."""
+        return self._running.pop(job, None)
+
+    def going(self) -> list[Running]:
+        """Jobs that were not given up."""
+        return [running for running in self._running.values() if not running.cancelled]
+
+    def give_up(self, job: int) -> None:
+        self._running[job] = replace(self._running[job], cancelled=True)
+
+    def rest(self, purpose: Purpose, now: int) -> None:
+        if len(self._resting) > RESTS:
+            self._resting.clear()
+        self._resting[purpose] = now + RETRY_JOB_MS

@@ -9,7 +9,6 @@ effect after ``RESUBMIT_MS`` is submitted again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import assert_never
 
 from potminer.base.digest import Domain, digest, number
@@ -27,7 +26,7 @@ from potminer.core.rounds.events import (
     Submit,
     TaskSeen,
 )
-from potminer.core.rounds.job import Place, Purpose, Running
+from potminer.core.rounds.job import Jobs, Place, Purpose, Running
 from potminer.wire.codec import decode, encode
 from potminer.wire.record import Audit, Outcome, Phase, RoundRecord, Standing, TaskStatus
 from potminer.wire.task import Unit, data_bytes, model_bytes, snapshot_bytes, unit_digest
@@ -47,8 +46,6 @@ from potminer.wire.tx import (
 
 RESUBMIT_MS = 3_000
 RETRY_FETCH_MS = 2_000
-RETRY_JOB_MS = 5_000
-"""How long a job rests that failed: it would fail again at once."""
 SAFETY_MS = 1_500
 """How long before a deadline, at the least, an auditor that cannot fetch a snapshot says so."""
 BLOBS_REMEMBERED = 65_536
@@ -80,9 +77,8 @@ class Rounds:
         self._fetching: dict[bytes, int] = {}
         self._unavailable: set[bytes] = set()
         self._submitted: dict[bytes, int] = {}
-        self._running: Running | None = None
-        self._jobs = 0
-        self._resting: dict[Purpose, int] = {}
+        self._finishing = False
+        self._jobs = Jobs()
         self._reveals: dict[Place, RevealWork] = {}
         self._verdicts: dict[tuple[Place, int], AuditVerdict] = {}
         self._aggregates: dict[tuple[bytes, int, int], AggregateResult] = {}
@@ -129,27 +125,31 @@ class Rounds:
         return self._owed(now)
 
     def _duty_changed(self, event: DutyChanged, now: int) -> list[Effect]:
-        self._may_train = event.may_train
+        self._may_train, self._finishing = event.may_train, event.finishing
+        self._jobs.workers = max(1, event.workers)
         return self._cancel_stale() + self._owed(now)
 
     def _cancel_stale(self) -> list[Effect]:
-        """Give up a job that duty no longer allows or whose phase is over: it would keep the device from
+        """Give up jobs that duty no longer allows or whose phase is over: they would keep a device from
         what is owed now."""
-        running = self._running
-        if running is None or running.cancelled:
-            return []
+        stale = [running.job for running in self._jobs.going() if not self._timely(running)]
+        for job in stale:
+            self._jobs.give_up(job)
+        return [CancelJob(job) for job in stale]
+
+    def _timely(self, running: Running) -> bool:
         seen = self._seen.get(running.attempt[0])
         current = seen.round if seen is not None else None
-        if current is not None and (current.number, current.attempt) == running.attempt[1:]:
-            allowed = self._may_train or running.phase != Phase.COMMIT
-            if current.phase == running.phase and allowed:
-                return []
-        self._running = replace(running, cancelled=True)
-        return [CancelJob(running.job)]
+        if current is None or (current.number, current.attempt) != running.attempt[1:]:
+            return False
+        allowed = self._may_train or self._finishing or running.phase != Phase.COMMIT
+        return current.phase == running.phase and allowed
 
     def _reported(self, report: Report, now: int) -> list[Effect]:
-        running = self._running
-        if running is None or getattr(report, "job", None) != running.job:
+        if not isinstance(report, Trained | Audited | Aggregated | Failed):
+            return []
+        running = self._jobs.end(report.job)
+        if running is None:
             return []
         effects: list[Effect] = []
         match report:
@@ -162,8 +162,7 @@ class Rounds:
             case Failed():
                 self._failed(running, report, now)
             case _:
-                return []
-        self._running = None
+                assert_never(report)
         return effects + self._owed(now)
 
     def _trained(self, running: Running, report: Trained) -> list[Effect]:
@@ -209,14 +208,14 @@ class Rounds:
         """Let the job rest: a later block shows whether it is still owed. A blob that the child
         could not find after all is fetched again."""
         if not running.cancelled:
-            self._resting[running.purpose] = now + RETRY_JOB_MS
+            self._jobs.rest(running.purpose, now)
         if report.reason == "missing-blob":
             self._blobs.clear()
 
     # ---- what is owed ---------------------------------------------------------------------
 
     def _owed(self, now: int) -> list[Effect]:
-        """Everything to do now, over all tasks; at most one job runs at a time."""
+        """Everything to do now, over all tasks; at most one job a worker."""
         effects: list[Effect] = []
         for seen in list(self._seen.values()):
             effects += self._membership(seen, now)
@@ -270,11 +269,12 @@ class Rounds:
             if work is not None:
                 bound = commitment(work, trainer=self._key)
                 effects += self._submit(CommitWork(*place, current.base, bound), now)
-            elif self._may_train and self._free(place, now):
+            elif self._may_train and self._jobs.free(place, now):
                 ready, fetches = self._need(seen, now, ("base", "train"))
                 effects += fetches
                 if ready:
-                    job = TrainJob(self._next_job(), seen.record.spec, _unit(seen.task, current, slot), current.base)
+                    mine = _unit(seen.task, current, slot)
+                    job = TrainJob(self._jobs.next_id(), seen.record.spec, mine, current.base)
                     effects += self._start(job, place, current)
         return effects
 
@@ -328,10 +328,10 @@ class Rounds:
                 if blob is not None and blob not in self._blobs:
                     ready, fetches = False, [*fetches, *self._fetch(blob, limit, now)]
             effects += fetches
-            if ready and self._free((place, audit.segment), now):
+            if ready and self._jobs.free((place, audit.segment), now):
                 unit = _unit(seen.task, current, audit.slot)
                 job = AuditJob(
-                    self._next_job(), seen.record.spec, unit, current.base, audit.segment, before, after
+                    self._jobs.next_id(), seen.record.spec, unit, current.base, audit.segment, before, after
                 )
                 effects += self._start(job, (place, audit.segment), current)
         return effects
@@ -374,10 +374,10 @@ class Rounds:
             if blob not in self._blobs:
                 ready = ready and slot in left_out
                 effects += self._fetch(blob, limit, now)
-        if ready and self._free(purpose, now):
+        if ready and self._jobs.free(purpose, now):
             units = tuple(_unit(seen.task, current, slot) for slot in slots)
             updates = tuple(seen.units[slot].snapshots[-1] for slot in slots)
-            job = AggregateJob(self._next_job(), seen.record.spec, current.base, units, updates)
+            job = AggregateJob(self._jobs.next_id(), seen.record.spec, current.base, units, updates)
             effects += self._start(job, purpose, current, slots=tuple(slots), left_out=tuple(left_out))
         return effects
 
@@ -412,21 +412,11 @@ class Rounds:
         self._submitted[mark] = now
         return [Submit(body)]
 
-    def _next_job(self) -> int:
-        self._jobs = (self._jobs + 1) % 2**32
-        return self._jobs
-
-    def _free(self, purpose: Purpose, now: int) -> bool:
-        """Whether a job for *purpose* may start: none runs, and it does not rest."""
-        return self._running is None and self._resting.get(purpose, now) <= now
-
     def _start(
         self, job: TrainJob | AuditJob | AggregateJob, purpose: Purpose, current: RoundRecord, *,
         slots: tuple[int, ...] = (), left_out: tuple[int, ...] = (),
     ) -> list[Effect]:
-        if self._running is not None:
-            raise AssertionError("one job at a time")
-        self._running = Running(job.job, purpose, current.phase, slots, left_out)
+        self._jobs.start(Running(job.job, purpose, current.phase, slots, left_out))
         return [StartJob(job)]
 
     def _forget_finished(self, seen: TaskSeen) -> list[Effect]:
@@ -439,8 +429,6 @@ class Rounds:
         self._aggregates = {k: v for k, v in self._aggregates.items() if k[0] != seen.task or k[1:3] == now_at}
         if len(self._submitted) > 4_096:
             self._submitted.clear()
-        if len(self._resting) > 4_096:
-            self._resting.clear()
         # What is forgotten here is fetched, or found to be unavailable, again.
         for remembered in (self._blobs, self._unavailable, self._fetching):
             if len(remembered) > BLOBS_REMEMBERED:
