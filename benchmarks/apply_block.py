@@ -12,7 +12,7 @@ import time
 from chains import FEE, GRAINS, Chain
 from record import Figures, finish, parser, side_by_side
 
-from potminer.core.ledger import trie
+from potminer.core import trie
 from potminer.core.ledger.apply import Applied, apply_block
 from potminer.core.ledger.ledger import Ledger
 from potminer.core.ledger.state import State

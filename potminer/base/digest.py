@@ -16,6 +16,7 @@ class Domain(StrEnum):
     GENESIS = "pot/genesis"
     TRANSACTION = "pot/tx"
     TRANSACTIONS = "pot/txs"
+    RECEIPTS = "pot/receipts"
     BLOCK = "pot/block"
     CERTIFICATE = "pot/certificate"
     STATE_KEY = "pot/state/key"

@@ -2,7 +2,7 @@
 
 The tree has RFC 6962's shape (the left subtree holds the largest power of two below the
 count). Leaf and node digests have domains of their own, so a node can never pass for a leaf.
-The proof is bound to the count: a proof for another length is refused.
+The root covers the count: without it a list of three and a list of four share proofs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from potminer.base.digest import Domain, digest
+from potminer.base.digest import Domain, digest, number
 
 NodeHash = Callable[[bytes, bytes], bytes]
 
@@ -23,12 +23,16 @@ def node(domain: Domain, left: bytes, right: bytes) -> bytes:
     return digest(domain, b"node", left, right)
 
 
+def counted(domain: Domain, top: bytes, count: int) -> bytes:
+    """Root of a list whose *count* leaves fold to *top*."""
+    return digest(domain, b"list", number(count), top)
+
 
 def root(domain: Domain, items: Sequence[bytes]) -> bytes:
     """Root over *items*; the empty list has a root of its own."""
     if not items:
         return digest(domain, b"empty")
-    return fold([leaf(domain, item) for item in items], partial(node, domain))
+    return counted(domain, fold([leaf(domain, item) for item in items], partial(node, domain)), len(items))
 
 
 def fold(leaves: Sequence[bytes], join: NodeHash) -> bytes:
@@ -90,5 +94,5 @@ def verify(
     domain: Domain, *, expected_root: bytes, item: bytes, index: int, count: int, siblings: Sequence[bytes]
 ) -> bool:
     """Whether *item* stands at *index* of the *count* items under *expected_root*."""
-    join = partial(node, domain)
-    return climb(leaf(domain, item), index=index, count=count, siblings=siblings, join=join) == expected_root
+    top = climb(leaf(domain, item), index=index, count=count, siblings=siblings, join=partial(node, domain))
+    return top is not None and counted(domain, top, count) == expected_root

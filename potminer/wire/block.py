@@ -7,10 +7,13 @@ from typing import Annotated
 from msgspec import Meta
 
 from potminer.base import limits, merkle
-from potminer.base.bounded import U8, Epoch, Hash, Height, Millis, PublicKey, Signature, View
+from potminer.base.bounded import U8, U16, Epoch, Hash, Height, Millis, PublicKey, Signature, View
 from potminer.base.digest import Domain, digest
 from potminer.wire.codec import Wire, encode
 from potminer.wire.tx import SignedTransaction
+
+RefusalName = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[a-z-]+\Z")]
+"""A word of ``core/ledger/refusal.py``."""
 
 
 class Header(Wire, frozen=True):
@@ -55,6 +58,14 @@ class CertifiedBlock(Wire, frozen=True):
     certificate: Certificate
 
 
+class Receipt(Wire, frozen=True):
+    """What became of the transaction at *index* of a block. *refusal* is None where it was performed."""
+
+    transaction: Hash
+    index: U16
+    refusal: RefusalName | None
+
+
 def block_digest(header: Header) -> bytes:
     return digest(Domain.BLOCK, encode(header))
 
@@ -62,3 +73,8 @@ def block_digest(header: Header) -> bytes:
 def transactions_root(transactions: tuple[SignedTransaction, ...]) -> bytes:
     """Root over the signed bytes: signatures included, or two blocks of one digest could differ in them."""
     return merkle.root(Domain.TRANSACTIONS, [encode(signed) for signed in transactions])
+
+
+def receipts_root(receipts: tuple[Receipt, ...]) -> bytes:
+    """Root over the receipts of a block, in its order."""
+    return merkle.root(Domain.RECEIPTS, [encode(receipt) for receipt in receipts])

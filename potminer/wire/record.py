@@ -82,6 +82,13 @@ class CommitteeRecord(Wire, frozen=True):
     powers: Annotated[tuple[U32, ...], Meta(min_length=1, max_length=limits.COMMITTEE)]
 
 
+class ReceiptsRecord(Wire, frozen=True):
+    """The receipts of the last block that had transactions: *root* over them, *height* of that block."""
+
+    height: Height
+    root: Hash
+
+
 class Release(Wire, frozen=True):
     """Unbonding money that becomes free at *time_ms*."""
 
@@ -200,12 +207,13 @@ class UpdateOwner(Wire, frozen=True):
 
 
 Record = (
-    Account | Trainer | Validator | CommitteeRecord | ChainRecord | TaskRecord | RoundRecord | UnitRecord
-    | PendingRound | UpdateOwner
+    Account | Trainer | Validator | CommitteeRecord | ChainRecord | ReceiptsRecord | TaskRecord | RoundRecord
+    | UnitRecord | PendingRound | UpdateOwner
 )
 
 CHAIN = b"C"
 COMMITTEE = b"K"
+RECEIPTS = b"R"
 
 
 def account_key(key: bytes) -> bytes:
@@ -243,6 +251,7 @@ def update_key(task: bytes, update: bytes) -> bytes:
 RECORD_TYPES: dict[bytes, type[Wire]] = {
     b"C": ChainRecord,
     b"K": CommitteeRecord,
+    b"R": ReceiptsRecord,
     b"a": Account,
     b"t": Trainer,
     b"v": Validator,

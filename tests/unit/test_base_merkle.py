@@ -26,7 +26,8 @@ def split_root(leaves: list[bytes]) -> bytes:
 @pytest.mark.parametrize("count", SIZES)
 def test_the_tree_has_the_shape_of_rfc_6962(count: int) -> None:
     items = items_of(count)
-    assert merkle.root(LEAVES, items) == split_root([merkle.leaf(LEAVES, i) for i in items])
+    top = split_root([merkle.leaf(LEAVES, i) for i in items])
+    assert merkle.root(LEAVES, items) == merkle.counted(LEAVES, top, count)
 
 
 @pytest.mark.parametrize("count", SIZES)
@@ -42,6 +43,7 @@ def test_a_proof_holds_for_its_item_index_and_count_only(count: int) -> None:
         assert holds(item, index, count)
         assert not holds(b"other", index, count)
         assert not any(holds(item, wrong, count) for wrong in range(-1, count + 1) if wrong != index)
+        assert not any(holds(item, at, other) for other in SIZES if other != count for at in (index, other - 1))
 
 
 @pytest.mark.parametrize("count", SIZES)

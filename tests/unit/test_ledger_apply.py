@@ -12,11 +12,12 @@ from potminer.base import limits
 from potminer.core.ledger.apply import Applied, InvalidBlock, apply_block
 from potminer.core.ledger.refusal import Refusal
 from potminer.wire import record as records
-from potminer.wire.block import Block, transactions_root
+from potminer.wire.block import Block, Receipt, receipts_root, transactions_root
 from potminer.wire.model import Mlp
 from potminer.wire.record import (
     ChainRecord,
     Phase,
+    ReceiptsRecord,
 )
 from potminer.wire.task import DataSpec, Reward
 from potminer.wire.tx import (
@@ -33,6 +34,7 @@ from potminer.wire.tx import (
     Transfer,
     Unbond,
     signature_holds,
+    transaction_digest,
 )
 from tests.unit.ledger_stages import attestation, auditor, cancelled, full_registry, other, owner, signed, stage
 from tests.unit.ledger_world import RICH, World, blob, key, spec
@@ -309,10 +311,10 @@ def done_twice(world: World) -> list[tuple[str, Body]]:
 
 
 def others(world: World, *names: str) -> dict[bytes, bytes]:
-    """Every record but the accounts of *names*, the validators' and the chain's own."""
+    """Every record but the accounts of *names*, the validators', the receipts' and the chain's own."""
     own = {records.account_key(key(name).public) for name in (*names, *world.validators)}
     kept = dict(world.state.items())
-    return {k: v for k, v in kept.items() if k not in own and k[:1] not in (b"v", b"C")}
+    return {k: v for k, v in kept.items() if k not in own and k[:1] not in (b"v", b"C", b"R")}
 
 
 def ledger_words(world: World) -> ChainRecord:
@@ -347,3 +349,22 @@ def test_every_refusal_can_be_met() -> None:
     """POOL_FULL is told at the mempool's door only (test_ledger_mempool.py)."""
     met = {row.refusal for row in TABLE.values()} | {refusal for _, refusal in TRANSACTIONS.values()}
     assert set(Refusal) - met == {Refusal.POOL_FULL}
+
+
+def test_the_state_names_the_receipts_of_the_last_block_that_had_any() -> None:
+    world = World()
+    assert world.state.get(ReceiptsRecord, records.RECEIPTS) is None
+    world.step()
+    assert world.state.get(ReceiptsRecord, records.RECEIPTS) is None
+    refusals = world.step(
+        ("rich", Transfer(key("ann").public, 5)), ("rich", Unbond(1)), ("requester", Transfer(key("ann").public, 7))
+    )
+    assert refusals == [None, Refusal.NOT_REGISTERED, None]
+    receipts = tuple(
+        Receipt(transaction_digest(signed.transaction), index, refusal)
+        for index, (signed, refusal) in enumerate(zip(world.blocks[-1].transactions, refusals, strict=True))
+    )
+    expected = ReceiptsRecord(2, receipts_root(receipts))
+    assert world.state.get(ReceiptsRecord, records.RECEIPTS) == expected
+    world.step()
+    assert world.state.get(ReceiptsRecord, records.RECEIPTS) == expected

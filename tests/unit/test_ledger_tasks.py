@@ -183,7 +183,7 @@ def test_a_full_record_forgets_idle_members_but_nobody_at_work_or_expelled() -> 
 
 def rewrite(world: World, record_key: bytes, value: records.Record) -> None:
     """Put a record where only many blocks could."""
-    from potminer.core.ledger import trie
+    from potminer.core import trie
 
     tree = trie.update(world.state.tree, [(record_key, encode(value))])
     world.state = State(world.chain, world.state.parameters, tree)

@@ -14,7 +14,7 @@ import msgspec
 from potminer.base import blobs, merkle
 from potminer.base.address import encode_address
 from potminer.base.digest import Domain, digest
-from potminer.wire import blob, block, gossip, hello, model, pbft, registry, seal, sync, task, trainer, tx
+from potminer.wire import blob, block, gossip, hello, model, pbft, proof, registry, seal, sync, task, trainer, tx
 from potminer.wire.codec import Wire, encode
 
 GOLDEN = Path(__file__).with_name("golden.json")
@@ -120,6 +120,10 @@ CERTIFICATE = block.Certificate(
     digest=block.block_digest(HEADER),
     signatures=((0, SIGNATURE), (1, SIGNATURE), (3, SIGNATURE)),
 )
+CERTIFIED = proof.CertifiedHeader(header=HEADER, certificate=CERTIFICATE)
+IN_STATE = proof.StateProof(siblings=(hash_of("near the root"), hash_of("far from it")), end=(b"R", b"record"))
+IN_LIST = proof.ListProof(index=1, count=3, siblings=(hash_of("left"), hash_of("right")))
+RECEIPT = block.Receipt(transaction=tx.transaction_digest(TRANSACTION), index=1, refusal="bad-nonce")
 PREPREPARE = pbft.PrePrepare(view=1, block=BLOCK, signature=SIGNATURE)
 VIEW_CHANGE = pbft.ViewChange(epoch=700, height=70_001, view=2, prepared=None, signer=3, signature=SIGNATURE)
 RECORD = gossip.AddressRecord(
@@ -178,7 +182,16 @@ PIPE: tuple[Wire, ...] = (
     trainer.Failed(job=1, reason="cancelled", detail="the owner is back"),
 )
 
-OTHERS: tuple[Wire, ...] = (hello.Identity(key=KEY.public, signature=SIGNATURE), SIGNED, LOCAL, *MODELS)
+OTHERS: tuple[Wire, ...] = (
+    hello.Identity(key=KEY.public, signature=SIGNATURE), SIGNED, LOCAL, *MODELS, RECEIPT,
+    proof.TransactionProof(
+        signed=SIGNED, place=IN_LIST, included=CERTIFIED,
+        outcome=proof.OutcomeProof(refusal="bad-nonce", place=IN_LIST, record=IN_STATE, after=CERTIFIED),
+    ),
+    proof.Headers(headers=(CERTIFIED,)),
+    proof.Shown(certified=CERTIFIED, proofs=(IN_STATE, proof.StateProof(siblings=(), end=None))),
+    proof.BlockOutcomes(record=IN_STATE, refusals=(None, "bad-nonce")),
+)  # fmt: skip
 
 
 def digests() -> dict[str, bytes]:
@@ -196,6 +209,7 @@ def digests() -> dict[str, bytes]:
         "merkle root of a b c": merkle.root(Domain.TRANSACTIONS, [b"a", b"b", b"c"]),
         "public key of seed 00..1f": KEY.public,
         "signature": SIGNATURE,
+        "receipts_root": block.receipts_root((RECEIPT,)),
         "snapshot_tag 1": task.snapshot_tag(UNIT, 1),
         "statement": seal.statement(
             seal.Purpose.COMMIT,

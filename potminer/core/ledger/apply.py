@@ -19,20 +19,11 @@ from potminer.core.ledger.refusal import Refusal
 from potminer.core.ledger.state import Draft, State
 from potminer.core.ledger.transact import minimum_fee, perform
 from potminer.wire import record as records
-from potminer.wire.block import Block, transactions_root
-from potminer.wire.record import Account, Validator
+from potminer.wire.block import Block, Receipt, receipts_root, transactions_root
+from potminer.wire.record import Account, ReceiptsRecord, Validator
 from potminer.wire.tx import SignedTransaction, Transaction, signature_holds, transaction_digest
 
 Verifier = Callable[[SignedTransaction], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What became of one transaction. *refusal* is None where it was performed."""
-
-    transaction: bytes
-    index: int
-    refusal: Refusal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +69,8 @@ def apply_block(state: State, block: Block, *, verifier: Verifier = signature_ho
             return InvalidBlock(f"transaction {index}: {flaw}")
         refusal = _transact(draft, signed.transaction, header.proposer, events)
         receipts.append(Receipt(transaction_digest(signed.transaction), index, refusal))
+    if receipts:
+        draft.put(records.RECEIPTS, ReceiptsRecord(header.height, receipts_root(tuple(receipts))))
     advance(draft, proposer=header.proposer, events=events)
     changes = tuple(draft.changes())
     return Applied(draft.finish(changes), tuple(receipts), tuple(events), changes)

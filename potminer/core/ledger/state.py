@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-from potminer.core.ledger import trie
+from potminer.core import trie
 from potminer.wire import record as records
 from potminer.wire.codec import Wire, decode, encode
 from potminer.wire.genesis import Genesis, Parameters
+from potminer.wire.proof import StateProof
 from potminer.wire.record import Account, ChainRecord, CommitteeRecord, Record, Validator
 
 R = TypeVar("R", bound=Wire)
@@ -54,7 +55,7 @@ class State:
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         return trie.items(self.tree)
 
-    def prove(self, key: bytes) -> trie.Proof:
+    def prove(self, key: bytes) -> StateProof:
         return trie.prove(self.tree, key)
 
 

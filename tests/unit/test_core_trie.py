@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from potminer.base.digest import Domain, digest
-from potminer.core.ledger import trie
+from potminer.core import trie
+from potminer.wire.proof import StateProof
 
 KEYS = st.binary(max_size=3)
 CHANGES = st.lists(st.tuples(KEYS, st.none() | st.binary(max_size=4)), max_size=40)
@@ -111,7 +111,7 @@ def test_a_leaf_is_no_branch_and_nothing_is_no_leaf() -> None:
     proof = trie.prove(node, key)
     for depth in range(len(proof.siblings)):
         for end in (None, (b"absent", b""), (key, b"v")):
-            shorter = trie.Proof(proof.siblings[:depth], end)
+            shorter = StateProof(proof.siblings[:depth], end)
             assert not trie.verify(trie.root(node), key, None, shorter)
             assert not trie.verify(trie.root(node), key, b"v", shorter)
 
@@ -124,4 +124,4 @@ def test_the_empty_trie_proves_absence() -> None:
 
 @pytest.mark.parametrize("depth", [256, 257, 100_000])
 def test_an_endless_proof_is_refused_without_a_crash(depth: int) -> None:
-    assert not trie.verify(trie.root(None), b"k", None, trie.Proof((b"\0" * 32,) * depth, None))
+    assert not trie.verify(trie.root(None), b"k", None, StateProof((b"\0" * 32,) * depth, None))

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from potminer.base.digest import Domain, digest
+from potminer.wire.proof import StateProof
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +32,6 @@ class Branch:
 Node = Leaf | Branch | None
 
 _EMPTY = digest(Domain.STATE_NODE, b"empty")
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """*siblings* from the root down to where the key's path ends, and the leaf that stands there, if any."""
-
-    siblings: tuple[bytes, ...]
-    end: tuple[bytes, bytes] | None
-    """(key, value) of the leaf at the end of the path."""
 
 
 def root(node: Node) -> bytes:
@@ -71,17 +63,17 @@ def items(node: Node) -> Iterator[tuple[bytes, bytes]]:
             return
 
 
-def prove(node: Node, key: bytes) -> Proof:
+def prove(node: Node, key: bytes) -> StateProof:
     path = _path(key)
     siblings: list[bytes] = []
     while isinstance(node, Branch):
         near, far = (node.right, node.left) if _bit(path, len(siblings)) else (node.left, node.right)
         siblings.append(root(far))
         node = near
-    return Proof(tuple(siblings), None if node is None else (node.key, node.value))
+    return StateProof(tuple(siblings), None if node is None else (node.key, node.value))
 
 
-def verify(expected_root: bytes, key: bytes, value: bytes | None, proof: Proof) -> bool:
+def verify(expected_root: bytes, key: bytes, value: bytes | None, proof: StateProof) -> bool:
     """Whether *proof* shows that *key* has *value* under *expected_root* (None: that it is absent)."""
     path, depth = _path(key), len(proof.siblings)
     if depth > 256:

@@ -1,0 +1,85 @@
+"""What a light client is shown: certified headers, and proofs of what stands under their roots.
+
+A header's state root is the one *after its parent*: the header of height h+1 proves the state
+after block h.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from potminer.base import limits
+from potminer.base.bounded import U16, Hash
+from potminer.wire.block import Certificate, Header, RefusalName
+from potminer.wire.codec import Wire
+from potminer.wire.tx import SignedTransaction
+
+KEY_BYTES = 128
+"""The longest key of a record is 66 bytes."""
+VALUE_BYTES = 2_097_152
+"""A record of the largest round is below 1.5 MiB."""
+HEADERS_PER_REPLY = 64
+KEYS_PER_REPLY = 64
+PROOF_BYTES = 4_194_304
+"""The largest reply with proofs."""
+
+
+class ListProof(Wire, frozen=True):
+    """That an item stands at *index* of *count* (``base/merkle.py``)."""
+
+    index: U16
+    count: U16
+    siblings: Annotated[tuple[Hash, ...], Meta(max_length=(limits.BLOCK_TRANSACTIONS - 1).bit_length())]
+
+
+class StateProof(Wire, frozen=True):
+    """*siblings* from the root down to where a key's path ends, and the (key, value) that stands there, if any."""
+
+    siblings: Annotated[tuple[Hash, ...], Meta(max_length=256)]
+    end: tuple[Annotated[bytes, Meta(max_length=KEY_BYTES)], Annotated[bytes, Meta(max_length=VALUE_BYTES)]] | None
+
+
+class CertifiedHeader(Wire, frozen=True):
+    header: Header
+    certificate: Certificate
+
+
+class OutcomeProof(Wire, frozen=True):
+    """What became of a transaction: its receipt, in the list that a ReceiptsRecord under *after*'s state names."""
+
+    refusal: RefusalName | None
+    place: ListProof
+    record: StateProof
+    after: CertifiedHeader
+
+
+class TransactionProof(Wire, frozen=True):
+    """That *signed* is in a final block, and, once the next block is final too, what became of it."""
+
+    signed: SignedTransaction
+    place: ListProof
+    included: CertifiedHeader
+    outcome: OutcomeProof | None
+
+
+class Headers(Wire, frozen=True):
+    """Consecutive certified headers."""
+
+    headers: Annotated[tuple[CertifiedHeader, ...], Meta(max_length=HEADERS_PER_REPLY)]
+
+
+class Shown(Wire, frozen=True):
+    """One proof for each key that was asked for, all under the state root of one header."""
+
+    certified: CertifiedHeader
+    proofs: Annotated[tuple[StateProof, ...], Meta(min_length=1, max_length=KEYS_PER_REPLY)]
+
+
+class BlockOutcomes(Wire, frozen=True):
+    """What a node keeps of a block to prove its outcomes later: *record* is the ReceiptsRecord after it,
+    *refusals* are by position."""
+
+    record: StateProof
+    refusals: Annotated[tuple[RefusalName | None, ...], Meta(max_length=limits.BLOCK_TRANSACTIONS)]
