@@ -93,6 +93,15 @@ def choice(*words: str) -> Reader:
     return Reader(_either(words), take)
 
 
+def yes_or_no() -> Reader:
+    def take(value: object) -> object:
+        if not isinstance(value, bool):
+            raise ValueError
+        return value
+
+    return Reader("true or false", take, lambda said: {"true": True, "false": False}.get(said, said))
+
+
 def text(max_length: int, *, pattern: str = "", what: str = "") -> Reader:
     def take(value: object) -> object:
         fits = isinstance(value, str) and len(value) <= max_length and value.isprintable()

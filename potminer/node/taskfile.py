@@ -24,6 +24,7 @@ from potminer.wire.task import (
     AdamW,
     Aggregation,
     AuditSpec,
+    Augmentation,
     Clipped,
     DataSpec,
     Deadlines,
@@ -32,9 +33,12 @@ from potminer.wire.task import (
     Momentum,
     Objective,
     Reward,
+    Sampling,
     Sgd,
+    Skewed,
     TaskSpec,
     Trimmed,
+    Uniform,
 )
 
 HINT = "potminer task new writes a file with every key explained."
@@ -56,6 +60,8 @@ class TaskFile:
     train_samples: int
     validation_samples: int
     shape: tuple[int, ...]
+    sampling: Sampling
+    augmentation: Augmentation
     objective: Objective
     mode: Literal["gradient", "local"]
     compression: Literal["lan", "wan4", "wan2"]
@@ -105,6 +111,8 @@ class TaskFile:
             outer_momentum_nano=self.outer_momentum_nano,
             compression=self.compression,
             aggregation=self.aggregation,
+            sampling=self.sampling,
+            augmentation=self.augmentation,
         )
 
     @property
@@ -143,6 +151,7 @@ def task_file_from(source: Source, path: Path) -> TaskFile:
     model = _model(filling, values["model"].get("kind"), form, shape)
     objective = values["task"].get("objective")
     _check_objective(filling, objective, model)
+    _check_variation(filling, values["data"], objective)
     samples = _check_data(filling, values["data"], path.parent, objective, model)
     _check_model_fits(filling, model, values["data"].get("shape"))
     inner = _inner(filling, values["task"].get("mode"), values["inner"])
@@ -168,6 +177,8 @@ def _assemble(
         train_samples=samples["train"],
         validation_samples=samples["validation"],
         shape=data["shape"],
+        sampling=Skewed(data["skew"] // 1_000_000) if data["skew"] else Uniform(),
+        augmentation=Augmentation(data["mirror"], data["shift"]),
         inner=inner,
         outer_rate_nano=values["outer"]["rate"],
         outer_momentum_nano=values["outer"]["momentum"],
@@ -309,6 +320,18 @@ def show_pot(grains: int) -> str:
     """Grains as POT, exactly."""
     whole, rest = divmod(grains, GRAINS_PER_POT)
     return f"{whole:,}" + (f".{rest:09d}".rstrip("0") if rest else "") + " POT"
+
+
+def _check_variation(filling: Filling, data: Mapping[str, Any], objective: str | None) -> None:
+    skew, shape = data.get("skew"), data.get("shape")
+    if skew and objective != "classification":
+        filling.blame(("data", "skew"), "is for classification: only classes can be skewed")
+    if skew and skew % 10**6:
+        filling.blame(("data", "skew"), "has more than three decimal places")
+    if shape is not None and len(shape) != 3:
+        for key in ("mirror", "shift"):
+            if data.get(key):
+                filling.blame(("data", key), "is for images: data.shape has no three numbers")
 
 
 def _check_data(

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from potminer.base import limits
 from potminer.base.errors import Malformed
-from potminer.node.form import billionths, choice, integer, many, parsed, setting, text
+from potminer.node.form import billionths, choice, integer, many, parsed, setting, text, yes_or_no
 from potminer.wire.codec import decode, encode
 from potminer.wire.model import (
     Average,
@@ -164,6 +164,13 @@ class DataSection:
     )
     validation: str = setting(_PATH, "the same for samples that are never trained on")
     shape: tuple[int, ...] = setting(many(_WIDTH, least=1, most=4), "shape of one sample; for language the context")
+    skew: int = setting(
+        billionths("0", "1000"),
+        "0: every trainer draws from all samples; else each has its own mixture of classes: Dirichlet's concentration",
+        default=0,
+    )
+    mirror: bool = setting(yes_or_no(), "images are mirrored left to right, every second one", default=False)
+    shift: int = setting(integer(0, 16), "images are moved by up to so many pixels", default=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

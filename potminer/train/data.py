@@ -54,6 +54,12 @@ class Samples:
     def every(self) -> Indices:
         return np.arange(len(self.y))
 
+    def pools(self) -> tuple[Indices, ...]:
+        """The samples of every class that has any, in rising order: by class, then by number."""
+        order = np.argsort(self.y, kind="stable")
+        firsts = np.unique(self.y[order], return_index=True)[1]
+        return tuple(np.split(order, firsts[1:]))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Text:

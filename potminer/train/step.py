@@ -15,7 +15,7 @@ from potminer.train.data import Inputs, Split, Wanted
 from potminer.train.model import build
 from potminer.train.objective import mean_loss
 from potminer.train.refusal import Checkpoint, Reason, Refused
-from potminer.train.samples import batch_indices
+from potminer.train.samples import Sampler
 from potminer.train.schedule import rate_at, step_of
 from potminer.train.shapes import parameters
 from potminer.train.snap import Snapshot, State, nothing_yet, snap
@@ -76,7 +76,7 @@ class Engine:
         return torch.from_numpy(x).to(self.device)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Work:
     """A unit at an engine: what both modes need for every micro-batch."""
 
@@ -85,10 +85,14 @@ class Work:
     spec: TaskSpec
     unit: Unit
     conduct: Conduct = HONEST
+    sampler: Sampler = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sampler = Sampler(self.spec, self.unit, self.split)
 
     def learn(self, batch: int, *, scale: float) -> float:
         """Add *scale* times the mean gradient of micro-batch *batch* to the engine's; its mean loss."""
-        x, y = self.split.batch(batch_indices(self.spec, self.unit, batch))
+        x, y = self.sampler.batch(batch)
         return self.engine.accumulate(x, self.conduct.labels(y), scale=scale)
 
 

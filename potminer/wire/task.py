@@ -126,6 +126,27 @@ class Clipped(Wire, frozen=True, tag="clipped"):
 Aggregation = Mean | Trimmed | Clipped
 
 
+class Uniform(Wire, frozen=True, tag="uniform"):
+    """Every sample is as likely in every unit."""
+
+
+class Skewed(Wire, frozen=True, tag="skewed"):
+    """Every trainer has its own mixture of classes, drawn from a Dirichlet distribution: the smaller the concentration,
+    the fewer classes a trainer sees. For experiments with data that cannot be shared out evenly."""
+
+    concentration_milli: Annotated[int, Meta(ge=1, le=10**6)]
+
+
+Sampling = Uniform | Skewed
+
+
+class Augmentation(Wire, frozen=True):
+    """Images are mirrored left to right with probability 1/2, and moved by up to *shift* pixels either way."""
+
+    mirror: bool = False
+    shift: Annotated[int, Meta(ge=0, le=16)] = 0
+
+
 class TaskSpec(Wire, frozen=True):
     """Everything that defines a training task.
 
@@ -158,6 +179,8 @@ class TaskSpec(Wire, frozen=True):
     outer_momentum_nano: Share = 0
     compression: Literal["lan", "wan4", "wan2"] = "lan"
     aggregation: Aggregation = Mean()
+    sampling: Sampling = Uniform()
+    augmentation: Augmentation = Augmentation()
 
     @property
     def batches_per_unit(self) -> int:
@@ -266,6 +289,10 @@ def spec_fault(spec: TaskSpec) -> str:
         return "inner steps are for mode local"
     if spec.inner.least_rate_nano > spec.inner.rate_nano:
         return "the least inner rate is above the rate"
+    if isinstance(spec.sampling, Skewed) and spec.objective != "classification":
+        return "only classes can be skewed"
+    if spec.augmentation != Augmentation() and len(spec.data.shape) != 3:
+        return "only images of shape [channels, height, width] are mirrored or moved"
     if not isinstance(spec.aggregation, Mean) and _most_held(spec) > HELD_BYTES:
         return "a robust aggregation holds all updates of a round at once: these are more than 4 GiB"
     if 0 < spec.inner.decay_steps <= spec.inner.warmup_steps:

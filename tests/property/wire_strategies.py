@@ -27,6 +27,8 @@ def _strategy(info: inspect.Type) -> st.SearchStrategy[Any]:
             return st.one_of([_strategy(each) for each in info.types])
         case inspect.NoneType():
             return st.none()
+        case inspect.BoolType():
+            return st.booleans()
         case inspect.EnumType():
             return st.sampled_from(list(info.cls))
         case inspect.LiteralType():

@@ -1,4 +1,4 @@
-"""How a task file says which rule makes one update of many."""
+"""How a task file says which rule makes one update of many, and which samples a trainer sees."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from potminer.wire.task import Clipped, Trimmed
+from potminer.wire.task import Augmentation, Clipped, Skewed, Trimmed
 from tests.unit.test_taskfile import SOUND, load, mistakes, save_data
 
 
@@ -26,4 +26,21 @@ def test_a_key_of_another_rule_is_blamed(tmp_path: Path) -> None:
     assert [line.partition(": ")[2] for line in said] == [
         "aggregation.trim: 0.5 must be a number from 0.000001 to 0.499999 with at most nine decimal places",
         "aggregation.trim: is not a key of rule mean",
+    ]
+
+
+def test_skew_and_augmentation_are_read(tmp_path: Path) -> None:
+    save_data(tmp_path, shape=(1, 3, 4))
+    text = SOUND.replace("shape = [3, 4]", "shape = [1, 3, 4]\nskew = 0.5\nmirror = true\nshift = 2")
+    task = load(tmp_path, text)
+    assert (task.sampling, task.augmentation) == (Skewed(500), Augmentation(mirror=True, shift=2))
+
+
+def test_what_is_no_image_is_not_moved(tmp_path: Path) -> None:
+    save_data(tmp_path)
+    said = mistakes(tmp_path, SOUND.replace("shape = [3, 4]", "shape = [3, 4]\nskew = 0.0001\nshift = 1\nmirror = 1"))
+    assert [line.partition(": ")[2] for line in said] == [
+        "data.skew: has more than three decimal places",
+        "data.shift: is for images: data.shape has no three numbers",
+        "data.mirror: 1 must be true or false",
     ]

@@ -19,7 +19,6 @@ from potminer.train.folder import Folder
 from potminer.train.half import Half
 from potminer.train.model import build
 from potminer.train.refusal import Reason, Refused
-from potminer.train.samples import batch_indices
 from potminer.train.schedule import rate_at, step_of
 from potminer.train.shapes import check_task, parameters
 from potminer.train.snap import Snapshot, nothing_yet
@@ -60,7 +59,7 @@ def torchs_steps(here: Work, optimiser: Callable[[list[torch.nn.Parameter]], tor
         named[p.name].data.copy_(torch.from_numpy(start[p.start : p.stop].reshape(p.shape)))
     torchs = optimiser([named[p.name] for p in places])
     for batch in range(spec.batches_per_unit):
-        x, y = here.split.batch(batch_indices(spec, here.unit, batch))
+        x, y = here.sampler.batch(batch)
         torchs.zero_grad()
         torch.nn.functional.cross_entropy(module(torch.from_numpy(x)), torch.from_numpy(y)).backward()
         if spec.inner.clip_nano:

@@ -16,7 +16,7 @@ from potminer.train.evaluate import evaluate
 from potminer.train.folder import Folder
 from potminer.train.model import build, halve_by_comparing
 from potminer.train.refusal import Reason, Refused
-from potminer.train.samples import batch_indices
+from potminer.train.samples import Sampler
 from potminer.train.shapes import parameters
 from potminer.train.snap import Snapshot
 from potminer.train.step import Engine, Work, run_segment, train_unit
@@ -50,7 +50,7 @@ def test_a_segment_is_the_mean_gradient_of_its_samples(tmp_path: Path, model: Ml
     module = build(model, "cpu")
     tensors = {p.name: torch.from_numpy(flat[p.start : p.stop].reshape(p.shape)) for p in parameters(model)}
     module.load_state_dict(tensors)
-    x, y = split.batch(np.concatenate([batch_indices(spec, unit(), b) for b in range(spec.batches_per_unit)]))
+    x, y = split.batch(np.concatenate([Sampler(spec, unit(), split).indices(b) for b in range(spec.batches_per_unit)]))
     plain = torch.nn.functional.cross_entropy(module(torch.from_numpy(x)), torch.from_numpy(y))
     plain.backward()
     named = dict(module.named_parameters())
@@ -83,17 +83,19 @@ def test_the_state_before_is_continued(tmp_path: Path) -> None:
 
 
 def test_samples_are_drawn_by_the_unit_alone(tmp_path: Path) -> None:
-    spec = digits_task(Folder(tmp_path), micro_batch=4_096)
-    drawn = batch_indices(spec, unit(), 0)
+    folder = Folder(tmp_path)
+    spec = digits_task(folder, micro_batch=4_096)
+    split = training_split(folder, spec)
+    drawn = Sampler(spec, unit(), split).indices(0)
     assert drawn.min() == 0
     assert drawn.max() == 1_436
     counts = np.bincount(drawn, minlength=1_437)
     assert counts.max() < 16  # 2.85 expected
-    assert np.array_equal(drawn, batch_indices(spec, unit(), 0))
-    others = [batch_indices(spec, unit(1), 0), batch_indices(spec, unit(0, 1), 0), batch_indices(spec, unit(), 1)]
+    assert np.array_equal(drawn, Sampler(spec, unit(), split).indices(0))
+    others = [Sampler(spec, of, split).indices(b) for of, b in ((unit(1), 0), (unit(0, 1), 0), (unit(), 1))]
     assert not any(np.array_equal(drawn, other) for other in others)
     small = msgspec.structs.replace(spec, micro_batch=6)
-    assert batch_indices(small, unit(), 0).tolist() == drawn[:6].tolist()
+    assert Sampler(small, unit(), split).indices(0).tolist() == drawn[:6].tolist()
 
 
 def test_a_unit_stops_between_micro_batches(tmp_path: Path) -> None:
