@@ -21,6 +21,12 @@ NEW_VIEW_BYTES = BLOCK_BYTES + 32 * VIEW_CHANGE_BYTES
 COMMITTEE = 31
 """Every replica verifies a quorum of votes per decision; 31 is what one core carries comfortably."""
 
+CANDIDATES = 256
+"""Registered validators that may be elected; with more, the smallest bond gives way to a larger one."""
+
+UNBONDINGS = 1_024
+"""Parts of validators' bonds on their way out, four a validator: each of them once held a smallest bond."""
+
 TRANSACTION_BYTES = 32_768
 """SubmitTask carries a whole task specification; everything else is below 2 KiB."""
 

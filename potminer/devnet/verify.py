@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from potminer.core.ledger.state import restored, supply
 from potminer.devnet.plan import Member, Plan
 from potminer.node.genesisfile import read_genesis
-from potminer.wire.genesis import chain_id
+from potminer.wire.genesis import chain_id, genesis_supply
 from potminer.world.store.store import Store
 
 
@@ -39,7 +39,7 @@ async def verify_members(plan: Plan) -> Verified:
 async def _chain(plan: Plan, member: Member) -> tuple[int, dict[int, bytes], bool]:
     """(height, root by height, whether root and supply hold) of one member's store."""
     genesis = read_genesis(plan.genesis)
-    expected = sum(account.balance for account in genesis.accounts)
+    expected = genesis_supply(genesis)
     async with Store.open(member.datadir / "potminer.sqlite") as store:
         head = await store.head()
         if head is None:

@@ -11,7 +11,7 @@ import msgspec
 from potminer.base.address import decode_address, encode_address
 from potminer.base.errors import ConfigError, Malformed
 from potminer.wire.codec import decode, encode
-from potminer.wire.genesis import Genesis, GenesisAccount, GenesisValidator, Parameters
+from potminer.wire.genesis import Genesis, GenesisAccount, GenesisValidator, Parameters, genesis_supply
 
 MAX_BYTES = 16 * 1024 * 1024
 HINT = "Get the genesis file of your network again; every node must hold the same bytes of meaning."
@@ -25,7 +25,8 @@ def write_genesis(path: Path, genesis: Genesis) -> None:
             "seed": genesis.seed.hex(),
             "parameters": {name: getattr(genesis.parameters, name) for name in Parameters.__struct_fields__},
             "validators": [
-                {"key": encode_address(v.key), "power": v.power, "onion": v.onion.hex()} for v in genesis.validators
+                {"key": encode_address(v.key), "power": v.power, "onion": v.onion.hex(), "bond": v.bond}
+                for v in genesis.validators
             ],
             "accounts": [{"key": encode_address(a.key), "balance": a.balance} for a in genesis.accounts],
         },
@@ -67,7 +68,8 @@ def _genesis(raw: dict[str, Any]) -> Genesis:
         raw["time_ms"],
         parameters,
         tuple(
-            GenesisValidator(decode_address(v["key"]), v["power"], bytes.fromhex(v["onion"])) for v in raw["validators"]
+            GenesisValidator(decode_address(v["key"]), v["power"], bytes.fromhex(v["onion"]), v["bond"])
+            for v in raw["validators"]
         ),
         tuple(GenesisAccount(decode_address(a["key"]), a["balance"]) for a in raw["accounts"]),
         bytes.fromhex(raw["seed"]),
@@ -83,6 +85,6 @@ def _contradictions(genesis: Genesis) -> list[str]:
         faults.append("a validator stands in it twice")
     if len({a.key for a in genesis.accounts}) != len(genesis.accounts):
         faults.append("an account stands in it twice")
-    if sum(a.balance for a in genesis.accounts) > 2**62:
+    if genesis_supply(genesis) > 2**62:
         faults.append("more grains than the ledger can count")
     return faults

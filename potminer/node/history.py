@@ -105,6 +105,8 @@ class History:
                 self._take(msgspec.json.decode(raw, type=_KINDS[kind]), height, time_ms)
 
     def _take(self, each: Event, height: int, time_ms: int) -> None:
+        if isinstance(each, events.CommitteeEvent):
+            return
         if isinstance(each, events.TaskOpened):
             self.tasks[each.task] = TaskHistory(each.name, each.requester, time_ms)
             return

@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from potminer.base import limits
-from potminer.base.bounded import Grains, Hash, Millis, Name, PublicKey
+from potminer.base.bounded import GRAINS_PER_POT, Grains, Hash, Millis, Name, PublicKey
 from potminer.base.digest import Domain, digest
 from potminer.wire.codec import Wire, encode
 
@@ -32,6 +32,12 @@ class Parameters(Wire, frozen=True):
     unbonding_ms: Annotated[int, Meta(ge=0, le=10**12)] = 7 * 24 * 3_600_000
     trainers: Annotated[int, Meta(ge=1, le=10**7)] = 100_000
     """Most trainers that may register: registering is free, the state is not."""
+    epoch_blocks: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
+    """Blocks that one committee decides."""
+    validator_bond: Annotated[int, Meta(ge=1, le=2**53)] = 1_000 * GRAINS_PER_POT
+    """The least bond of a validator that is elected, and the unit of its power."""
+    reporter_share_ppm: Share = 50_000
+    """Of a slashed validator's bond, to who proved its fault; the rest is burnt, or a cheat would report itself."""
 
 
 class GenesisValidator(Wire, frozen=True):
@@ -39,6 +45,7 @@ class GenesisValidator(Wire, frozen=True):
     power: Annotated[int, Meta(ge=1, le=2**31)]
     onion: Hash
     """Outermost layer of the validator's hash onion."""
+    bond: Grains = 0
 
 
 class GenesisAccount(Wire, frozen=True):
@@ -54,6 +61,11 @@ class Genesis(Wire, frozen=True):
     accounts: Annotated[tuple[GenesisAccount, ...], Meta(max_length=100_000)]
     seed: Hash
     """First value of the beacon."""
+
+
+def genesis_supply(genesis: Genesis) -> int:
+    """All grains there are, from the first block to the last."""
+    return sum(account.balance for account in genesis.accounts) + sum(v.bond for v in genesis.validators)
 
 
 def chain_id(genesis: Genesis) -> bytes:

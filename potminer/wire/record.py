@@ -71,15 +71,46 @@ class Trainer(Wire, frozen=True):
 
 
 class Validator(Wire, frozen=True):
-    """*onion* is the last value revealed of the validator's hash onion; the next preimage hashes to it."""
+    """*onion* is the last value revealed of the validator's hash onion; the next preimage hashes to it.
+
+    *next_onion* takes its place from *next_epoch* on. *unbonding* can still be slashed; *slashed* is final.
+    """
 
     onion: Hash
+    bond: Grains = 0
+    unbonding: Grains = 0
+    next_onion: Hash | None = None
+    next_epoch: Epoch = 0
+    slashed: bool = False
+
+    def onion_in(self, epoch: int) -> bytes:
+        """The layer that the preimage of a block in *epoch* must lie under."""
+        return self.next_onion if self.next_onion is not None and epoch >= self.next_epoch else self.onion
 
 
 class CommitteeRecord(Wire, frozen=True):
+    """*skipped* are the seats, rising, that have no turn to propose for the rest of the epoch."""
+
     epoch: Epoch
     members: Annotated[tuple[PublicKey, ...], Meta(min_length=1, max_length=limits.COMMITTEE)]
     powers: Annotated[tuple[U32, ...], Meta(min_length=1, max_length=limits.COMMITTEE)]
+    skipped: Annotated[tuple[U8, ...], Meta(max_length=limits.COMMITTEE)] = ()
+
+
+class Unbonding(Wire, frozen=True):
+    """Part of a validator's bond that becomes free once both *time_ms* and *epoch* are reached."""
+
+    validator: PublicKey
+    amount: Grains
+    time_ms: Millis
+    epoch: Epoch
+
+
+class Roster(Wire, frozen=True):
+    """Validators that may be elected, by key, and bonds on their way out, oldest first."""
+
+    candidates: Annotated[tuple[PublicKey, ...], Meta(max_length=limits.CANDIDATES)]
+    unbondings: Annotated[tuple[Unbonding, ...], Meta(max_length=limits.UNBONDINGS)] = ()
 
 
 class ReceiptsRecord(Wire, frozen=True):
@@ -107,6 +138,8 @@ class ChainRecord(Wire, frozen=True):
     trainers: U32
     open_tasks: Annotated[tuple[Hash, ...], Meta(max_length=limits.TASKS_OPEN)]
     releases: Annotated[tuple[Release, ...], Meta(max_length=4_096)]
+    burnt: Grains = 0
+    """Slashed bonds that went to nobody: part of the supply, out of everybody's reach."""
 
 
 class Member(Wire, frozen=True):
@@ -207,12 +240,16 @@ class UpdateOwner(Wire, frozen=True):
 
 
 Record = (
-    Account | Trainer | Validator | CommitteeRecord | ChainRecord | ReceiptsRecord | TaskRecord | RoundRecord
-    | UnitRecord | PendingRound | UpdateOwner
+    Account | Trainer | Validator | CommitteeRecord | Roster | ChainRecord | ReceiptsRecord | TaskRecord
+    | RoundRecord | UnitRecord | PendingRound | UpdateOwner
 )
 
 CHAIN = b"C"
 COMMITTEE = b"K"
+"""The committee of the next block's epoch."""
+FOLLOWING = b"F"
+"""The committee of the epoch after that one."""
+ROSTER = b"V"
 RECEIPTS = b"R"
 
 
@@ -252,6 +289,8 @@ RECORD_TYPES: dict[bytes, type[Wire]] = {
     b"C": ChainRecord,
     b"K": CommitteeRecord,
     b"R": ReceiptsRecord,
+    b"F": CommitteeRecord,
+    b"V": Roster,
     b"a": Account,
     b"t": Trainer,
     b"v": Validator,
@@ -268,8 +307,10 @@ def money(record: Record) -> int:
     match record:
         case Account():
             return record.balance
-        case Trainer():
+        case Trainer() | Validator():
             return record.bond + record.unbonding
+        case ChainRecord():
+            return record.burnt
         case TaskRecord():
             return record.escrow
         case PendingRound():

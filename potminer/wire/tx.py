@@ -8,7 +8,21 @@ from typing import Annotated
 from msgspec import Meta
 
 from potminer.base import limits
-from potminer.base.bounded import U32, U63, BlobId, Grains, Hash, Height, Ppm, PublicKey, Signature, Slot
+from potminer.base.bounded import (
+    U8,
+    U32,
+    U63,
+    BlobId,
+    Epoch,
+    Grains,
+    Hash,
+    Height,
+    Ppm,
+    PublicKey,
+    Signature,
+    Slot,
+    View,
+)
 from potminer.base.digest import Domain, digest
 from potminer.wire.codec import Wire, encode
 from potminer.wire.seal import Purpose, SigningKey, statement, verify
@@ -115,6 +129,39 @@ class AggregateResult(Wire, frozen=True, tag=12):
     malformed: Annotated[tuple[Slot, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
 
 
+class RegisterValidator(Wire, frozen=True, tag=13):
+    """Adds *amount* to the sender's bond as a validator. *onion* is the outermost layer of its next hash
+    onion, which acts two epochs later; None keeps the one it has."""
+
+    onion: Hash | None
+    amount: Grains
+
+
+class UnbondValidator(Wire, frozen=True, tag=14):
+    """Starts the unbonding delay for part of the sender's bond as a validator."""
+
+    amount: Grains
+
+
+class Spoken(Wire, frozen=True):
+    """What a validator signed, but for the place that both halves of an evidence share."""
+
+    purpose: U8
+    digest: Hash
+    signature: Signature
+
+
+class Evidence(Wire, frozen=True, tag=15):
+    """Two statements of *validator* about one epoch, height and view that contradict each other."""
+
+    validator: PublicKey
+    epoch: Epoch
+    height: Height
+    view: View
+    first: Spoken
+    second: Spoken
+
+
 Body = (
     Transfer
     | Bond
@@ -128,6 +175,9 @@ Body = (
     | RevealWork
     | AuditVerdict
     | AggregateResult
+    | RegisterValidator
+    | UnbondValidator
+    | Evidence
 )
 
 

@@ -13,7 +13,7 @@ from potminer.core.ledger.refusal import Refusal
 from potminer.core.ledger.state import State, genesis_state, supply
 from potminer.wire import record as records
 from potminer.wire.block import Block, Header, block_digest, transactions_root
-from potminer.wire.genesis import Genesis, GenesisAccount, GenesisValidator, Parameters, chain_id
+from potminer.wire.genesis import Genesis, GenesisAccount, GenesisValidator, Parameters, chain_id, genesis_supply
 from potminer.wire.model import Mlp
 from potminer.wire.record import Phase, RoundRecord, TaskRecord, UnitRecord, Validator
 from potminer.wire.seal import SigningKey
@@ -35,6 +35,7 @@ from potminer.wire.tx import (
 )
 
 RICH = 10**12
+SMALLEST_BOND = 1_000
 
 
 @lru_cache
@@ -77,13 +78,18 @@ def spec(**changes: Any) -> TaskSpec:
 class World:
     """A chain of blocks, each proposed by the next validator, a second apart unless told otherwise."""
 
-    def __init__(self, *, validators: int = 4, escrow_rounds: int = 2) -> None:
+    def __init__(
+        self, *, validators: int = 4, escrow_rounds: int = 2, bond: int = 0, epoch_blocks: int = 100
+    ) -> None:
         self.validators = [f"validator-{i}" for i in range(validators)]
         genesis = Genesis(
             "testnet",
             1_000_000,
-            Parameters(escrow_rounds=escrow_rounds, minimum_fee=10, unbonding_ms=5_000),
-            tuple(GenesisValidator(key(v).public, 1, onion(v).outside) for v in self.validators),
+            Parameters(
+                escrow_rounds=escrow_rounds, minimum_fee=10, unbonding_ms=5_000, epoch_blocks=epoch_blocks,
+                validator_bond=SMALLEST_BOND,
+            ),
+            tuple(GenesisValidator(key(v).public, 1, onion(v).outside, bond) for v in self.validators),
             (GenesisAccount(key("requester").public, RICH), GenesisAccount(key("rich").public, RICH)),
             blob("seed"),
         )
@@ -127,7 +133,7 @@ class World:
         self.state, self.head = applied.state, block_digest(block.header)
         self.events += applied.events
         self.blocks.append(block)
-        assert supply(self.state) == self.state.head.supply == 2 * RICH
+        assert supply(self.state) == self.state.head.supply == genesis_supply(self.genesis)
         return [receipt.refusal for receipt in applied.receipts]
 
     def refused_block(self, block: Block) -> str:

@@ -95,6 +95,13 @@ BODIES: tuple[Wire, ...] = (
     ),
     tx.AuditVerdict(task=TASK, round=3, attempt=0, slot=1, segment=2, finding=tx.Finding.MEASURED, error_ppm=44_000),
     tx.AggregateResult(task=TASK, round=3, attempt=0, model=BLOB, malformed=(0, 300)),
+    tx.RegisterValidator(onion=hash_of("onion"), amount=10**12),
+    tx.UnbondValidator(amount=10**9),
+    tx.Evidence(
+        validator=KEY.public, epoch=700, height=70_000, view=1,
+        first=tx.Spoken(purpose=seal.Purpose.PREPARE, digest=hash_of("one"), signature=SIGNATURE),
+        second=tx.Spoken(purpose=seal.Purpose.PRE_PREPARE, digest=hash_of("other"), signature=SIGNATURE),
+    ),
 )
 
 TRANSACTION = tx.Transaction(

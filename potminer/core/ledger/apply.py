@@ -94,9 +94,11 @@ def improper(draft: Draft, transaction: Transaction, *, height: int) -> Refusal 
 def _reveal(draft: Draft, proposer: bytes, preimage: bytes) -> bool:
     key = records.validator_key(proposer)
     validator = draft.get(Validator, key)
-    if validator is None or beacon.peel(preimage) != validator.onion:
+    epoch = draft.committee.epoch
+    if validator is None or beacon.peel(preimage) != validator.onion_in(epoch):
         return False
-    draft.put(key, Validator(preimage))
+    waiting = validator.next_onion is not None and epoch < validator.next_epoch
+    draft.put(key, replace(validator, onion=preimage, next_onion=validator.next_onion if waiting else None))
     return True
 
 

@@ -99,7 +99,28 @@ class TaskEnded:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class ValidatorSlashed:
+    """*amount* is the whole bond; *rewarded* of it went to *reporter*, the rest is burnt."""
+
+    validator: bytes
+    reporter: bytes
+    amount: int
+    rewarded: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochBegan:
+    """From the next block on *members* decide. *kept*: too few are bonded for an election, so the committee
+    of the epoch after this one is the same again."""
+
+    epoch: int
+    members: tuple[bytes, ...]
+    kept: bool
+
+
+CommitteeEvent = ValidatorSlashed | EpochBegan
 Event = (
     TaskOpened | RoundOpened | PhaseEntered | UnitEnded | RoundClosed | RoundFailed | Rewarded | Paid | Expelled
-    | TaskEnded
+    | TaskEnded | CommitteeEvent
 )

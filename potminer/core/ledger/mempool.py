@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 
 from potminer.base import limits
 from potminer.core.ledger.apply import improper
+from potminer.core.ledger.bonds import evidence_holds
 from potminer.core.ledger.refusal import Refusal
 from potminer.core.ledger.state import Draft, State
-from potminer.wire.tx import SignedTransaction, signature_holds, transaction_digest
+from potminer.wire.tx import Evidence, SignedTransaction, signature_holds, transaction_digest
 
 
 class Mempool:
@@ -52,6 +53,9 @@ class Mempool:
             return Refusal.POOL_FULL
         if not self._verifier(signed):
             return Refusal.BAD_SIGNATURE
+        if isinstance(transaction.body, Evidence) and not evidence_holds(transaction.body, chain=transaction.chain):
+            # True or false for ever, so this leaves no gap in the nonces of anybody honest. Old news has to pass.
+            return Refusal.BAD_EVIDENCE
         self._by_digest[digest] = signed
         self._by_sender.setdefault(transaction.sender, {})[transaction.nonce] = digest
         return None

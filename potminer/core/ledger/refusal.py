@@ -31,4 +31,6 @@ class Refusal(StrEnum):
     WRONG_SNAPSHOTS = "wrong-snapshots"
     NOT_AUDITOR = "not-auditor"
     NOT_VALIDATOR = "not-validator"
+    BAD_EVIDENCE = "bad-evidence"
+    SLASHED = "slashed"
     POOL_FULL = "pool-full"

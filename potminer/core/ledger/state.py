@@ -9,9 +9,9 @@ from typing import TypeVar, cast
 from potminer.core import trie
 from potminer.wire import record as records
 from potminer.wire.codec import Wire, decode, encode
-from potminer.wire.genesis import Genesis, Parameters
+from potminer.wire.genesis import Genesis, Parameters, genesis_supply
 from potminer.wire.proof import StateProof
-from potminer.wire.record import Account, ChainRecord, CommitteeRecord, Record, Validator
+from potminer.wire.record import Account, ChainRecord, CommitteeRecord, Record, Roster, Validator
 
 R = TypeVar("R", bound=Wire)
 
@@ -156,12 +156,14 @@ def genesis_state(genesis: Genesis, *, chain: bytes) -> State:
     shares = genesis.parameters
     if shares.trainer_share_ppm + shares.auditor_share_ppm + shares.validator_share_ppm != 1_000_000:
         raise AssertionError("reward shares sum to one million")
-    total = sum(account.balance for account in genesis.accounts)
     entries: list[tuple[bytes, Wire]] = [
         (records.account_key(account.key), Account(account.balance)) for account in genesis.accounts
     ]
-    entries += [(records.validator_key(v.key), Validator(v.onion)) for v in genesis.validators]
+    entries += [(records.validator_key(v.key), Validator(v.onion, v.bond)) for v in genesis.validators]
     members, powers = tuple(v.key for v in genesis.validators), tuple(v.power for v in genesis.validators)
     entries.append((records.COMMITTEE, CommitteeRecord(0, members, powers)))
-    entries.append((records.CHAIN, ChainRecord(0, genesis.time_ms, genesis.seed, total, 0, (), ())))
+    entries.append((records.FOLLOWING, CommitteeRecord(1, members, powers)))
+    bonded = sorted(v.key for v in genesis.validators if v.bond >= shares.validator_bond)
+    entries.append((records.ROSTER, Roster(tuple(bonded))))
+    entries.append((records.CHAIN, ChainRecord(0, genesis.time_ms, genesis.seed, genesis_supply(genesis), 0, (), ())))
     return restored(chain, genesis.parameters, [(key, encode(value)) for key, value in entries])

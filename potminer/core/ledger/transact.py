@@ -10,7 +10,7 @@ from typing import assert_never
 from msgspec.structs import replace as _replace
 
 from potminer.base import limits
-from potminer.core.ledger import event
+from potminer.core.ledger import bonds, event
 from potminer.core.ledger.event import Event
 from potminer.core.ledger.penalty import expel
 from potminer.core.ledger.refusal import Refusal
@@ -47,10 +47,15 @@ def minimum_fee(draft: Draft, transaction: Transaction) -> int:
     sender, body = transaction.sender, transaction.body
     if isinstance(body, MONEY_MOVERS):
         return draft.parameters.minimum_fee
-    if draft.get(Trainer, records.trainer_key(sender)) or draft.get(Validator, records.validator_key(sender)):
+    if draft.get(Trainer, records.trainer_key(sender)) or _validates(draft, sender):
         return 0
     registers = isinstance(body, tx.RegisterTrainer) and draft.head.trainers < draft.parameters.trainers
     return 0 if registers else draft.parameters.minimum_fee
+
+
+def _validates(draft: Draft, sender: bytes) -> bool:
+    validator = draft.get(Validator, records.validator_key(sender))
+    return validator is not None and (validator.bond > 0 or sender in draft.committee.members)
 
 
 def perform(draft: Draft, transaction: Transaction, events: list[Event]) -> Refusal | None:
@@ -81,6 +86,12 @@ def perform(draft: Draft, transaction: Transaction, events: list[Event]) -> Refu
             return _verdict(draft, sender, body)
         case tx.AggregateResult():
             return _attest(draft, sender, body)
+        case tx.RegisterValidator():
+            return bonds.register(draft, sender, body)
+        case tx.UnbondValidator():
+            return bonds.unbond(draft, sender, body)
+        case tx.Evidence():
+            return bonds.convict(draft, sender, body, events)
         case _:
             assert_never(body)
 
