@@ -28,20 +28,23 @@ from potminer.wire.tx import (
     JoinTask,
     LeaveTask,
     RegisterTrainer,
+    RegisterValidator,
     RevealWork,
     SubmitTask,
     Transaction,
     Transfer,
     Unbond,
+    UnbondValidator,
     commitment,
     sign_transaction,
 )
-from tests.unit.ledger_world import World, blob, key, onion, spec
+from tests.unit.ledger_world import SMALLEST_BOND, World, blob, key, onion, spec, true_evidence
 
 TRAINERS = ("ann", "ben", "cy", "dee", "eve")
 CHEATS = ("dee", "eve")
 PRICE = 1_000_003
 BLOCKS = 150
+BOND = 3 * SMALLEST_BOND
 Act = tuple[str, Body]
 
 
@@ -50,7 +53,9 @@ class Play:
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
-        self.world = World(escrow_rounds=self.random.choice((0, 1, 3)))
+        self.world = World(
+            escrow_rounds=self.random.choice((0, 1, 3)), bond=BOND, epoch_blocks=self.random.choice((3, 7, 20))
+        )
         self.state = self.world.state
         self.head = self.world.head
         self.names = {key(name).public: name for name in (*TRAINERS, *self.world.validators)}
@@ -179,7 +184,24 @@ class Play:
             AggregateResult(task, place[1], place[2], blob("model"), (0, 65_535)),
         ]
         acts = [(somebody, self.random.choice(nonsense)) for _ in range(self.random.randrange(3))]
+        acts += self._bonds()
         return [*acts, ("requester", CancelTask(task))] if self.random.random() < 0.003 else acts
+
+    def _bonds(self) -> list[Act]:
+        """Validators and those who would be one move their bonds; now and then one is caught, or falsely accused."""
+        name = self.random.choice((*self.world.validators, "rich", "ann"))
+        moves: list[Body] = [
+            RegisterValidator(onion(name).outside, self.random.choice((0, SMALLEST_BOND, 10**13))),
+            RegisterValidator(None, self.random.choice((0, 1, SMALLEST_BOND))),
+            UnbondValidator(self.random.choice((0, 1, SMALLEST_BOND, BOND))),
+        ]
+        acts: list[Act] = [(name, self.random.choice(moves))] if self.random.random() < 0.3 else []
+        if self.random.random() < 0.03:
+            said = true_evidence(self.world, self.random.choice(("validator-3", "rich", "ann")))
+            false = replace(said, height=said.height + 1)
+            accusers = self.random.sample((*TRAINERS, *self.world.validators), 2)
+            acts += [(accuser, self.random.choice((said, said, false))) for accuser in accusers]
+        return acts
 
     # ---- blocks ---------------------------------------------------------------------------
 
@@ -301,6 +323,6 @@ def test_the_histories_are_eventful() -> None:
         outcomes |= {e.judgement.outcome for e in of(play, event.UnitEnded)}
         kinds |= {type(e) for e in play.events}
         reasons |= {e.reason for e in of(play, event.Expelled)}
-    assert set(event.Event.__args__) <= kinds
+    assert set(event.Event.__args__) - {event.EpochBegan} <= kinds
     assert {"false-accusation", "duplicate", "out-of-tolerance"} <= reasons
     assert outcomes >= set(Outcome) - {Outcome.UNAVAILABLE}

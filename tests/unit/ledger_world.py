@@ -16,18 +16,20 @@ from potminer.wire.block import Block, Header, block_digest, transactions_root
 from potminer.wire.genesis import Genesis, GenesisAccount, GenesisValidator, Parameters, chain_id, genesis_supply
 from potminer.wire.model import Mlp
 from potminer.wire.record import Phase, RoundRecord, TaskRecord, UnitRecord, Validator
-from potminer.wire.seal import SigningKey
+from potminer.wire.seal import Purpose, SigningKey, statement
 from potminer.wire.task import AuditSpec, DataSpec, Deadlines, Reward, TaskSpec
 from potminer.wire.tx import (
     AggregateResult,
     AuditVerdict,
     Body,
     CommitWork,
+    Evidence,
     Finding,
     JoinTask,
     RegisterTrainer,
     RevealWork,
     SignedTransaction,
+    Spoken,
     SubmitTask,
     Transaction,
     commitment,
@@ -73,6 +75,22 @@ def spec(**changes: Any) -> TaskSpec:
         "max_trainers": 8,
     }
     return TaskSpec(**{**fields, **changes})
+
+
+def true_evidence(world: World, name: str, *, purpose: Purpose = Purpose.PREPARE) -> Evidence:
+    """Two values that *name* signed for one place."""
+    place = {"epoch": 0, "height": 9, "view": 1}
+    said = tuple(
+        Spoken(
+            purpose,
+            blob(word),
+            key(name).sign(
+                statement(purpose, chain=world.chain, signer=key(name).public, digest=blob(word), **place)
+            ),
+        )
+        for word in ("one", "other")
+    )
+    return Evidence(key(name).public, 0, 9, 1, *said)
 
 
 class World:
