@@ -30,6 +30,7 @@ class Domain(StrEnum):
     UNIT = "pot/unit"
     COMMITMENT = "pot/commitment"
     SNAPSHOTS = "pot/snapshots"
+    RESIDUES = "pot/residues"
     TASK = "pot/task"
     VIEW_CHANGE = "pot/view-change"
     NEW_VIEW = "pot/new-view"

@@ -9,16 +9,18 @@ from time import perf_counter_ns
 from potminer.base.errors import Malformed
 from potminer.train.audit import segment_error_ppm
 from potminer.train.bookwork import read_model
-from potminer.train.cheat import Cheat
+from potminer.train.cheat import Cheat, guess
 from potminer.train.data import Split, training_split, validation_split
 from potminer.train.device import choose, prepare
 from potminer.train.evaluate import evaluate
 from potminer.train.folder import Folder
 from potminer.train.refusal import Checkpoint, Reason, Refused
+from potminer.train.residue import probes, residues
 from potminer.train.shapes import check_task, training_bytes
 from potminer.train.snap import Snapshot, State, decode_snapshot, encode_snapshot, nothing_yet
 from potminer.train.step import Engine, Work, run_segment, train_unit
 from potminer.wire.model import ModelSpec, outputs
+from potminer.wire.residue import PER_LEAF
 from potminer.wire.task import Objective, TaskSpec, snapshot_size
 from potminer.wire.trainer import Audited, AuditJob, Evaluated, EvaluateJob, Trained, TrainJob
 from potminer.wire.tx import Finding
@@ -41,17 +43,20 @@ class Bench:
     def train(self, job: TrainJob, checkpoint: Checkpoint) -> Trained:
         started = perf_counter_ns()
         made: list[bytes] = []
+        proof: list[bytes] = []
 
-        def keep(segment: int, snapshot: Snapshot) -> None:
+        def keep(segment: int, snapshot: Snapshot, residue: bytes) -> None:
             made.append(self._folder.write(encode_snapshot(snapshot, unit=job.unit, segment=segment)))
+            proof.append(residue)
 
         engine = self._loaded(job.spec, self._cheat.base(job.base))
         work = Work(engine, self._training(job.spec), job.spec, job.unit, self._cheat.conduct)
         loss = train_unit(work, keep=keep, checkpoint=checkpoint)
-        return Trained(job.job, tuple(made), loss, job.spec.samples_per_unit, _us_since(started))
+        taken = _us_since(started)
+        return Trained(job.job, tuple(made), loss, job.spec.samples_per_unit, taken, b"".join(proof))
 
     def audit(self, job: AuditJob, checkpoint: Checkpoint) -> Audited:
-        """Always honest, whatever the cheat: who lies about audits does so in the node."""
+        """Recompute and measure. (Who lies about audits without looking at anything does so in the node.)"""
         started = perf_counter_ns()
         if job.segment > job.spec.segments or (job.segment > 1) != (job.before is not None):
             raise Refused(Reason.BAD_TASK, f"segment {job.segment} of {job.spec.segments} has no such beginning")
@@ -60,14 +65,18 @@ class Bench:
             before = self._state_before(job)
             claimed = self._snapshot(job, job.after, job.segment)
         except Malformed:
-            return Audited(job.job, Finding.MALFORMED, 0, 0, _us_since(started))
+            return Audited(job.job, Finding.MALFORMED, 0, 0, _us_since(started), b"")
+        samples = job.spec.batches_per_segment * job.spec.micro_batch
+        if self._cheat.guesses:
+            sketch = _sketch(job, claimed, guess(claimed, unit=job.unit, segment=job.segment), before)
+            return Audited(job.job, Finding.MEASURED, 0, samples, _us_since(started), sketch)
         work = Work(self._loaded(job.spec, job.base), self._training(job.spec), job.spec, job.unit)
         reached, _ = run_segment(work, job.segment, before, checkpoint)
         error = segment_error_ppm(
             claimed=claimed, recomputed=reached, before=before, unit=job.unit, segment=job.segment
         )
-        samples = job.spec.batches_per_segment * job.spec.micro_batch
-        return Audited(job.job, Finding.MEASURED, error, samples, _us_since(started))
+        sketch = _sketch(job, claimed, reached, before)
+        return Audited(job.job, Finding.MEASURED, error, samples, _us_since(started), sketch)
 
     def evaluate(self, job: EvaluateJob, checkpoint: Checkpoint) -> Evaluated:
         spec = job.spec
@@ -109,6 +118,12 @@ class Bench:
     def _snapshot(self, job: AuditJob, blob: bytes, segment: int) -> Snapshot:
         data = self._folder.read(blob, size=snapshot_size(job.spec, segment))
         return decode_snapshot(data, spec=job.spec, unit=job.unit, segment=segment)
+
+
+def _sketch(job: AuditJob, claimed: Snapshot, reached: State, before: State) -> bytes:
+    """The leaf that *job* asks for, of the auditor's own *reached*."""
+    at = probes(job.spec.model, job.unit, job.segment)[job.leaf * PER_LEAF : (job.leaf + 1) * PER_LEAF]
+    return residues(claimed.update, reached[0], before[0], at)
 
 
 def _view(spec: TaskSpec) -> tuple[object, ...]:

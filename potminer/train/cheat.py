@@ -1,7 +1,8 @@
 """Trainers that cheat, for devnets and tests: what the protocol must catch.
 
 Their snapshots are well formed and carry the right tags; only the work behind them is not
-what the task asks. (A copied update is the node's doing, not the trainer's.)
+what the task asks. (A copied update is the node's doing, not the trainer's.) ``guess`` trains honestly and audits
+without recomputing: it takes the middle of every interval for the state that a segment led to.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ import numpy as np
 from potminer.base.errors import UsageError
 from potminer.train.conduct import HONEST, Conduct
 from potminer.train.data import Wanted
+from potminer.train.dither import dithers
+from potminer.train.grid import part_of, powers
+from potminer.train.snap import Snapshot, State
 from potminer.train.weights import Floats
+from potminer.wire.task import Unit
 
-KINDS = ("garbage", "signflip", "labelflip", "stale", "lazy-K")
+KINDS = ("garbage", "signflip", "labelflip", "stale", "guess", "lazy-K")
 
 
 @dataclass(slots=True)
@@ -24,6 +29,7 @@ class Cheat:
 
     conduct: Conduct
     stale: bool = False
+    guesses: bool = False
     _newest: bytes | None = field(default=None, init=False)
     _previous: bytes | None = field(default=None, init=False)
 
@@ -47,11 +53,22 @@ def cheat(kind: str | None) -> Cheat:
             return Cheat(Conduct(labels=_moved))
         case "stale":
             return Cheat(HONEST, stale=True)
+        case "guess":
+            return Cheat(HONEST, guesses=True)
     name, _, number = kind.partition("-")
     if name != "lazy" or not number.isdecimal() or not 2 <= int(number) <= 4_096:
         raise UsageError(f"no way to cheat is called {kind!r}", f"choose from {', '.join(KINDS)} with K = 2 .. 4096")
     every = int(number)
     return Cheat(Conduct(weight=lambda batch: every if batch % every == 0 else 0))
+
+
+def guess(claimed: Snapshot, *, unit: Unit, segment: int) -> State:
+    """The likeliest state behind a snapshot, for somebody who has nothing else: the middles of its intervals."""
+    grid = claimed.update
+    middle = np.empty(len(grid.levels), np.float32)
+    for part, dither in dithers(unit, segment, len(middle)):
+        middle[part] = (grid.levels[part] - dither + 0.5) * powers(part_of(grid.exponents, part))
+    return (middle, *claimed.values()[1:])
 
 
 def _noise(state: Floats, before: Floats) -> Floats:

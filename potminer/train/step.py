@@ -15,6 +15,7 @@ from potminer.train.data import Inputs, Split, Wanted
 from potminer.train.model import build
 from potminer.train.objective import mean_loss
 from potminer.train.refusal import Checkpoint, Reason, Refused
+from potminer.train.residue import probes, residues
 from potminer.train.samples import Sampler
 from potminer.train.schedule import rate_at, step_of
 from potminer.train.shapes import parameters
@@ -23,8 +24,8 @@ from potminer.train.weights import Floats
 from potminer.wire.model import ModelSpec, parameter_count
 from potminer.wire.task import Objective, TaskSpec, Unit
 
-Keep = Callable[[int, Snapshot], None]
-"""Given every segment's number and snapshot as it is made."""
+Keep = Callable[[int, Snapshot, bytes], None]
+"""Given every segment's number, snapshot and residues as it is made."""
 
 LOSS_MOST = 2**53
 
@@ -155,7 +156,8 @@ def train_unit(work: Work, *, keep: Keep, checkpoint: Checkpoint) -> int:
         reached, loss = run_segment(work, segment, state, seen)
         shown = (work.conduct.state(reached[0], state[0]), *reached[1:])
         snapshot = snap(shown, spec=spec, unit=work.unit, segment=segment)
-        keep(segment, snapshot)
+        at = probes(spec.model, work.unit, segment)
+        keep(segment, snapshot, residues(snapshot.update, shown[0], state[0], at))
         state = snapshot.values()
         total += loss
     return loss_micro(total / spec.batches_per_unit)

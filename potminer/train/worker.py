@@ -187,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=1, choices=range(1, 257), metavar="N", help="CPU threads")
     parser.add_argument("--max-bytes", type=int, default=4 * 1024**3, help="resident memory at which to give up")
     parser.add_argument("--nice", type=int, default=0, choices=range(20), metavar="N", help="give way to others")
-    parser.add_argument("--cheat", default=None, help="cheat, for devnets: garbage signflip labelflip stale lazy-K")
+    parser.add_argument("--cheat", default=None, help="for devnets: garbage signflip labelflip stale guess lazy-K")
     return parser
 
 

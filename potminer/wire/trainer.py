@@ -14,6 +14,7 @@ from potminer.base import limits
 from potminer.base.bounded import U32, U63, BlobId, Ppm
 from potminer.wire.codec import Wire
 from potminer.wire.model import ModelSpec
+from potminer.wire.residue import SEGMENT_BYTES, LeafIndex, Sketch
 from potminer.wire.task import TaskSpec, Unit
 from potminer.wire.tx import Finding
 
@@ -32,7 +33,7 @@ class TrainJob(Wire, frozen=True, tag="train"):
 
 class AuditJob(Wire, frozen=True, tag="audit"):
     """Recompute *segment* (1 .. S) of *unit* from snapshot *before* (None for the first) and
-    measure it against snapshot *after*. Answered by Audited."""
+    measure it against snapshot *after*; *leaf* is the one to sketch. Answered by Audited."""
 
     job: U32
     spec: TaskSpec
@@ -41,6 +42,7 @@ class AuditJob(Wire, frozen=True, tag="audit"):
     segment: Annotated[int, Meta(ge=1, le=limits.SEGMENTS)]
     before: BlobId | None
     after: BlobId
+    leaf: LeafIndex
 
 
 class AggregateJob(Wire, frozen=True, tag="aggregate"):
@@ -98,19 +100,25 @@ class Progress(Wire, frozen=True, tag="progress"):
 
 
 class Trained(Wire, frozen=True, tag="trained"):
+    """*residues* are those of every segment, one after the other (``wire.residue``)."""
+
     job: U32
     snapshots: Annotated[tuple[BlobId, ...], Meta(min_length=1, max_length=limits.SEGMENTS)]
     loss_micro: U63
     samples: U63
     compute_us: U63
+    residues: Annotated[bytes, Meta(max_length=limits.SEGMENTS * SEGMENT_BYTES)]
 
 
 class Audited(Wire, frozen=True, tag="audited"):
+    """*sketch* is the asked leaf of the auditor's own recomputation; empty unless something was measured."""
+
     job: U32
     finding: Finding
     error_ppm: Ppm
     samples: U63
     compute_us: U63
+    sketch: Sketch
 
 
 class Aggregated(Wire, frozen=True, tag="aggregated"):

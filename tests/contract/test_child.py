@@ -79,7 +79,7 @@ async def test_a_round_from_training_to_evaluation(tmp_path: Path, child: Child)
     decode_snapshot(data, spec=spec, unit=unit(1), segment=4)
 
     audited = await child.request(
-        AuditJob(child.next_job(), spec, unit(1), spec.initial_model, 3, made[1][1], made[1][2])
+        AuditJob(child.next_job(), spec, unit(1), spec.initial_model, 3, made[1][1], made[1][2], 0)
     )
     assert isinstance(audited, Audited)
     assert (audited.finding, audited.error_ppm) == (Finding.MEASURED, 0)
@@ -101,7 +101,7 @@ async def test_work_audited_by_another_process_passes(tmp_path: Path, child: Chi
     async with Child(launch(tmp_path, threads=2)) as auditor:
         trained = await child.request(TrainJob(1, spec, unit(), spec.initial_model))
         assert isinstance(trained, Trained)
-        audit = AuditJob(1, spec, unit(), spec.initial_model, 2, trained.snapshots[0], trained.snapshots[1])
+        audit = AuditJob(1, spec, unit(), spec.initial_model, 2, trained.snapshots[0], trained.snapshots[1], 0)
         audited = await auditor.request(audit)
     assert isinstance(audited, Audited)
     assert audited.error_ppm <= 5

@@ -32,6 +32,7 @@ from potminer.wire.record import (
     TaskStatus,
     UnitRecord,
 )
+from potminer.wire.residue import SEGMENT_BYTES
 from potminer.wire.trainer import Job, Trained
 from potminer.wire.tx import (
     Body,
@@ -46,6 +47,7 @@ BASE = blob("theta", 0)
 START = 1_000_000
 SNAPSHOTS = tuple(blob("own snapshot", i) for i in range(4))
 THEIRS = tuple(blob("their snapshot", i) for i in range(4))
+RESIDUES = bytes(range(256)) * (4 * SEGMENT_BYTES // 256)
 ACCEPTED = Judgement(Outcome.ACCEPTED, None, 1_000)
 Submitted = list[Body]
 
@@ -111,7 +113,7 @@ def seen(
 
 
 def trained(job: Job, snapshots: tuple[bytes, ...] = SNAPSHOTS) -> Reported:
-    return Reported(Trained(job.job, snapshots, 500_000, 32, 1))
+    return Reported(Trained(job.job, snapshots, 500_000, 32, 1, RESIDUES))
 
 
 def committed(node: Node) -> CommitWork:

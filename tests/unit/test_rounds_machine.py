@@ -218,7 +218,7 @@ def test_a_report_nobody_asked_for_is_nothing() -> None:
     node = Node(have=DATA)
     node.tell(DutyChanged(True))
     (job,) = jobs(node.tell(seen(current())))
-    assert node.tell(Reported(Trained(job.job + 1, SNAPSHOTS, 1, 1, 1))) == []
+    assert node.tell(Reported(Trained(job.job + 1, SNAPSHOTS, 1, 1, 1, b""))) == []
     node.tell(trained(job))
     assert node.tell(trained(job)) == []
 
@@ -279,7 +279,7 @@ def test_an_audit_recomputes_its_segment_and_says_what_it_found(
     (job,) = jobs(node.tell(seen(current(Phase.AUDIT, audits=(Audit(1, segment, OWN),)), UNITS)))
     assert isinstance(job, AuditJob)
     assert (job.segment, job.before, job.after, job.unit.trainer) == (segment, before, after, OTHER)
-    effects = node.tell(Reported(Audited(job.job, Finding.MEASURED, 7, 1, 1)))
+    effects = node.tell(Reported(Audited(job.job, Finding.MEASURED, 7, 1, 1, b"")))
     assert said(effects) == [AuditVerdict(TASK, 0, 0, 1, segment, Finding.MEASURED, 7)]
 
 
@@ -319,7 +319,7 @@ def test_a_disputed_segment_is_recomputed_by_every_validator_once() -> None:
     judged = replace(OWN_UNIT, judgement=ACCEPTED)
     (job,) = jobs(node.tell(seen(dispute, (judged, THEIR_UNIT))))
     assert isinstance(job, AuditJob)
-    (verdict,) = said(node.tell(Reported(Audited(job.job, Finding.MALFORMED, 0, 1, 1))))
+    (verdict,) = said(node.tell(Reported(Audited(job.job, Finding.MALFORMED, 0, 1, 1, b""))))
     assert isinstance(verdict, AuditVerdict)
     assert verdict.finding == Finding.MALFORMED
     done = replace(THEIR_UNIT, judges=(Verdict(OWN, Finding.MALFORMED, 0),))

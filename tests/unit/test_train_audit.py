@@ -53,7 +53,7 @@ def other_model(folder: Folder, spec: TaskSpec) -> bytes:
 
 def audit(folder: Folder, spec: TaskSpec, made: list[bytes], segment: int, *, threads: int = 1) -> Audited:
     before = made[segment - 2] if segment > 1 else None
-    job = AuditJob(3, spec, unit(), spec.initial_model, segment, before, made[segment - 1])
+    job = AuditJob(3, spec, unit(), spec.initial_model, segment, before, made[segment - 1], 0)
     return bench(folder, threads=threads).audit(job, go_on)
 
 
@@ -112,7 +112,7 @@ def test_an_audit_without_its_beginning_is_refused(tmp_path: Path) -> None:
     spec = digits_task(folder)
     made = train(folder, spec)
     for segment, before in ((2, None), (1, made[0]), (5, made[3])):
-        job = AuditJob(1, spec, unit(), spec.initial_model, segment, before, made[1])
+        job = AuditJob(1, spec, unit(), spec.initial_model, segment, before, made[1], 0)
         with pytest.raises(Refused) as refused:
             bench(folder).audit(job, go_on)
         assert refused.value.reason is Reason.BAD_TASK

@@ -86,7 +86,7 @@ def audited(folder: Folder, spec: TaskSpec, kind: str | None = None) -> list[int
     made = bench(folder, kind=kind).train(TrainJob(1, spec, unit(), base), go_on)
     chain, auditor, found = (None, *made.snapshots), bench(folder, threads=2), []
     for segment in range(1, spec.segments + 1):
-        report = auditor.audit(AuditJob(2, spec, unit(), base, segment, chain[segment - 1], chain[segment]), go_on)
+        report = auditor.audit(AuditJob(2, spec, unit(), base, segment, chain[segment - 1], chain[segment], 0), go_on)
         assert report.finding is Finding.MEASURED
         found.append(report.error_ppm)
     return found

@@ -70,5 +70,5 @@ def go_on(done: int, total: int) -> None:
     """A checkpoint that lets everything pass."""
 
 
-def keep_in(made: list[Snapshot]) -> Callable[[int, Snapshot], None]:
-    return lambda segment, snapshot: made.append(snapshot)
+def keep_in(made: list[Snapshot]) -> Callable[[int, Snapshot, bytes], None]:
+    return lambda segment, snapshot, residue: made.append(snapshot)

@@ -14,7 +14,22 @@ import msgspec
 from potminer.base import blobs, merkle
 from potminer.base.address import encode_address
 from potminer.base.digest import Domain, digest
-from potminer.wire import blob, block, gossip, hello, model, pbft, proof, registry, seal, sync, task, trainer, tx
+from potminer.wire import (
+    blob,
+    block,
+    gossip,
+    hello,
+    model,
+    pbft,
+    proof,
+    registry,
+    residue,
+    seal,
+    sync,
+    task,
+    trainer,
+    tx,
+)
 from potminer.wire.codec import Wire, encode
 
 GOLDEN = Path(__file__).with_name("golden.json")
@@ -173,7 +188,7 @@ MESSAGES: tuple[Wire, ...] = (
 
 PIPE: tuple[Wire, ...] = (
     trainer.TrainJob(job=1, spec=SPEC, unit=UNIT, base=BLOB),
-    trainer.AuditJob(job=2, spec=SPEC, unit=UNIT, base=BLOB, segment=1, before=None, after=hash_of("after")),
+    trainer.AuditJob(job=2, spec=SPEC, unit=UNIT, base=BLOB, segment=1, before=None, after=hash_of("after"), leaf=31),
     trainer.AggregateJob(job=3, spec=SPEC, base=BLOB, units=(UNIT,), updates=(hash_of("update"),)),
     trainer.EvaluateJob(job=4, spec=SPEC, model=BLOB),
     trainer.InitialiseJob(job=5, model=CNN, seed=42),
@@ -181,8 +196,10 @@ PIPE: tuple[Wire, ...] = (
     trainer.Ready(device="cpu", reason="no GPU of compute capability 6.1 or newer", pid=4_711),
     trainer.Heartbeat(resident_bytes=500_000_000),
     trainer.Progress(job=1, done=3, total=8),
-    trainer.Trained(job=1, snapshots=(BLOB, TASK), loss_micro=2_302_585, samples=256, compute_us=120_000),
-    trainer.Audited(job=2, finding=tx.Finding.MALFORMED, error_ppm=0, samples=0, compute_us=90),
+    trainer.Trained(
+        job=1, snapshots=(BLOB, TASK), loss_micro=2_302_585, samples=256, compute_us=120_000, residues=b"\x0f\xf0"
+    ),
+    trainer.Audited(job=2, finding=tx.Finding.MALFORMED, error_ppm=0, samples=0, compute_us=90, sketch=b""),
     trainer.Aggregated(job=3, model=None, malformed=(0,), compute_us=1_500),
     trainer.Evaluated(job=4, accuracy_ppm=970_000, loss_micro=98_000, samples=360),
     trainer.Initialised(job=5, model=BLOB),
@@ -217,6 +234,7 @@ def digests() -> dict[str, bytes]:
         "public key of seed 00..1f": KEY.public,
         "signature": SIGNATURE,
         "receipts_root": block.receipts_root((RECEIPT,)),
+        "residue_root of two segments": residue.residue_root(bytes(range(256)) * 16),
         "snapshot_tag 1": task.snapshot_tag(UNIT, 1),
         "statement": seal.statement(
             seal.Purpose.COMMIT,

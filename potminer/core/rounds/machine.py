@@ -331,7 +331,7 @@ class Rounds:
             if ready and self._jobs.free((place, audit.segment), now):
                 unit = _unit(seen.task, current, audit.slot)
                 job = AuditJob(
-                    self._jobs.next_id(), seen.record.spec, unit, current.base, audit.segment, before, after
+                    self._jobs.next_id(), seen.record.spec, unit, current.base, audit.segment, before, after, 0
                 )
                 effects += self._start(job, (place, audit.segment), current)
         return effects
