@@ -314,7 +314,7 @@ async def counted(plan: Plan, sent: Sent, began_ms: int, ended_ms: int) -> Figur
         height = 0 if head is None else head.height
         for first in range(1, height + 1, 50):
             for raw, _ in await store.blocks(first, 50, 64 * limits.BLOCK_BYTES):
-                block = decode(Block, raw, max_bytes=limits.PREPREPARE_BYTES)
+                block = decode(Block, raw, max_bytes=limits.BLOCK_MESSAGE_BYTES)
                 inside = began_ms <= block.header.time_ms <= ended_ms
                 committed += len(block.transactions)
                 if not inside:

@@ -30,9 +30,14 @@ def counted(domain: Domain, top: bytes, count: int) -> bytes:
 
 def root(domain: Domain, items: Sequence[bytes]) -> bytes:
     """Root over *items*; the empty list has a root of its own."""
-    if not items:
+    return root_of([leaf(domain, item) for item in items], domain)
+
+
+def root_of(leaves: Sequence[bytes], domain: Domain) -> bytes:
+    """Root over items whose leaves are known: ``leaf(domain, item)`` each."""
+    if not leaves:
         return digest(domain, b"empty")
-    return counted(domain, fold([leaf(domain, item) for item in items], partial(node, domain)), len(items))
+    return counted(domain, fold(leaves, partial(node, domain)), len(leaves))
 
 
 def fold(leaves: Sequence[bytes], join: NodeHash) -> bytes:

@@ -24,7 +24,7 @@ from enum import StrEnum
 from itertools import chain as joined
 
 from potminer.core.committee import Committee, certificate_holds
-from potminer.wire.block import Block, Certificate, CertifiedBlock, block_digest
+from potminer.wire.block import Certificate, CertifiedBlock, block_digest
 from potminer.wire.codec import Wire
 from potminer.wire.pbft import NewView, PrePrepare, ViewChange, Vote, view_change_digest
 from potminer.wire.seal import Purpose, statement
@@ -212,7 +212,7 @@ def _statements(message: Wire, committee: Committee) -> Iterator[Signed]:
             purpose = Purpose(message.purpose)
             yield Signed(purpose, message.height, message.view, message.digest, message.signer, message.signature)
         case PrePrepare():
-            yield from _proposal(message.block, message, committee)
+            yield from _proposal(message, committee)
         case ViewChange() if message.epoch == committee.epoch:
             value = view_change_digest(prepared=message.prepared)
             at = (Purpose.VIEW_CHANGE, message.height, message.view)
@@ -230,8 +230,8 @@ def _statements(message: Wire, committee: Committee) -> Iterator[Signed]:
             return
 
 
-def _proposal(block: Block, proposal: PrePrepare, committee: Committee) -> Iterator[Signed]:
-    header = block.header
+def _proposal(proposal: PrePrepare, committee: Committee) -> Iterator[Signed]:
+    header = proposal.header
     if header.epoch == committee.epoch:
         primary = committee.primary(height=header.height, view=proposal.view)
         digest = block_digest(header)

@@ -6,7 +6,7 @@ outside a devnet.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from enum import StrEnum
 
 from potminer.base.digest import Domain, digest
@@ -17,6 +17,7 @@ from potminer.wire.block import Block, Header, block_digest, transactions_root
 from potminer.wire.codec import Wire
 from potminer.wire.pbft import NewView, PrePrepare, ViewChange, Vote, view_change_digest
 from potminer.wire.seal import Purpose, SigningKey, statement
+from potminer.wire.tx import SignedTransaction
 
 _TWINS_KEPT = 16
 
@@ -115,15 +116,13 @@ class Misbehaviour:
 
     def _twin_proposal(self, proposal: PrePrepare) -> PrePrepare:
         """A fresh block of our own, also where the view had to begin with a prepared one."""
-        block = proposal.block
-        header = _changed(block.header, time_ms=block.header.time_ms + 1, proposer=self._key.public)
-        twin = Block(header=header, transactions=block.transactions)
-        other = block_digest(twin.header)
-        self._twins[block_digest(block.header)] = other
+        header = _changed(proposal.header, time_ms=proposal.header.time_ms + 1, proposer=self._key.public)
+        other = block_digest(header)
+        self._twins[block_digest(proposal.header)] = other
         while len(self._twins) > _TWINS_KEPT:
             del self._twins[next(iter(self._twins))]
-        signature = self._sign(Purpose.PRE_PREPARE, block.header.height, proposal.view, other)
-        return PrePrepare(view=proposal.view, block=twin, signature=signature)
+        signature = self._sign(Purpose.PRE_PREPARE, header.height, proposal.view, other)
+        return PrePrepare(view=proposal.view, header=header, leaves=proposal.leaves, signature=signature)
 
     def _amnesia(self, change: ViewChange) -> ViewChange:
         """The same view asked for, as if nothing had ever been prepared."""
@@ -168,6 +167,9 @@ class Censoring:
 
     def wants_block(self, now: int) -> bool:
         return self._inner.wants_block(now)
+
+    def transactions(self, leaves: Sequence[bytes]) -> Sequence[SignedTransaction | None]:
+        return self._inner.transactions(leaves)
 
 
 def _changed(

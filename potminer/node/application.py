@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from potminer.core.ledger.ledger import Ledger
 from potminer.core.pbft.application import Head
 from potminer.wire.block import Block
+from potminer.wire.tx import SignedTransaction
 
 
 class LedgerApplication:
@@ -19,3 +22,6 @@ class LedgerApplication:
 
     def wants_block(self, now: int) -> bool:
         return self._ledger.wants_block(now)
+
+    def transactions(self, leaves: Sequence[bytes]) -> Sequence[SignedTransaction | None]:
+        return [self._ledger.mempool.at_leaf(leaf) for leaf in leaves]

@@ -314,7 +314,7 @@ class Engine:
         found = await self._hands.read_blocks(first, count, REPLY_BYTES)
         blocks = tuple(
             CertifiedBlock(
-                decode(Block, block, max_bytes=limits.PREPREPARE_BYTES),
+                decode(Block, block, max_bytes=limits.BLOCK_MESSAGE_BYTES),
                 decode(Certificate, certificate, max_bytes=limits.VIEW_CHANGE_BYTES),
             )
             for block, certificate in found

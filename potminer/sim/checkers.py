@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from potminer.base import limits
 from potminer.base.digest import Domain, digest
 from potminer.core.pbft.application import Head
 from potminer.wire.block import Block, Certificate, block_digest, transactions_root
-from potminer.wire.codec import Wire, encode
+from potminer.wire.codec import Wire, decode, encode
 from potminer.wire.pbft import NewView, PrePrepare, ViewChange, Vote, view_change_digest
 from potminer.wire.seal import Purpose, statement, verify
 from potminer.wire.tx import transaction_digest
@@ -36,7 +37,7 @@ def own_statement(message: Wire) -> tuple[Purpose, int, int, bytes, bytes] | Non
     """(purpose, height, view, digest, signature) of what the sender itself states in *message*."""
     match message:
         case PrePrepare():
-            header = message.block.header
+            header = message.header
             return Purpose.PRE_PREPARE, header.height, message.view, block_digest(header), message.signature
         case NewView():
             return own_statement(message.proposal)
@@ -60,6 +61,8 @@ class Witnesses:
     _commits: dict[tuple[int, int, bytes], set[int]] = field(default_factory=dict)
     _stated: dict[tuple[int, int, int, int], bytes] = field(default_factory=dict)
     _sound: set[bytes] = field(default_factory=set)
+    _whole: dict[bytes, bytes] = field(default_factory=dict)
+    """Digests of the blocks in the records that were looked at."""
     _submitted: set[bytes] = field(default_factory=set)
 
     def submitted(self, transaction: bytes) -> None:
@@ -81,8 +84,22 @@ class Witnesses:
         first = self._stated.setdefault((member, purpose, height, view), value)
         if first != value:
             self._report(f"double vote: member {member} signed two {purpose.name} at height {height}, view {view}")
+        about_a_block = purpose in (Purpose.PRE_PREPARE, Purpose.PREPARE, Purpose.COMMIT)
+        if about_a_block and not self._has_whole(value, durable):
+            self._report(f"voted unseen: member {member}, a block it could not show at height {height}, view {view}")
         if not any(signature in record for record in durable.values()):
             self._report(f"spoke before writing: member {member}, {purpose.name} at height {height}, view {view}")
+
+    def _has_whole(self, name: bytes, durable: Mapping[bytes, bytes]) -> bool:
+        """Whether the block *name* is written, with all its transactions."""
+        for record in (record for key, record in durable.items() if key.endswith(name)):
+            if record not in self._whole:
+                block = decode(Block, record, max_bytes=limits.BLOCK_MESSAGE_BYTES)
+                sound = block.header.transactions_root == transactions_root(block.transactions)
+                self._whole[record] = block_digest(block.header) if sound else b""
+            if self._whole[record] == name:
+                return True
+        return False
 
     def executed(self, *, member: int, head: Head, block: Block, certificate: Certificate, known: set[bytes]) -> None:
         """An honest *member* executed *block* on *head*; *known* are the transactions executed before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from potminer.base.digest import Domain, digest
@@ -93,6 +94,10 @@ class TinyApplication:
         known = self._pending
         sound = all(known.get(n) == t or signature_holds(t) for n, t in zip(names, block.transactions, strict=True))
         return None if sound else "a transaction that its sender did not sign"
+
+    def transactions(self, leaves: Sequence[bytes]) -> Sequence[SignedTransaction | None]:
+        known = {signed.leaf: signed for signed in self._pending.values()}
+        return [known.get(leaf) for leaf in leaves]
 
     def wants_block(self, now: int) -> bool:
         return bool(self._pending)

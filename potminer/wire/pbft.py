@@ -7,17 +7,23 @@ from typing import Annotated
 from msgspec import Meta
 
 from potminer.base import limits
-from potminer.base.bounded import U8, Epoch, Hash, Height, Signature, View
+from potminer.base.bounded import U8, U16, Epoch, Hash, Height, Signature, View
 from potminer.base.digest import Domain, digest
-from potminer.wire.block import Block, Certificate
+from potminer.wire.block import Block, Certificate, Header
 from potminer.wire.codec import Wire, encode
+from potminer.wire.tx import SignedTransaction
 
 
 class PrePrepare(Wire, frozen=True):
-    """The primary's proposal; its signature counts as the primary's PREPARE."""
+    """The primary's proposal; its signature counts as the primary's PREPARE.
+
+    *leaves* stand for the block's transactions, in their order (``SignedTransaction.leaf``); the
+    header's transactions root is theirs.
+    """
 
     view: View
-    block: Block
+    header: Header
+    leaves: Annotated[tuple[Hash, ...], Meta(max_length=limits.BLOCK_TRANSACTIONS)]
     signature: Signature
 
 
@@ -73,6 +79,21 @@ class PreparedBlockWanted(Wire, frozen=True):
 
 class PreparedBlock(Wire, frozen=True):
     block: Block
+
+
+class TransactionsWanted(Wire, frozen=True):
+    """Asks for transactions of a proposed block by their *places* in it, rising."""
+
+    height: Height
+    digest: Hash
+    places: Annotated[tuple[U16, ...], Meta(min_length=1, max_length=limits.BLOCK_TRANSACTIONS)]
+
+
+class Transactions(Wire, frozen=True):
+    """Transactions of the block *digest* that were asked for."""
+
+    digest: Hash
+    transactions: Annotated[tuple[SignedTransaction, ...], Meta(max_length=limits.BLOCK_TRANSACTIONS)]
 
 
 def view_change_digest(*, prepared: Certificate | None) -> bytes:

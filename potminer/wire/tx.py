@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import cached_property
 from typing import Annotated
 
 from msgspec import Meta
 
-from potminer.base import limits
+from potminer.base import limits, merkle
 from potminer.base.bounded import (
     U8,
     U32,
@@ -191,9 +192,20 @@ class Transaction(Wire, frozen=True):
     body: Body
 
 
-class SignedTransaction(Wire, frozen=True):
+class SignedTransaction(Wire, frozen=True, dict=True):
+    """A transaction and its sender's signature. What follows from them is computed once."""
+
     transaction: Transaction
     signature: Signature
+
+    @cached_property
+    def encoded(self) -> bytes:
+        return encode(self)
+
+    @cached_property
+    def leaf(self) -> bytes:
+        """Its leaf under a block's transactions root: names these bytes, the signature included."""
+        return merkle.leaf(Domain.TRANSACTIONS, self.encoded)
 
 
 def transaction_digest(transaction: Transaction) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from potminer.core.committee import Committee
-from potminer.core.machine import Execute, Executed, Persist
+from potminer.core.machine import Broadcast, Execute, Executed, Persist
 from potminer.core.pbft.ahead import Ahead
 from potminer.core.pbft.height import Stage
 from potminer.core.pbft.log import Log
@@ -14,7 +14,7 @@ from potminer.core.sync.machine import Effect, ReadBlocks, Sync
 from potminer.sim.arena import ScriptedCommittee
 from potminer.wire.block import Certificate, block_digest
 from potminer.wire.codec import Wire
-from potminer.wire.pbft import PreparedBlock, PrePrepare, ViewChange
+from potminer.wire.pbft import PreparedBlock, PrePrepare, Transactions, ViewChange
 from potminer.wire.seal import Purpose, verify
 from potminer.wire.sync import BlocksWanted
 from tests.simulation.control import Bent, BentTable
@@ -88,7 +88,7 @@ class CountsPrimaryTwice(Bent):
         __slots__ = ()
 
         def prepared(self, proposal: PrePrepare) -> Certificate | None:
-            digest = block_digest(proposal.block.header)
+            digest = block_digest(proposal.header)
             primary = self.committee.primary(height=self.height, view=proposal.view)
             signatures = self._signatures(Purpose.PREPARE, proposal.view, digest)
             power = self.committee.power_of(signatures) + self.committee.powers[primary]
@@ -319,6 +319,29 @@ class UnverifiedProof(Bent):
     """B30: a view change's certificate is used without being verified."""
 
     skip = frozenset({"certificate"})
+
+
+class PreparesUnseen(Bent):
+    """P1: a proposal is prepared before its transactions are here."""
+
+    def _consider(self, proposal: PrePrepare, *, fresh: bool, now: int) -> None:
+        super()._consider(proposal, fresh=fresh, now=now)
+        if self._at.gathering is not None:
+            digest = block_digest(proposal.header)
+            vote = self._voice._vote(Purpose.PREPARE, height=self.height, view=proposal.view, digest=digest)
+            self._out.append(Broadcast(vote))
+
+
+class TakesAnything(Bent):
+    """P2: whatever transaction is sent takes the place of a missing one."""
+
+    def _gathered(self, peer: bytes, message: Transactions, now: int) -> None:
+        gathering = self._at.gathering
+        if gathering is not None:
+            missing = [place for place, signed in enumerate(gathering._found) if signed is None]
+            for place, signed in zip(missing, message.transactions, strict=False):
+                gathering._found[place] = signed
+            self._judge_whole(gathering, now)
 
 
 # ---- bent sync ---------------------------------------------------------------------------

@@ -16,9 +16,9 @@ from potminer.core.pbft.events import DoubleVote, ViewEntered
 from potminer.core.pbft.height import Stage, Table
 from potminer.core.pbft.log import Log
 from potminer.core.pbft.machine import Replica
-from potminer.core.pbft.normal import is_whole, vote_is_signed
+from potminer.core.pbft.normal import vote_is_signed
 from potminer.core.pbft.voice import Voice
-from potminer.wire.block import Certificate, block_digest
+from potminer.wire.block import Certificate, block_digest, leaves_root
 from potminer.wire.pbft import NewView, PrePrepare, ViewChange, Vote, view_change_digest
 from potminer.wire.seal import Purpose, statement
 
@@ -34,7 +34,7 @@ def first_fault(checks: Iterable[tuple[str, bool]], skip: Skip) -> str | None:
 
 
 def proposal_fault(proposal: PrePrepare, replica: Replica, *, fresh: bool, skip: Skip) -> str | None:
-    committee, head, header = replica._committee, replica._head, proposal.block.header
+    committee, head, header = replica._committee, replica._head, proposal.header
     leader = committee.primary(height=header.height, view=proposal.view)
     primary = committee.members[leader]
 
@@ -44,7 +44,7 @@ def proposal_fault(proposal: PrePrepare, replica: Replica, *, fresh: bool, skip:
         yield "epoch", header.epoch == committee.epoch
         yield "proposer", not fresh or header.proposer == primary
         yield "member", header.proposer in committee.members
-        yield "whole", is_whole(proposal.block)
+        yield "whole", leaves_root(proposal.leaves) == header.transactions_root
         signed = statement(
             Purpose.PRE_PREPARE,
             chain=replica._chain,
@@ -95,7 +95,7 @@ def new_view_fault(new_view: NewView, replica: Replica, *, choose: Choose, skip:
         yield "distinct", signers == sorted(set(signers)) and all(s < len(committee.members) for s in signers)
         yield "view", all(change.view == new_view.view for change in changes)
         yield "quorum", committee.is_quorum(signers)
-        yield "choice", chosen is None or block_digest(proposal.block.header) == chosen.digest
+        yield "choice", chosen is None or block_digest(proposal.header) == chosen.digest
 
     fault = first_fault(checks(), skip)
     for change in changes:
@@ -210,7 +210,7 @@ class Bent(Replica):
         view = new_view.view
         if view < self._at.view or self._committee.primary(height=self.height, view=view) == self._me:
             return
-        if view == self._at.view and (self._is_another(new_view.proposal) or self._at.proposal is not None):
+        if view == self._at.view and (self._is_another(new_view.proposal) or self._at.standing is not None):
             return
         fault = new_view_fault(new_view, self, choose=self.choose, skip=self.skip)
         if fault is None and "exempt" in self.skip:

@@ -1,4 +1,4 @@
-"""B1-B30, the bugs of shipped PBFT code, each put into our replica and hunted.
+"""B1-B30, the bugs of shipped PBFT code, and two that our own design invites, each put into our replica and hunted.
 
 Three hunters: the tables of attacks on one replica (and on sync), the scenarios of the simulator,
 the Twins scenarios. The command prints the kill matrix:
@@ -30,7 +30,7 @@ from potminer.sim.twins import Cut, Leads, Space
 from potminer.sim.world import EPOCH, simulate
 from tests.simulation import bent
 from tests.simulation.control import Bent
-from tests.unit import test_pbft_attacks, test_pbft_normal, test_pbft_viewchange, test_sync_machine
+from tests.unit import test_pbft_attacks, test_pbft_gather, test_pbft_normal, test_pbft_viewchange, test_sync_machine
 from tests.unit.pbft_bench import Subject, on_the_bench
 
 HUNTS = {"storm-lossy": 60, "storm-lossy-equivocate": 60, "crash-partition": 8, "storm-twins": 6, "calm": 1}
@@ -93,6 +93,8 @@ MUTANTS = (
     of("B28", bent.BelievesHeights),
     of("B29", bent.WaitsForTheRest),
     of("B30", bent.UnverifiedProof),
+    of("P1", bent.PreparesUnseen),
+    of("P2", bent.TakesAnything),
 )  # fmt: skip
 IMPOSSIBLE = {
     "B9": "There are no watermarks: one height is in flight (`core/pbft/log.py`, `Log.height`), and a `ViewChange` "
@@ -130,9 +132,8 @@ def attacks_of(module: ModuleType) -> Iterator[Attack]:
             yield Attack(shown, f"{shown} {test.__doc__ or ''}", partial(test, **case))
 
 
-PBFT_ATTACKS = tuple(
-    attack for m in (test_pbft_normal, test_pbft_viewchange, test_pbft_attacks) for attack in attacks_of(m)
-)
+PBFT_TABLES = (test_pbft_normal, test_pbft_viewchange, test_pbft_attacks, test_pbft_gather)
+PBFT_ATTACKS = tuple(attack for table in PBFT_TABLES for attack in attacks_of(table))
 SYNC_ATTACKS = tuple(attacks_of(test_sync_machine))
 
 
@@ -222,7 +223,8 @@ HEAD = f"""# Mutants: thirty bugs of shipped PBFT code, in ours
 
 Written by `python -m tests.simulation.mutants > docs/mutants.md`.
 
-B1 to B30 are bugs that PBFT-family code had in production. Each is put into our replica by inheritance
+B1 to B30 are bugs that PBFT-family code had in production, P1 and P2 those that proposals without transactions
+invite (docs/adr/0012-proposals-name-transactions.md). Each is put into our replica by inheritance
 (`tests/simulation/bent.py`; the product has no switch) and must be killed. Hunters:
 
 - **attacks**: the tables of attacks on one replica ({len(PBFT_ATTACKS)}) or on sync ({len(SYNC_ATTACKS)}); how many

@@ -51,6 +51,11 @@ def transfer(nonce: int) -> SignedTransaction:
     )
 
 
+def proposal_of(block: Block, *, view: int, signature: bytes) -> PrePrepare:
+    leaves = tuple(signed.leaf for signed in block.transactions)
+    return PrePrepare(view=view, header=block.header, leaves=leaves, signature=signature)
+
+
 @dataclass
 class Bench:
     """Replica *me* of *size* at height 1, where member ``(1 + view) % size`` leads *view*."""
@@ -130,7 +135,7 @@ class Bench:
         signed = self.sign(
             Purpose.PRE_PREPARE, signer, view=view, digest=block_digest(block.header), height=block.header.height
         )
-        return PrePrepare(view=view, block=block, signature=signed)
+        return proposal_of(block, view=view, signature=signed)
 
     def vote(self, purpose: Purpose, signer: int, block: Block, *, view: int = 0, key_of: int | None = None) -> Vote:
         name, height = block_digest(block.header), block.header.height
@@ -199,6 +204,7 @@ __all__ = [
     "committee_of",
     "of",
     "on_the_bench",
+    "proposal_of",
     "said",
     "sent",
     "state_after",

@@ -48,7 +48,7 @@ def test_a_number_is_eight_big_endian_bytes() -> None:
 def test_limits_fit_into_each_other() -> None:
     assert limits.FRAME_BYTES == 2**16 - 1
     assert limits.VOTE_BYTES < limits.FRAME_BYTES
-    assert limits.TASK_BYTES < limits.TRANSACTION_BYTES <= limits.BLOCK_BYTES < limits.PREPREPARE_BYTES
+    assert limits.TASK_BYTES < limits.TRANSACTION_BYTES <= limits.BLOCK_BYTES < limits.BLOCK_MESSAGE_BYTES
     assert 32 * limits.VIEW_CHANGE_BYTES < limits.NEW_VIEW_BYTES
     assert limits.MEMPOOL_PER_SENDER < limits.MEMPOOL_TRANSACTIONS
     assert all(value > 0 for name, value in vars(limits).items() if name.isupper())

@@ -8,9 +8,9 @@ from potminer.core.machine import Execute, Executed, Penalize, SetTimer
 from potminer.core.pbft.height import Stage
 from potminer.sim.ledger import FRESHNESS_MS, state_after
 from potminer.wire.block import Block, block_digest
-from potminer.wire.pbft import NewView, PreparedBlockWanted, PrePrepare, Status, Vote
+from potminer.wire.pbft import NewView, PreparedBlockWanted, Status, Vote
 from potminer.wire.seal import Purpose, statement
-from tests.unit.pbft_bench import CHAIN, KEYS, Bench, of, said, sent
+from tests.unit.pbft_bench import CHAIN, KEYS, Bench, of, proposal_of, said, sent
 
 # At height 1 of four, member 1 leads view 0, member 2 view 1, member 3 view 2, member 0 view 3.
 
@@ -57,7 +57,7 @@ def test_a_new_view_around_a_header_of_another_height_is_refused_b11() -> None:
     block = Block(header=header, transactions=())
     signed = bench.sign(Purpose.PRE_PREPARE, 3, view=1, digest=block_digest(header), height=2)
     changes = tuple(bench.change(member, 1) for member in (1, 2, 3))
-    proposal = PrePrepare(view=1, block=block, signature=signed)
+    proposal = proposal_of(block, view=1, signature=signed)
     effects = bench.hear(2, NewView(height=1, view=1, view_changes=changes, proposal=proposal))
     assert of(Penalize, effects)
     assert bench.replica.view == 0

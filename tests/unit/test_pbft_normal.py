@@ -24,7 +24,7 @@ from potminer.wire import sync
 from potminer.wire.block import Block, block_digest
 from potminer.wire.pbft import PreparedBlock, PreparedBlockWanted, PrePrepare, Status, Vote
 from potminer.wire.seal import Purpose
-from tests.unit.pbft_bench import CHAIN, KEYS, Bench, committee_of, of, said, sent, transfer
+from tests.unit.pbft_bench import CHAIN, KEYS, Bench, committee_of, of, proposal_of, said, sent, transfer
 
 
 def prepared(bench: Bench, block: Block) -> list[object]:
@@ -66,8 +66,8 @@ def test_the_primary_batches_and_then_proposes_what_its_ledger_builds() -> None:
     effects = bench.work()
     assert not said(PrePrepare, effects)
     (proposal,) = said(PrePrepare, bench.ring("batch", effects))
-    assert [t.transaction.nonce for t in proposal.block.transactions] == [0]
-    assert proposal.block.header.proposer == KEYS[1].public
+    assert proposal.leaves == (transfer(0).leaf,)
+    assert proposal.header.proposer == KEYS[1].public
 
 
 def test_a_full_mempool_ends_batching() -> None:
@@ -79,7 +79,7 @@ def test_a_full_mempool_ends_batching() -> None:
 def test_an_empty_block_is_due_after_a_while() -> None:
     bench = Bench(me=1)
     (proposal,) = said(PrePrepare, bench.do(TimerFired("pbft/empty/1/0")))
-    assert proposal.block.transactions == ()
+    assert proposal.leaves == ()
 
 
 def test_the_view_timer_rests_while_idle_and_runs_while_work_waits() -> None:
@@ -117,13 +117,13 @@ BAD_PROPOSALS: dict[str, Callable[[Bench], PrePrepare]] = {
         Block(header=b.block(1).header, transactions=(transfer(0),))
     ),
     "signed by another member": lambda b: b.propose(b.block(1), by=2),
-    "signed for another height (B25)": lambda b: PrePrepare(
+    "signed for another height (B25)": lambda b: proposal_of(
+        b.block(1),
         view=0,
-        block=b.block(1),
         signature=b.sign(Purpose.PRE_PREPARE, 1, view=0, digest=block_digest(b.block(1).header), height=2),
     ),
-    "whose signature is a COMMIT (B25)": lambda b: PrePrepare(
-        view=0, block=b.block(1), signature=b.vote(Purpose.COMMIT, 1, b.block(1)).signature
+    "whose signature is a COMMIT (B25)": lambda b: proposal_of(
+        b.block(1), view=0, signature=b.vote(Purpose.COMMIT, 1, b.block(1)).signature
     ),
     "of a later view without its NEW-VIEW (B12)": lambda b: b.propose(b.block(2), view=1),
 }
@@ -298,7 +298,8 @@ def test_status_gets_again_what_was_said_in_the_same_bytes() -> None:
 def test_the_primary_says_its_proposal_again_to_those_who_have_not_prepared() -> None:
     bench = Bench(me=1)
     (proposal,) = said(PrePrepare, bench.ring("batch", bench.work()))
-    bench.hear(2, bench.vote(Purpose.PREPARE, 2, proposal.block))
+    block = Block(header=proposal.header, transactions=(transfer(0),))
+    bench.hear(2, bench.vote(Purpose.PREPARE, 2, block))
     assert not sent(PrePrepare, bench.hear(2, Status(height=1, view=0)))
     assert sent(PrePrepare, bench.hear(3, Status(height=1, view=0))) == [proposal]
 
@@ -334,7 +335,7 @@ def test_what_is_kept_from_ahead_is_bounded() -> None:
     after = bench.block(2, head=state_after(bench.head, bench.block(1)))
     for view in range(2_000):
         bench.hear(3, msgspec.structs.replace(bench.vote(Purpose.COMMIT, 3, after), view=view))
-        bench.hear(3, PrePrepare(view=view, block=after, signature=bytes(64)))
+        bench.hear(3, proposal_of(after, view=view, signature=bytes(64)))
     assert bench.replica.footprint() < 32
 
 

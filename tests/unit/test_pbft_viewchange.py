@@ -196,7 +196,7 @@ def test_the_new_primary_proposes_the_prepared_block_again() -> None:
     bench.now += FRESHNESS_MS * 4  # a re-proposed block is exempt from freshness
     effects = bench.hear(0, bench.change(0, 1, prepared=proof)) + bench.hear(3, bench.change(3, 1))
     (new_view,) = said(NewView, effects)
-    assert new_view.proposal.block == block
+    assert new_view.proposal.header == block.header
     assert new_view.proposal.view == 1
 
 
@@ -208,7 +208,7 @@ def test_the_new_primary_pulls_a_body_that_it_lacks() -> None:
     assert not said(NewView, effects)
     assert sent(PreparedBlockWanted, effects)
     (new_view,) = said(NewView, bench.hear(3, PreparedBlock(block=block)))
-    assert new_view.proposal.block == block
+    assert new_view.proposal.header == block.header
 
 
 def test_the_new_primary_goes_on_without_a_claim_whose_body_nobody_sends() -> None:
@@ -218,7 +218,7 @@ def test_the_new_primary_goes_on_without_a_claim_whose_body_nobody_sends() -> No
     assert not said(NewView, bench.hear(0, bench.change(0, 1)))
     (new_view,) = said(NewView, bench.hear(1, bench.change(1, 1)))
     assert {change.signer for change in new_view.view_changes} == {0, 1, 2}
-    assert new_view.proposal.block.header.proposer == KEYS[2].public
+    assert new_view.proposal.header.proposer == KEYS[2].public
 
 
 def test_a_backup_follows_a_sound_new_view_from_anywhere() -> None:
@@ -372,12 +372,15 @@ def test_the_voice_refuses_to_contradict_itself() -> None:
     bench = Bench(me=0)
     voice = Voice.remembering({}, key=KEYS[0], chain=CHAIN, epoch=0, signer=0)
     voice.open(1, checkpoint=0)
-    voice.prepare(bench.propose(bench.block(1)))
+    block, other = bench.block(1), bench.block(1, salt=1)
+    with pytest.raises(AssertionError, match="held whole"):
+        voice.prepare(bench.propose(block), other)
+    voice.prepare(bench.propose(block), block)
     with pytest.raises(AssertionError, match="one PREPARE"):
-        voice.prepare(bench.propose(bench.block(1, salt=1)))
+        voice.prepare(bench.propose(other), other)
     voice.change(2)
     with pytest.raises(AssertionError, match="ever said again"):
-        voice.prepare(bench.propose(bench.block(1)))
+        voice.prepare(bench.propose(block), block)
     with pytest.raises(AssertionError, match="only rise"):
         voice.change(2)
     voice.checkpoint(height=1, digest=bytes(32))
@@ -392,7 +395,7 @@ def test_what_is_written_is_bounded_however_many_views_pass() -> None:
         bench.hear(2, bench.change(2, view))
         bench.hear(3, bench.change(3, view))
     assert bench.replica.view == 40
-    assert len(bench.disk) == 2  # the last VIEW-CHANGE and what was prepared
+    assert len(bench.disk) == 3  # the last VIEW-CHANGE, what was prepared, and its certificate
 
 
 def test_records_of_other_rooms_and_heights_do_no_harm() -> None:

@@ -146,7 +146,7 @@ CERTIFIED = proof.CertifiedHeader(header=HEADER, certificate=CERTIFICATE)
 IN_STATE = proof.StateProof(siblings=(hash_of("near the root"), hash_of("far from it")), end=(b"R", b"record"))
 IN_LIST = proof.ListProof(index=1, count=3, siblings=(hash_of("left"), hash_of("right")))
 RECEIPT = block.Receipt(transaction=tx.transaction_digest(TRANSACTION), index=1, refusal="bad-nonce")
-PREPREPARE = pbft.PrePrepare(view=1, block=BLOCK, signature=SIGNATURE)
+PREPREPARE = pbft.PrePrepare(view=1, header=HEADER, leaves=(SIGNED.leaf,), signature=SIGNATURE)
 VIEW_CHANGE = pbft.ViewChange(epoch=700, height=70_001, view=2, prepared=None, signer=3, signature=SIGNATURE)
 RECORD = gossip.AddressRecord(
     key=KEY.public, host="rig-7.example.org", port=9_333, time_ms=1_767_225_600_000, signature=SIGNATURE
@@ -169,6 +169,8 @@ MESSAGES: tuple[Wire, ...] = (
     pbft.Status(height=70_001, view=2),
     pbft.PreparedBlockWanted(height=70_001, digest=hash_of("block")),
     pbft.PreparedBlock(block=BLOCK),
+    pbft.TransactionsWanted(height=70_001, digest=hash_of("block"), places=(0, 3, 999)),
+    pbft.Transactions(digest=hash_of("block"), transactions=(SIGNED,)),
     sync.Head(height=70_000, digest=hash_of("block")),
     sync.BlocksWanted(first=69_000, count=64),
     sync.Blocks(blocks=(block.CertifiedBlock(block=BLOCK, certificate=CERTIFICATE),)),

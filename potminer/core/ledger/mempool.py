@@ -19,10 +19,11 @@ class Mempool:
     Signatures are checked once, at the door, and remembered while the transaction waits.
     """
 
-    __slots__ = ("_by_digest", "_by_sender", "_verifier")
+    __slots__ = ("_by_digest", "_by_leaf", "_by_sender", "_verifier")
 
     def __init__(self, verifier: Callable[[SignedTransaction], bool] = signature_holds) -> None:
         self._by_digest: dict[bytes, SignedTransaction] = {}
+        self._by_leaf: dict[bytes, SignedTransaction] = {}
         self._by_sender: dict[bytes, dict[int, bytes]] = {}
         self._verifier = verifier
 
@@ -56,13 +57,17 @@ class Mempool:
         if isinstance(transaction.body, Evidence) and not evidence_holds(transaction.body, chain=transaction.chain):
             # True or false for ever, so this leaves no gap in the nonces of anybody honest. Old news has to pass.
             return Refusal.BAD_EVIDENCE
-        self._by_digest[digest] = signed
+        self._by_digest[digest] = self._by_leaf[signed.leaf] = signed
         self._by_sender.setdefault(transaction.sender, {})[transaction.nonce] = digest
         return None
 
     def verified(self, signed: SignedTransaction) -> bool:
         """Whether the signature holds; free for what waits here byte for byte."""
-        return self._by_digest.get(transaction_digest(signed.transaction)) == signed or self._verifier(signed)
+        return signed.leaf in self._by_leaf or self._verifier(signed)
+
+    def at_leaf(self, leaf: bytes) -> SignedTransaction | None:
+        """The transaction whose exact bytes, signature included, have this leaf."""
+        return self._by_leaf.get(leaf)
 
     def ready(self, state: State) -> Iterator[SignedTransaction]:
         """Transactions in an order their nonces allow: one of each sender in turn, or whoever sends many
@@ -104,6 +109,6 @@ class Mempool:
             for used, digest in list(waiting.items()):
                 flaw = improper(draft, self._by_digest[digest].transaction, height=height)
                 if used < nonce or flaw not in (None, Refusal.BAD_NONCE):
-                    del self._by_digest[waiting.pop(used)]
+                    del self._by_leaf[self._by_digest.pop(waiting.pop(used)).leaf]
             if not waiting:
                 del self._by_sender[sender]

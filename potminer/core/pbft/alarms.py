@@ -6,7 +6,7 @@ from potminer.core.machine import CancelTimer, SetTimer
 
 
 class Alarms:
-    """At most one running timer per slot ("view", "batch", "empty")."""
+    """At most one running timer per slot ("view", "batch", "empty", "gather")."""
 
     __slots__ = ("_running",)
 

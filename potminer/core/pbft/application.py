@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from potminer.wire.block import Block
+from potminer.wire.tx import SignedTransaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,10 @@ class Application(Protocol):
         """
         ...
 
+    def transactions(self, leaves: Sequence[bytes]) -> Sequence[SignedTransaction | None]:
+        """What is at hand of the transactions with these leaves, place by place."""
+        ...
+
     def wants_block(self, now: int) -> bool:
         """Whether transactions are pending, or the ledger itself waits for a block."""
         ...
@@ -50,12 +56,15 @@ class Timers:
     view_growth: tuple[int, int] = (3, 2)
     """Numerator and denominator of the factor per failed view."""
     status_ms: int = 1_000
+    gather_ms: int = 300
+    """How long one member is waited for before another is asked for a proposal's missing transactions."""
     checkpoint_blocks: int = 100
 
     def __post_init__(self) -> None:
         numerator, denominator = self.view_growth
-        waits = (self.batch_ms, self.empty_block_ms, self.view_base_ms, self.status_ms, self.checkpoint_blocks)
-        if min(waits) < 1 or self.view_cap_ms < self.view_base_ms or not numerator > denominator > 0:
+        waits = (self.batch_ms, self.empty_block_ms, self.view_base_ms, self.status_ms, self.gather_ms)
+        grows = self.view_cap_ms >= self.view_base_ms and numerator > denominator > 0
+        if min(*waits, self.checkpoint_blocks) < 1 or not grows:
             raise AssertionError("a replica's timers are positive and grow up to their cap")
         if self.batch_ms >= self.view_base_ms:
             raise AssertionError("a primary that batches longer than the view lasts never proposes")

@@ -11,6 +11,7 @@ from enum import StrEnum
 from potminer.core.committee import Committee
 from potminer.core.machine import Offence, Penalize, Send
 from potminer.core.pbft.events import DoubleVote
+from potminer.core.pbft.gather import Gathering
 from potminer.core.pbft.log import Log
 from potminer.core.pbft.normal import vote_is_formed, vote_is_signed
 from potminer.core.pbft.viewchange import change_fault
@@ -22,6 +23,7 @@ from potminer.wire.seal import Purpose
 
 class Stage(StrEnum):
     WAITING = "waiting"
+    GATHERING = "gathering"
     PREPARING = "preparing"
     COMMITTING = "committing"
     EXECUTING = "executing"
@@ -29,7 +31,10 @@ class Stage(StrEnum):
 
 
 LEGAL_MOVES: Mapping[Stage, frozenset[Stage]] = {
-    Stage.WAITING: frozenset({Stage.PREPARING, Stage.EXECUTING, Stage.CHANGING, Stage.WAITING}),
+    Stage.WAITING: frozenset(
+        {Stage.GATHERING, Stage.PREPARING, Stage.EXECUTING, Stage.CHANGING, Stage.WAITING}
+    ),
+    Stage.GATHERING: frozenset({Stage.EXECUTING, Stage.CHANGING, Stage.WAITING}),
     Stage.PREPARING: frozenset({Stage.COMMITTING, Stage.EXECUTING, Stage.CHANGING, Stage.WAITING}),
     Stage.COMMITTING: frozenset({Stage.EXECUTING, Stage.CHANGING, Stage.WAITING}),
     Stage.EXECUTING: frozenset(),
@@ -42,8 +47,8 @@ class Table:
     """The state of *height* for the member *me* (-1: no member). *said* is the voice's live memory of it."""
 
     __slots__ = (
-        "accused", "batched", "committee", "decided", "due", "height", "log", "me", "proposal", "stage",
-        "view", "wanted",
+        "accused", "batched", "committee", "decided", "due", "gathering", "height", "log", "me", "proposal",
+        "stage", "view", "wanted",
     )  # fmt: skip
 
     def __init__(self, *, height: int, committee: Committee, me: int, said: Said) -> None:
@@ -53,6 +58,8 @@ class Table:
         self.log = Log(height=height, committee=committee)
         self.view = said.view
         self.proposal: PrePrepare | None = said.accepted
+        self.gathering: Gathering | None = None
+        """The proposal whose transactions are being gathered, in that stage and no other."""
         self.decided: bytes | None = None
         self.due = False
         """A block is due: once true, true until the height ends, so that the view timer never starts over."""
@@ -65,8 +72,8 @@ class Table:
     def _recall(self, said: Said) -> None:
         if said.prepared is not None:
             self.keep(said.prepared.block, said)
-        if self.proposal is not None:
-            self.keep(self.proposal.block, said)
+        if said.block is not None:
+            self.keep(said.block, said)
         for vote in (said.ballot.vote if said.ballot else None, said.commit):
             if vote is not None:
                 self.log.add(vote)
@@ -89,19 +96,36 @@ class Table:
             return self.committee.is_quorum(change.signer for change in changes if change.view >= self.view)
         return self.stage is not Stage.WAITING or self.due or self.view > 0
 
+    @property
+    def standing(self) -> PrePrepare | None:
+        """The view's proposal, whole or not yet."""
+        return self.proposal if self.gathering is None else self.gathering.proposal
+
     def contradicts(self, proposal: PrePrepare) -> bool:
         """Whether the view of *proposal* already has another one here."""
-        accepted = self.proposal
-        return (
-            accepted is not None and accepted.view == proposal.view and accepted.block.header != proposal.block.header
-        )
+        standing = self.standing
+        return standing is not None and standing.view == proposal.view and standing.header != proposal.header
+
+    def holders(self, gathering: Gathering) -> list[bytes]:
+        """Who should hold the block whole: its primary, who prepared it, and whoever is in the proof that chose it."""
+        primary = self.committee.primary(height=self.height, view=gathering.proposal.view)
+        proofs = [change.prepared for change in self.log.changes.values()]
+        found = [primary, *self.log.preparers(gathering.digest)]
+        found += [s for proof in proofs if proof and proof.digest == gathering.digest for s, _ in proof.signatures]
+        return [self.committee.members[signer] for signer in dict.fromkeys(found) if signer != self.me]
 
     # ---- changes -------------------------------------------------------------------------
 
     def move(self, to: Stage) -> None:
         if to not in LEGAL_MOVES[self.stage]:
             raise AssertionError(f"no move from {self.stage} to {to}")
-        self.stage = to
+        self.stage, self.gathering = to, None
+
+    def gather(self, gathering: Gathering) -> list[Send]:
+        """A sound proposal that is not whole yet: ask for what is missing."""
+        self.move(Stage.GATHERING)
+        self.gathering = gathering
+        return gathering.ask(self.holders(gathering))
 
     def enter(self, view: int, stage: Stage) -> None:
         """Leaves every lower view behind; what stood there is forgotten, except in *said*."""
@@ -113,7 +137,9 @@ class Table:
 
     def keep(self, block: Block, said: Said) -> None:
         """Keeps a whole block; the current proposal and the prepared block are never dropped for it."""
-        needed = {block_digest(p.block.header) for p in (self.proposal, said.prepared) if p is not None}
+        needed = {block_digest(self.proposal.header)} if self.proposal is not None else set()
+        if said.prepared is not None:
+            needed.add(said.prepared.certificate.digest)
         self.log.keep(block, never_drop=needed | {block_digest(block.header)})
 
     def want(self, proof: Certificate) -> list[Send]:
@@ -177,7 +203,8 @@ class Table:
         )
 
     def size(self) -> int:
-        return self.log.size() + len(self.wanted) + len(self.accused)
+        gathered = 0 if self.gathering is None else self.gathering.size()
+        return self.log.size() + len(self.wanted) + len(self.accused) + gathered
 
 
 def _stage_after(said: Said) -> Stage:

@@ -51,7 +51,7 @@ class Log:
 
     def prepared(self, proposal: PrePrepare) -> Certificate | None:
         """Proof that a quorum prepared *proposal*; the primary's PRE-PREPARE is its PREPARE."""
-        digest = block_digest(proposal.block.header)
+        digest = block_digest(proposal.header)
         primary = self.committee.primary(height=self.height, view=proposal.view)
         signatures = self._signatures(Purpose.PREPARE, proposal.view, digest)
         signatures[primary] = proposal.signature
@@ -90,6 +90,11 @@ class Log:
             digest=digest,
             signatures=tuple(sorted(signatures.items())),
         )
+
+    def preparers(self, digest: bytes) -> list[int]:
+        """Who said, in whichever view, that it holds the block *digest* whole."""
+        said = [(s, held) for (purpose, s), held in self._votes.items() if purpose == Purpose.PREPARE]
+        return sorted(signer for signer, held in said if any(vote.digest == digest for vote in held.values()))
 
     # ---- view changes --------------------------------------------------------------------
 

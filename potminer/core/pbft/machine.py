@@ -3,6 +3,7 @@
 The life of a height, and the functions that move it:
 
     WAITING     nothing accepted yet in this view        _open_height, _consider
+    GATHERING   a proposal stands, not whole yet         _consider, _gathered
     PREPARING   a proposal stands; PREPAREs are counted  _commit_when_prepared
     COMMITTING  our COMMIT is out; COMMITs are counted   _execute_when_committed
     EXECUTING   the block is final; Executed must come   _advance
@@ -25,7 +26,6 @@ from potminer.core.machine import (
     MessageArrived,
     Offence,
     Penalize,
-    Send,
     SetTimer,
     TimerFired,
 )
@@ -35,7 +35,6 @@ from potminer.core.pbft.alarms import Alarms
 from potminer.core.pbft.application import Application, Head, Timers
 from potminer.core.pbft.checkpoint import Checkpoints, checkpoint_digest
 from potminer.core.pbft.events import (
-    Behind,
     Effect,
     EpochEnded,
     Event,
@@ -44,19 +43,30 @@ from potminer.core.pbft.events import (
     ViewEntered,
     WorkArrived,
 )
+from potminer.core.pbft.gather import Gathering
 from potminer.core.pbft.height import Stage, Table
-from potminer.core.pbft.normal import is_whole, proposal_fault
+from potminer.core.pbft.normal import proposal_fault
+from potminer.core.pbft.repair import Repair
 from potminer.core.pbft.voice import Voice
-from potminer.wire import sync
 from potminer.wire.block import Block, Certificate, block_digest
 from potminer.wire.codec import Wire
-from potminer.wire.pbft import NewView, PreparedBlock, PreparedBlockWanted, PrePrepare, Status, ViewChange, Vote
+from potminer.wire.pbft import (
+    NewView,
+    PreparedBlock,
+    PreparedBlockWanted,
+    PrePrepare,
+    Status,
+    Transactions,
+    TransactionsWanted,
+    ViewChange,
+    Vote,
+)
 from potminer.wire.seal import Purpose, SigningKey
 
 STATUS = "pbft/status"
 
 
-class Replica:
+class Replica(Repair):
     """One member's replica. ``handle`` is its whole interface; the first event is ``Started``."""
 
     def __init__(
@@ -84,11 +94,6 @@ class Replica:
         self._begin_height()
 
     # ---- what others may look at ---------------------------------------------------------
-
-    @property
-    def height(self) -> int:
-        """The height being agreed on: one above the head."""
-        return self._head.height + 1
 
     @property
     def view(self) -> int:
@@ -209,6 +214,8 @@ class Replica:
         match self._alarms.fired(name):
             case "view":
                 self._change_view(self._at.view + 1)
+            case "gather":
+                self._gather_again(now)
             case "batch":
                 self._at.batched = True
             case "empty":
@@ -221,6 +228,7 @@ class Replica:
         self._tend("view", viewchange.timeout_ms(p, at.view), self._member and at.must_move)
         self._tend("batch", p.batch_ms, waiting and at.due and not at.batched and self._may_propose())
         self._tend("empty", p.empty_block_ms, waiting and not at.due and at.view == 0)
+        self._tend("gather", p.gather_ms, self._member and at.stage is Stage.GATHERING)
 
     def _tend(self, slot: str, delay_ms: int, wanted: bool) -> None:
         changing = "/changing" if self._at.stage is Stage.CHANGING else ""
@@ -256,13 +264,17 @@ class Replica:
             case Vote() | ViewChange() | NewView():
                 self._at_height(member, message.height, message, now)
             case PrePrepare():
-                self._at_height(member, message.block.header.height, message, now)
+                self._at_height(member, message.header.height, message, now)
             case Status():
                 self._status(member, message)
             case PreparedBlockWanted():
                 self._serve(peer, message)
             case PreparedBlock():
                 self._body(peer, message)
+            case TransactionsWanted():
+                self._serve_transactions(peer, message)
+            case Transactions():
+                self._gathered(peer, message, now)
             case _:
                 self._out.append(Penalize(peer, Offence.UNEXPECTED, "not a message between replicas"))
 
@@ -287,19 +299,6 @@ class Replica:
                 self._out += self._at.take_change(peer, message, chain=self._chain)
             case NewView():
                 self._new_view(peer, message, now)
-
-    def _tell_behind(self, least: int) -> None:
-        """Asks for blocks where a weak quorum is done with height *least* or a later one."""
-        passed = self._ahead.passed(self._committee)
-        if passed >= least and self._once(b"", f"behind/{passed}"):
-            self._out.append(Behind(passed))
-
-    def _once(self, peer: bytes, what: str) -> bool:
-        """Whether *what* was not yet done for *peer* in this status period."""
-        if (peer, what) in self._served:
-            return False
-        self._served.add((peer, what))
-        return True
 
     # ---- normal case ---------------------------------------------------------------------
 
@@ -327,7 +326,7 @@ class Replica:
     def _lead(self, block: Block, changes: tuple[ViewChange, ...]) -> None:
         message, records = self._voice.propose(block, view=self._at.view, changes=changes)
         self._out += [*records, Broadcast(message)]
-        self._adopt(message.proposal if isinstance(message, NewView) else message)
+        self._adopt(message.proposal if isinstance(message, NewView) else message, block)
 
     def _pre_prepare(self, peer: bytes, proposal: PrePrepare, now: int) -> None:
         if proposal.view > 0:
@@ -348,36 +347,48 @@ class Replica:
 
     def _is_another(self, proposal: PrePrepare) -> bool:
         """Whether the view already has a different proposal; its primary is then accused."""
-        accepted, view = self._at.proposal, proposal.view
+        accepted, view = self._at.standing, proposal.view
         if accepted is None or not self._at.contradicts(proposal):
             return False
         signer = self._committee.primary(height=self.height, view=view)
         if signer not in self._at.accused and self._fault(proposal, fresh=view == 0) is None:
-            first, second = ((block_digest(p.block.header), p.signature) for p in (accepted, proposal))
+            first, second = ((block_digest(p.header), p.signature) for p in (accepted, proposal))
             self._out.append(self._at.accuse(signer, Purpose.PRE_PREPARE, view=view, first=first, second=second))
         return True
 
     def _consider(self, proposal: PrePrepare, *, fresh: bool, now: int) -> None:
-        """PREPAREs a sound proposal of the current view, if the ledger takes its block."""
-        self._at.keep(proposal.block, self._voice.said)
-        reason = self._application.refusal(proposal.block, fresh=fresh, now=now)
+        """Takes a sound proposal of the current view: judged as soon as it is whole."""
+        block = self._at.log.body(block_digest(proposal.header))
+        if block is None:
+            gathering = Gathering(proposal, fresh=fresh, known=self._application.transactions(proposal.leaves))
+            block = gathering.block()
+            if block is None:
+                self._out += self._at.gather(gathering)
+                return
+        self._judge(proposal, block, fresh=fresh, now=now)
+
+    def _judge(self, proposal: PrePrepare, block: Block, *, fresh: bool, now: int) -> None:
+        """PREPAREs *proposal* if the ledger takes its whole *block*."""
+        self._at.keep(block, self._voice.said)
+        reason = self._application.refusal(block, fresh=fresh, now=now)
         if reason is None and not self._voice.may_prepare(proposal):
             reason = "another block of this view was prepared before"
         if reason is not None:
             self._out.append(ProposalRefused(self.height, self._at.view, reason))
             return
-        vote, records = self._voice.prepare(proposal)
+        vote, records = self._voice.prepare(proposal, block)
         self._out += [*records, Broadcast(vote)]
         self._at.log.add(vote)
-        self._adopt(proposal)
+        self._adopt(proposal, block)
 
-    def _adopt(self, proposal: PrePrepare) -> None:
+    def _adopt(self, proposal: PrePrepare, block: Block) -> None:
         self._at.proposal = proposal
-        self._at.keep(proposal.block, self._voice.said)
+        self._at.keep(block, self._voice.said)
         self._at.move(Stage.PREPARING)
 
     def _commit_when_prepared(self) -> None:
-        if self._at.stage is not Stage.PREPARING or self._at.proposal is None:
+        block = self._voice.said.block
+        if self._at.stage is not Stage.PREPARING or self._at.proposal is None or block is None:
             return
         before = self._voice.said.prepared
         if before is not None and before.certificate.view == self._at.view:
@@ -385,7 +396,7 @@ class Replica:
         else:
             proof = self._at.log.prepared(self._at.proposal)
         if proof is not None:
-            vote, records = self._voice.commit(proof, self._at.proposal.block)
+            vote, records = self._voice.commit(proof, block)
             self._out += [*records, Broadcast(vote)]
             self._at.log.add(vote)
             self._at.move(Stage.COMMITTING)
@@ -440,7 +451,7 @@ class Replica:
         view = new_view.view
         if view < self._at.view or self._committee.primary(height=self.height, view=view) == self._me:
             return
-        if view == self._at.view and (self._is_another(new_view.proposal) or self._at.proposal is not None):
+        if view == self._at.view and (self._is_another(new_view.proposal) or self._at.standing is not None):
             return
         fault = viewchange.new_view_fault(
             new_view, committee=self._committee, chain=self._chain, head=self._head, known=self._at.log.changes
@@ -452,34 +463,27 @@ class Replica:
         self._out.append(ViewEntered(self.height, view, changing=False))
         self._consider(new_view.proposal, fresh=viewchange.choose(new_view.view_changes) is None, now=now)
 
-    # ---- what others miss ----------------------------------------------------------------
+    # ---- missing transactions ------------------------------------------------------------
 
-    def _serve(self, peer: bytes, wanted: PreparedBlockWanted) -> None:
-        block = self._at.log.body(wanted.digest)
-        if wanted.height == self.height and block is not None and self._once(peer, "body"):
-            self._out.append(Send(peer, PreparedBlock(block=block)))
-
-    def _body(self, peer: bytes, message: PreparedBlock) -> None:
-        digest = block_digest(message.block.header)
-        if digest not in self._at.wanted:
+    def _gathered(self, peer: bytes, message: Transactions, now: int) -> None:
+        gathering = self._at.gathering
+        if gathering is None or gathering.digest != message.digest:
             return  # somebody else was faster
-        if not is_whole(message.block):
-            self._out.append(Penalize(peer, Offence.MALFORMED, "the transactions are not those of the header"))
-            return
-        del self._at.wanted[digest]
-        self._at.keep(message.block, self._voice.said)
+        if not gathering.take(message.transactions):
+            self._out.append(Penalize(peer, Offence.MALFORMED, "a transaction that the block does not name"))
+        self._judge_whole(gathering, now)
 
-    def _status(self, member: int, status: Status) -> None:
-        """Says again to a peer at our height what it may have missed; points one below it to our head."""
-        peer = self._committee.members[member]
-        self._ahead.claim(member, status.height)
-        if status.height > self.height:
-            self._tell_behind(self.height + 1)
-        elif status.height < self.height:
-            if self._once(peer, "head"):
-                self._out.append(Send(peer, sync.Head(height=self._head.height, digest=self._head.digest)))
-        elif status.view <= self._at.view and self._once(peer, "again"):
-            voted = self._at.log.vote(purpose=Purpose.PREPARE, signer=member, view=self._at.view) is not None
-            for message in self._voice.said.messages():
-                if not (voted and isinstance(message, PrePrepare | NewView)):
-                    self._out.append(Send(peer, message))
+    def _gather_again(self, now: int) -> None:
+        """Gossip may have brought them meanwhile; otherwise the next member is asked."""
+        gathering = self._at.gathering
+        if gathering is not None:
+            known = self._application.transactions(gathering.proposal.leaves)
+            gathering.take([signed for signed in known if signed is not None])
+            self._judge_whole(gathering, now)
+            self._out += gathering.ask(self._at.holders(gathering))
+
+    def _judge_whole(self, gathering: Gathering, now: int) -> None:
+        block = gathering.block()
+        if block is not None:
+            self._at.move(Stage.WAITING)
+            self._judge(gathering.proposal, block, fresh=gathering.fresh, now=now)

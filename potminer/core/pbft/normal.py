@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from potminer.core.committee import Committee
 from potminer.core.pbft.application import Head
-from potminer.wire.block import Block, block_digest, transactions_root
+from potminer.wire.block import Block, block_digest, leaves_root, transactions_root
 from potminer.wire.pbft import PrePrepare, Vote
 from potminer.wire.seal import Purpose, statement
 
@@ -22,7 +22,7 @@ def proposal_fault(proposal: PrePrepare, *, committee: Committee, chain: bytes, 
 
     A *fresh* block names its own primary as proposer; a re-proposed one keeps its first proposer.
     """
-    header = proposal.block.header
+    header = proposal.header
     leader = committee.primary(height=header.height, view=proposal.view)
     primary = committee.members[leader]
     if header.height != head.height + 1 or header.parent != head.digest:
@@ -33,7 +33,7 @@ def proposal_fault(proposal: PrePrepare, *, committee: Committee, chain: bytes, 
         return "a fresh block names its own primary as proposer"
     if header.proposer not in committee.members:
         return "the proposer is no member"
-    if not is_whole(proposal.block):
+    if leaves_root(proposal.leaves) != header.transactions_root:
         return "the transactions are not those of the header"
     signed = statement(
         Purpose.PRE_PREPARE,

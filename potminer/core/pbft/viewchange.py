@@ -80,7 +80,7 @@ def new_view_fault(
     if any(change.view != view for change in changes) or not committee.is_quorum(signers):
         return "no quorum asked for this view"
     chosen = choose(changes)
-    if chosen is not None and block_digest(proposal.block.header) != chosen.digest:
+    if chosen is not None and block_digest(proposal.header) != chosen.digest:
         return "not the block that the view changes choose"
     for change in changes:
         if change == known.get(change.signer):

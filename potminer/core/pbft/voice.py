@@ -22,12 +22,14 @@ from potminer.wire.seal import Purpose, SigningKey, statement
 _KEY = struct.Struct(">5sQBI")
 _PREFIX = b"pbft/"
 _PREPARED = 0xFF
-"""Kind of the record that holds the prepared block and its certificate."""
-_RECORD_BYTES = limits.NEW_VIEW_BYTES + limits.VOTE_BYTES
+"""Kind of the record that holds the certificate of the prepared block."""
+_BODY = 0xFE
+"""Kind of the records that hold whole blocks, whose digests follow in their keys."""
+_RECORD_BYTES = max(limits.NEW_VIEW_BYTES, limits.BLOCK_MESSAGE_BYTES) + limits.VOTE_BYTES
 
 
 class Ballot(Wire, frozen=True):
-    """A PREPARE together with the proposal it is for, so that a restart still knows the block."""
+    """A PREPARE together with the proposal it is for. The block itself has a record of its own."""
 
     vote: Vote
     proposal: PrePrepare
@@ -43,6 +45,8 @@ class Said:
     ballot: Ballot | None = None
     commit: Vote | None = None
     change: ViewChange | None = None
+    block: Block | None = None
+    """The block of the accepted proposal, whole."""
     prepared: CertifiedBlock | None = None
 
     @property
@@ -74,7 +78,8 @@ class Voice:
         cls, persisted: Mapping[bytes, bytes], *, key: SigningKey, chain: bytes, epoch: int, signer: int
     ) -> Voice:
         """A voice that keeps to what *persisted* holds of it; records of other rooms are left alone."""
-        own = {k: v for k, v in persisted.items() if k.startswith(_PREFIX) and len(k) == _KEY.size}
+        sizes = (_KEY.size, _KEY.size + 32)
+        own = {k: v for k, v in persisted.items() if k.startswith(_PREFIX) and len(k) in sizes}
         return cls(key=key, chain=chain, epoch=epoch, signer=signer, records=own)
 
     def open(self, height: int, *, checkpoint: int) -> list[Persist]:
@@ -84,11 +89,11 @@ class Voice:
         """
         gone = []
         for record in sorted(self.records):
-            _, at, kind, _ = _KEY.unpack(record)
+            _, at, kind, _ = _KEY.unpack_from(record)
             if at < (checkpoint if kind == Purpose.CHECKPOINT else height):
                 gone.append(record)
         self.height, self.said = height, self._recall(height)
-        return [*self._forget(gone), *self._forget_lower_views()]
+        return [*self._forget(gone), *self._tidy()]
 
     # ---- speaking ------------------------------------------------------------------------
 
@@ -100,42 +105,47 @@ class Voice:
         if self.said.accepted is not None or self.said.commit is not None:
             raise AssertionError("one proposal per view")
         signature = self._sign(Purpose.PRE_PREPARE, height=self.height, view=view, digest=block_digest(block.header))
-        proposal = PrePrepare(view=view, block=block, signature=signature)
-        self.said.proposal = proposal
+        leaves = tuple(signed.leaf for signed in block.transactions)
+        proposal = PrePrepare(view=view, header=block.header, leaves=leaves, signature=signature)
+        self.said.proposal, self.said.block = proposal, block
+        written = self._write_body(block)
         if view == 0:
-            return proposal, self._remember(Purpose.PRE_PREPARE, proposal)
+            return proposal, [*written, *self._remember(Purpose.PRE_PREPARE, proposal)]
         new_view = NewView(height=self.height, view=view, view_changes=changes, proposal=proposal)
         self.said.new_view = new_view
-        return new_view, self._remember(Purpose.PRE_PREPARE, new_view)
+        return new_view, [*written, *self._remember(Purpose.PRE_PREPARE, new_view)]
 
     def may_prepare(self, proposal: PrePrepare) -> bool:
         """Whether a PREPARE for *proposal* contradicts nothing that was said."""
         if proposal.view != self.said.view:
             return proposal.view > self.said.view
         accepted = self.said.accepted
-        return accepted is None or accepted.block.header == proposal.block.header
+        return accepted is None or accepted.header == proposal.header
 
-    def prepare(self, proposal: PrePrepare) -> tuple[Vote, list[Persist]]:
+    def prepare(self, proposal: PrePrepare, block: Block) -> tuple[Vote, list[Persist]]:
+        """PREPARE for *proposal*, whose whole *block* is durable first: others may need it from us."""
+        if block.header != proposal.header:
+            raise AssertionError("a PREPARE is for a block held whole")
         self._enter(proposal.view)
         if not self.may_prepare(proposal) or self.said.proposal is not None:
             raise AssertionError("one PREPARE per view, and none beside one's own PRE-PREPARE")
         if self.said.ballot is not None:
             return self.said.ballot.vote, []
-        digest = block_digest(proposal.block.header)
+        digest = block_digest(proposal.header)
         vote = self._vote(Purpose.PREPARE, height=self.height, view=proposal.view, digest=digest)
-        self.said.ballot = Ballot(vote=vote, proposal=proposal)
-        return vote, self._remember(Purpose.PREPARE, self.said.ballot)
+        self.said.ballot, self.said.block = Ballot(vote=vote, proposal=proposal), block
+        return vote, [*self._write_body(block), *self._remember(Purpose.PREPARE, self.said.ballot)]
 
     def commit(self, proof: Certificate, block: Block) -> tuple[Vote, list[Persist]]:
         """COMMIT to the block that *proof* shows prepared; proof and block are durable first."""
         accepted = self.said.accepted
-        if proof.view != self.said.view or accepted is None or block_digest(accepted.block.header) != proof.digest:
+        if proof.view != self.said.view or accepted is None or block_digest(accepted.header) != proof.digest:
             raise AssertionError("a COMMIT is for the block prepared in the view")
         if self.said.commit is not None:
             return self.said.commit, []
         if self.said.prepared is None or self.said.prepared.certificate.view < proof.view:
             self.said.prepared = CertifiedBlock(block=block, certificate=proof)
-        records = self._remember(_PREPARED, self.said.prepared)
+        records = [*self._write_body(block), *self._remember(_PREPARED, self.said.prepared.certificate)]
         vote = self._vote(Purpose.COMMIT, height=self.height, view=proof.view, digest=proof.digest)
         self.said.commit = vote
         return vote, [*records, *self._remember(Purpose.COMMIT, vote)]
@@ -168,7 +178,7 @@ class Voice:
     def said_checkpoint(self) -> Vote | None:
         """The CHECKPOINT vote that is kept, if any was cast in this epoch."""
         for record, value in self.records.items():
-            if _KEY.unpack(record)[2] == Purpose.CHECKPOINT:
+            if _KEY.unpack_from(record)[2] == Purpose.CHECKPOINT:
                 vote = decode(Vote, value, max_bytes=_RECORD_BYTES)
                 return vote if vote.epoch == self.epoch else None
         return None
@@ -184,16 +194,31 @@ class Voice:
     def _recall(self, height: int) -> Said:
         entries = {}
         for record, value in self.records.items():
-            _, at, kind, view = _KEY.unpack(record)
-            if at == height and kind != Purpose.CHECKPOINT:
+            _, at, kind, view = _KEY.unpack_from(record)
+            if at == height and kind not in (Purpose.CHECKPOINT, _BODY):
                 entries[(kind, view)] = value
         said = Said(view=max((view for _, view in entries), default=0))
         for (kind, view), value in entries.items():
             if kind == _PREPARED:
-                said.prepared = decode(CertifiedBlock, value, max_bytes=_RECORD_BYTES)
+                proof = decode(Certificate, value, max_bytes=_RECORD_BYTES)
+                said.prepared = CertifiedBlock(block=self._body(height, proof.digest), certificate=proof)
             elif view == said.view:
                 self._restore(said, kind, value)
+        if said.accepted is not None:
+            said.block = self._body(height, block_digest(said.accepted.header))
         return said
+
+    def _body(self, height: int, digest: bytes) -> Block:
+        """A block that was written: a record that needs one was written after it."""
+        return decode(Block, self.records[_body_key(height, digest)], max_bytes=_RECORD_BYTES)
+
+    def _write_body(self, block: Block) -> list[Persist]:
+        """Once, whoever needs it: the proposal, the PREPARE for it, the certificate over it."""
+        key = _body_key(self.height, block_digest(block.header))
+        if key in self.records:
+            return []
+        self.records[key] = encode(block)
+        return [Persist(key, self.records[key])]
 
     def _restore(self, said: Said, kind: int, value: bytes) -> None:
         if kind == Purpose.PRE_PREPARE and said.view == 0:
@@ -212,15 +237,25 @@ class Voice:
         view = 0 if kind == _PREPARED else self.said.view
         key = _KEY.pack(_PREFIX, self.height, kind, view)
         self.records[key] = encode(value)
-        return [Persist(key, self.records[key]), *self._forget_lower_views()]
+        return [Persist(key, self.records[key]), *self._tidy()]
+
+    def _tidy(self) -> list[Persist]:
+        """Forgets lower views, then the blocks that nothing names any more."""
+        return [*self._forget_lower_views(), *self._forget_bodies()]
 
     def _forget_lower_views(self) -> list[Persist]:
         gone = []
         for record in sorted(self.records):
-            _, at, kind, view = _KEY.unpack(record)
-            if at == self.height and view < self.said.view and kind not in (_PREPARED, Purpose.CHECKPOINT):
+            _, at, kind, view = _KEY.unpack_from(record)
+            if at == self.height and view < self.said.view and kind not in (_PREPARED, _BODY, Purpose.CHECKPOINT):
                 gone.append(record)
         return self._forget(gone)
+
+    def _forget_bodies(self) -> list[Persist]:
+        blocks = (self.said.block, self.said.prepared.block if self.said.prepared else None)
+        needed = {_body_key(self.height, block_digest(block.header)) for block in blocks if block is not None}
+        bodies = [r for r in sorted(self.records) if _KEY.unpack_from(r)[1:3] == (self.height, _BODY)]
+        return self._forget([record for record in bodies if record not in needed])
 
     def _forget(self, gone: list[bytes]) -> list[Persist]:
         for record in gone:
@@ -253,3 +288,7 @@ class Voice:
                 view=view,
             )
         )
+
+
+def _body_key(height: int, digest: bytes) -> bytes:
+    return _KEY.pack(_PREFIX, height, _BODY, 0) + digest

@@ -1,0 +1,85 @@
+"""What a replica does for others that miss something: says it again, sends bodies, points to the head.
+
+Nobody gets the same thing twice in one status period, so a question costs its asker more than us.
+"""
+
+from __future__ import annotations
+
+from potminer.core.committee import Committee
+from potminer.core.machine import Offence, Penalize, Send
+from potminer.core.pbft.ahead import Ahead
+from potminer.core.pbft.application import Head
+from potminer.core.pbft.events import Behind, Effect
+from potminer.core.pbft.gather import answer
+from potminer.core.pbft.height import Table
+from potminer.core.pbft.normal import is_whole
+from potminer.core.pbft.voice import Voice
+from potminer.wire import sync
+from potminer.wire.block import block_digest
+from potminer.wire.pbft import NewView, PreparedBlock, PreparedBlockWanted, PrePrepare, Status, TransactionsWanted
+from potminer.wire.seal import Purpose
+
+
+class Repair:
+    """The helping half of a replica (``machine.py``), on the same state."""
+
+    _ahead: Ahead
+    _at: Table
+    _committee: Committee
+    _head: Head
+    _out: list[Effect]
+    _served: set[tuple[bytes, str]]
+    _voice: Voice
+
+    @property
+    def height(self) -> int:
+        """The height being agreed on: one above the head."""
+        return self._head.height + 1
+
+    def _tell_behind(self, least: int) -> None:
+        """Asks for blocks where a weak quorum is done with height *least* or a later one."""
+        passed = self._ahead.passed(self._committee)
+        if passed >= least and self._once(b"", f"behind/{passed}"):
+            self._out.append(Behind(passed))
+
+    def _once(self, peer: bytes, what: str) -> bool:
+        """Whether *what* was not yet done for *peer* in this status period."""
+        if (peer, what) in self._served:
+            return False
+        self._served.add((peer, what))
+        return True
+
+    def _serve_transactions(self, peer: bytes, wanted: TransactionsWanted) -> None:
+        block = self._at.log.body(wanted.digest)
+        if wanted.height == self.height and block is not None and self._once(peer, f"of/{wanted.digest.hex()}"):
+            self._out.append(answer(peer, wanted, block))
+
+    def _serve(self, peer: bytes, wanted: PreparedBlockWanted) -> None:
+        block = self._at.log.body(wanted.digest)
+        if wanted.height == self.height and block is not None and self._once(peer, "body"):
+            self._out.append(Send(peer, PreparedBlock(block=block)))
+
+    def _body(self, peer: bytes, message: PreparedBlock) -> None:
+        digest = block_digest(message.block.header)
+        if digest not in self._at.wanted:
+            return  # somebody else was faster
+        if not is_whole(message.block):
+            self._out.append(Penalize(peer, Offence.MALFORMED, "the transactions are not those of the header"))
+            return
+        del self._at.wanted[digest]
+        self._at.keep(message.block, self._voice.said)
+
+    def _status(self, member: int, status: Status) -> None:
+        """Says again to a peer at our height what it may have missed; points one below it to our head."""
+        peer = self._committee.members[member]
+        self._ahead.claim(member, status.height)
+        if status.height > self.height:
+            self._tell_behind(self.height + 1)
+        elif status.height < self.height:
+            if self._once(peer, "head"):
+                self._out.append(Send(peer, sync.Head(height=self._head.height, digest=self._head.digest)))
+        elif status.view <= self._at.view and self._once(peer, "again"):
+            voted = self._at.log.vote(purpose=Purpose.PREPARE, signer=member, view=self._at.view) is not None
+            for message in self._voice.said.messages():
+                if not (voted and isinstance(message, PrePrepare | NewView)):
+                    self._out.append(Send(peer, message))
