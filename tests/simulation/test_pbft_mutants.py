@@ -22,7 +22,6 @@ SEEN = {
     "B1": "storm-twins 1",
     "B6": "storm-lossy 6",
     "B7": "storm-lossy-equivocate 13",
-    "B8": "storm-lossy-equivocate 17",
     "P1": "storm-lossy 0",
 }
 """Runs in which these break a promise to everybody: nobody forges anything for them."""
