@@ -33,7 +33,7 @@ from potminer.wire import record as records
 from potminer.wire.block import Block, Certificate, CertifiedBlock
 from potminer.wire.codec import Wire, decode, encode
 from potminer.wire.gossip import Item, Topic
-from potminer.wire.record import RoundRecord, TaskRecord, Trainer, UnitRecord
+from potminer.wire.record import EvaluationRecord, RoundRecord, TaskRecord, Trainer, UnitRecord
 from potminer.wire.sync import Blocks
 from potminer.wire.trainer import Job, Report
 from potminer.wire.tx import Body, SignedTransaction
@@ -307,7 +307,8 @@ class Engine:
             current = state.get(RoundRecord, records.round_key(task))
             count = 0 if current is None else len(current.slots)
             units = tuple(state.need(UnitRecord, records.unit_key(task, slot)) for slot in range(count))
-            seen = rounds.TaskSeen(task, record, current, units, registered, state.head.time_ms)
+            evaluation = state.get(EvaluationRecord, records.evaluation_key(task))
+            seen = rounds.TaskSeen(task, record, current, units, registered, state.head.time_ms, evaluation)
             self._soon.append((To.ROUNDS, seen))
 
     async def _answer_blocks(self, peer: bytes, first: int, count: int) -> None:

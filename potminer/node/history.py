@@ -10,12 +10,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
+from msgspec.structs import replace
 
 from potminer.base.address import encode_address
 from potminer.core.ledger import event as events
 from potminer.core.ledger.event import Event
 from potminer.wire.control import HISTORY, LossPoint, Outcome, RoundView, UnitCounts, UnitOutcome
 from potminer.wire.record import Outcome as Verdict
+from potminer.wire.record import Share
 
 UNITS_KEPT = 4_096
 DAYS_KEPT = 400
@@ -36,6 +38,7 @@ _KINDS: dict[str, type[Event]] = {
         events.Rewarded,
         events.Paid,
         events.Expelled,
+        events.ModelEvaluated,
         events.TaskEnded,
     )
 }
@@ -72,8 +75,21 @@ class TaskHistory:
     my_rejected: Counter[str] = field(default_factory=Counter)
     expelled: dict[bytes, str] = field(default_factory=dict)
     base: bytes = b""
+    score_ppm: int | None = None
+    """The newest on the ledger."""
     ended: str | None = None
     ended_ms: int = 0
+
+
+    def score(self, closed: int, score_ppm: int) -> None:
+        """Write the score of the model after *closed* rounds beside its loss and its round."""
+        self.score_ppm = score_ppm
+        for at, point in enumerate(self.losses):
+            if point.round == closed:
+                self.losses[at] = replace(point, accuracy_ppm=score_ppm)
+        for at, view in enumerate(self.rounds):
+            if view.round == closed - 1:
+                self.rounds[at] = replace(view, accuracy_ppm=score_ppm)
 
 
 class History:
@@ -139,6 +155,9 @@ class History:
                     self.total -= task.my_pending
                     self.pending -= task.my_pending
                     task.my_pending = 0
+            case events.ModelEvaluated():
+                task.score(each.closed, each.score_ppm)
+                self._paid_at_once(task, each.shares, time_ms)
             case events.TaskEnded():
                 task.ended, task.ended_ms, task.open = each.reason, time_ms, None
 
@@ -201,6 +220,15 @@ class History:
         mine = sum(share.amount for share in each.shares if share.earner == self._own)
         task.my_pending += mine
         self.pending += mine
+        self._earned(mine, time_ms)
+
+    def _paid_at_once(self, task: TaskHistory, shares: tuple[Share, ...], time_ms: int) -> None:
+        mine = sum(share.amount for share in shares if share.earner == self._own)
+        task.my_paid += mine
+        self.paid += mine
+        self._earned(mine, time_ms)
+
+    def _earned(self, mine: int, time_ms: int) -> None:
         self.total += mine
         if mine:
             day = time_ms - time_ms % DAY_MS

@@ -188,6 +188,7 @@ class Publisher:
             ),
             my_units=UnitCounts(assigned=mine, accepted=task.my_accepted, rejected=dict(task.my_rejected)),
             loss_micro=task.losses[-1].loss_micro if task.losses else None,
+            accuracy_ppm=task.score_ppm,
         )
 
     def _losses(self) -> tuple[LossPoint, ...]:
@@ -281,6 +282,7 @@ class Publisher:
             price_per_unit=record.spec.reward.price_per_unit,
             model=record.model.hex(),
             loss_micro=task.losses[-1].loss_micro if task.losses else None,
+            accuracy_ppm=task.score_ppm,
         )
 
     async def units(self, task: bytes | None, last: int) -> tuple[UnitOutcome, ...]:

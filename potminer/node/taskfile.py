@@ -28,6 +28,7 @@ from potminer.wire.task import (
     Clipped,
     DataSpec,
     Deadlines,
+    Evaluation,
     InnerSpec,
     Mean,
     Momentum,
@@ -77,6 +78,7 @@ class TaskFile:
     outer_momentum_nano: int
     aggregation: Aggregation
     audit: AuditSpec
+    evaluation: Evaluation
     deadlines: Deadlines
     reward: Reward
 
@@ -113,6 +115,7 @@ class TaskFile:
             aggregation=self.aggregation,
             sampling=self.sampling,
             augmentation=self.augmentation,
+            evaluation=self.evaluation,
         )
 
     @property
@@ -157,7 +160,9 @@ def task_file_from(source: Source, path: Path) -> TaskFile:
     inner = _inner(filling, values["task"].get("mode"), values["inner"])
     _check_aggregation(filling, values["aggregation"])
     _check_counts(filling, values["task"])
-    _check_budget(filling, values["task"], values["reward"])
+    if values["evaluation"].get("target") and values["evaluation"].get("every_rounds") == 0:
+        filling.blame(("evaluation", "target"), "is reached by evaluations: set every_rounds")
+    _check_budget(filling, values["task"], values["reward"], values["evaluation"])
     filling.finish(HINT)
     assert model is not None
     assert inner is not None
@@ -184,6 +189,7 @@ def _assemble(
         outer_momentum_nano=values["outer"]["momentum"],
         aggregation=_aggregation(values["aggregation"]),
         audit=AuditSpec(**values["audit"]),
+        evaluation=_evaluation(values["evaluation"]),
         deadlines=Deadlines(**values["deadlines"]),
         reward=Reward(budget=values["reward"]["budget_pot"], price_per_unit=values["reward"]["price_per_unit_pot"]),
         **values["task"],
@@ -262,6 +268,10 @@ def _aggregation(values: Mapping[str, Any]) -> Aggregation:
             return Mean()
 
 
+def _evaluation(values: Mapping[str, Any]) -> Evaluation:
+    return Evaluation(values["every_rounds"], values["evaluators"], values["target"] // 1_000)
+
+
 def _optimiser(values: Mapping[str, Any]) -> Sgd | Momentum | AdamW:
     match values["optimiser"]:
         case "momentum":
@@ -304,15 +314,25 @@ def _check_counts(filling: Filling, task: Mapping[str, Any]) -> None:
         filling.blame(("task", "units_per_trainer"), what)
 
 
-def _check_budget(filling: Filling, task: Mapping[str, Any], reward: Mapping[str, Any]) -> None:
-    """The ledger's own rule: the escrow pays every round of the fewest trainers. More of them end the task sooner."""
+def _check_budget(
+    filling: Filling, task: Mapping[str, Any], reward: Mapping[str, Any], evaluation: Mapping[str, Any]
+) -> None:
+    """The ledger's own rule: the escrow pays every round of the fewest trainers, and every evaluation. More trainers
+    end the task sooner."""
     rounds, fewest, units = (task.get(key) for key in ("rounds", "min_trainers", "units_per_trainer"))
     price, budget = reward.get("price_per_unit_pot"), reward.get("budget_pot")
+    every, evaluators = evaluation.get("every_rounds"), evaluation.get("evaluators")
     if rounds is None or fewest is None or units is None or price is None or budget is None:
         return
+    if every is None or evaluators is None:
+        return
     needed = rounds * fewest * units * price
+    sum_shown = f"{rounds} rounds x {fewest} trainers x {units} units x {show_pot(price)}"
+    if every:
+        scored = -(-rounds // every)
+        needed += scored * evaluators * (price // 10)
+        sum_shown += f" + {scored} evaluations x {evaluators} x {show_pot(price // 10)}"
     if budget < needed:
-        sum_shown = f"{rounds} rounds x {fewest} trainers x {units} units x {show_pot(price)}"
         filling.blame(("reward", "budget_pot"), f"{show_pot(budget)} is less than {sum_shown} = {show_pot(needed)}")
 
 

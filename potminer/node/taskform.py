@@ -235,6 +235,17 @@ class AuditSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationSection:
+    every_rounds: int = setting(
+        integer(0, 1_000_000), "rounds after which the model is scored on the validation split; 0 is never", default=0
+    )
+    evaluators: int = setting(integer(1, 7), "trainers that score it; each costs a tenth of a unit", default=3)
+    target: int = setting(
+        billionths("0", "1"), "score at which the task ends, 0.97 for 97 % right; 0 trains all rounds", default=0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadlinesSection:
     commit_ms: int = setting(_DURATION, "time to compute and commit, in ms", default=60_000)
     reveal_ms: int = setting(_DURATION, "time to reveal, in ms", default=20_000)
@@ -258,6 +269,7 @@ SECTIONS: dict[str, type[Any]] = {
     "outer": OuterSection,
     "aggregation": AggregationSection,
     "audit": AuditSection,
+    "evaluation": EvaluationSection,
     "deadlines": DeadlinesSection,
     "reward": RewardSection,
 }

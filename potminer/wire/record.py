@@ -148,6 +148,15 @@ class Member(Wire, frozen=True):
     last_auditor: PublicKey | None
 
 
+class Metric(Wire, frozen=True):
+    """How the model after *closed* rounds does on the validation split: lower medians over *answers* evaluators."""
+
+    closed: U32
+    score_ppm: Ppm
+    loss_micro: U63
+    answers: U8
+
+
 class TaskRecord(Wire, frozen=True):
     """*round* is the one in progress or next; *model* is theta(round)."""
 
@@ -159,6 +168,8 @@ class TaskRecord(Wire, frozen=True):
     attempt: U32
     model: BlobId
     members: Annotated[tuple[Member, ...], Meta(max_length=limits.TRAINERS_PER_TASK)]
+    metric: Metric | None = None
+    """The newest evaluation's."""
 
 
 class Audit(Wire, frozen=True):
@@ -167,6 +178,23 @@ class Audit(Wire, frozen=True):
     slot: Slot
     segment: U8
     auditor: PublicKey | None
+
+
+class Score(Wire, frozen=True):
+    evaluator: PublicKey
+    score_ppm: Ppm
+    loss_micro: U63
+
+
+class EvaluationRecord(Wire, frozen=True):
+    """An evaluation that is under way: of *model*, after *closed* rounds. *purse* pays the evaluators."""
+
+    closed: U32
+    model: BlobId
+    deadline_ms: Millis
+    evaluators: Annotated[tuple[PublicKey, ...], Meta(min_length=1, max_length=7)]
+    purse: Grains
+    scores: Annotated[tuple[Score, ...], Meta(max_length=7)] = ()
 
 
 class Attestation(Wire, frozen=True):
@@ -241,7 +269,7 @@ class UpdateOwner(Wire, frozen=True):
 
 Record = (
     Account | Trainer | Validator | CommitteeRecord | Roster | ChainRecord | ReceiptsRecord | TaskRecord
-    | RoundRecord | UnitRecord | PendingRound | UpdateOwner
+    | RoundRecord | UnitRecord | PendingRound | UpdateOwner | EvaluationRecord
 )
 
 CHAIN = b"C"
@@ -281,6 +309,10 @@ def pending_key(task: bytes, number: int) -> bytes:
     return b"p" + task + number.to_bytes(4, "big")
 
 
+def evaluation_key(task: bytes) -> bytes:
+    return b"e" + task
+
+
 def update_key(task: bytes, update: bytes) -> bytes:
     return b"d" + task + update
 
@@ -299,6 +331,7 @@ RECORD_TYPES: dict[bytes, type[Wire]] = {
     b"u": UnitRecord,
     b"p": PendingRound,
     b"d": UpdateOwner,
+    b"e": EvaluationRecord,
 }
 
 
@@ -313,6 +346,8 @@ def money(record: Record) -> int:
             return record.burnt
         case TaskRecord():
             return record.escrow
+        case EvaluationRecord():
+            return record.purse
         case PendingRound():
             return sum(share.amount for share in record.shares)
         case _:

@@ -147,6 +147,18 @@ class Augmentation(Wire, frozen=True):
     shift: Annotated[int, Meta(ge=0, le=16)] = 0
 
 
+class Evaluation(Wire, frozen=True):
+    """How the model is scored on the validation split while it is trained.
+
+    After every *every_rounds* rounds and after the last, *evaluators* drawn trainers score it; the lower median of
+    what they say goes on the ledger. 0 rounds: never. A score of *target_ppm* ends the task; 0 asks for none.
+    """
+
+    every_rounds: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    evaluators: Annotated[int, Meta(ge=1, le=7)] = 3
+    target_ppm: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+
+
 class TaskSpec(Wire, frozen=True):
     """Everything that defines a training task.
 
@@ -181,6 +193,7 @@ class TaskSpec(Wire, frozen=True):
     aggregation: Aggregation = Mean()
     sampling: Sampling = Uniform()
     augmentation: Augmentation = Augmentation()
+    evaluation: Evaluation = Evaluation()
 
     @property
     def batches_per_unit(self) -> int:
@@ -289,6 +302,8 @@ def spec_fault(spec: TaskSpec) -> str:
         return "inner steps are for mode local"
     if spec.inner.least_rate_nano > spec.inner.rate_nano:
         return "the least inner rate is above the rate"
+    if spec.evaluation.target_ppm and not spec.evaluation.every_rounds:
+        return "a target is reached by evaluations, and this task has none"
     if isinstance(spec.sampling, Skewed) and spec.objective != "classification":
         return "only classes can be skewed"
     if spec.augmentation != Augmentation() and len(spec.data.shape) != 3:
@@ -310,6 +325,23 @@ def data_bytes(spec: TaskSpec, *, samples: int) -> int:
         return 8 * (samples + prod(spec.data.shape)) + HEADER_BYTES
     label = 8 if spec.objective == "classification" else 4 * outputs(spec.model)
     return samples * (4 * prod(spec.data.shape) + label) + HEADER_BYTES
+
+
+def is_evaluated(spec: TaskSpec, closed: int) -> bool:
+    """Whether the model is scored after *closed* rounds."""
+    every = spec.evaluation.every_rounds
+    return bool(every) and (closed % every == 0 or closed == spec.rounds)
+
+
+def evaluations(spec: TaskSpec) -> int:
+    """How often the model is scored if no round is left out."""
+    every = spec.evaluation.every_rounds
+    return -(-spec.rounds // every) if every else 0
+
+
+def evaluation_fee(spec: TaskSpec) -> int:
+    """Grains that an evaluator earns: a tenth of a unit's price."""
+    return spec.reward.price_per_unit // 10
 
 
 def unit_digest(unit: Unit) -> bytes:

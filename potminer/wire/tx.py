@@ -163,6 +163,16 @@ class Evidence(Wire, frozen=True, tag=15):
     second: Spoken
 
 
+class EvaluateModel(Wire, frozen=True, tag=17):
+    """What a drawn evaluator found: how *task*'s model after *closed* rounds does on the validation split."""
+
+    task: Hash
+    closed: U32
+    score_ppm: Annotated[int, Meta(ge=0, le=1_000_000)]
+    """Share that is right, or share of variance explained, at least 0."""
+    loss_micro: U63
+
+
 Body = (
     Transfer
     | Bond
@@ -179,6 +189,7 @@ Body = (
     | RegisterValidator
     | UnbondValidator
     | Evidence
+    | EvaluateModel
 )
 
 

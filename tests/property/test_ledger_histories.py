@@ -15,8 +15,8 @@ from potminer.core.ledger.state import State, genesis_state, restored, supply
 from potminer.wire import record as records
 from potminer.wire.block import Block, block_digest
 from potminer.wire.codec import decode
-from potminer.wire.record import Outcome, Phase, RoundRecord, TaskRecord, UnitRecord, money
-from potminer.wire.task import AuditSpec, Deadlines, Reward
+from potminer.wire.record import EvaluationRecord, Outcome, Phase, RoundRecord, TaskRecord, UnitRecord, money
+from potminer.wire.task import AuditSpec, Deadlines, Evaluation, Reward
 from potminer.wire.tx import (
     AggregateResult,
     AuditVerdict,
@@ -24,6 +24,7 @@ from potminer.wire.tx import (
     Bond,
     CancelTask,
     CommitWork,
+    EvaluateModel,
     Finding,
     JoinTask,
     LeaveTask,
@@ -72,7 +73,7 @@ class Play:
                 name=f"task-{number}", rounds=(4, 12)[number], min_trainers=self.random.choice((1, 2)),
                 max_trainers=self.random.choice((3, 8)), units_per_trainer=self.random.choice((1, 2)),
                 deadlines=Deadlines(5_000, 4_000, 4_000, 4_000, 4_000), audit=AuditSpec(300_000, 1_000),
-                reward=Reward(10**8, PRICE),
+                reward=Reward(10**8, PRICE), evaluation=Evaluation(*((2, 3, 0), (3, 2, 990_000))[number]),
             )
             for number in range(2)
         ]
@@ -86,6 +87,7 @@ class Play:
     def _of_task(self, task: bytes) -> list[Act]:
         current = self.state.get(RoundRecord, records.round_key(task))
         acts: list[Act] = [(name, JoinTask(task)) for name in TRAINERS if self.random.random() < 0.3]
+        acts += self._scores(task)
         if current is None or self.random.random() < 0.15:
             return acts
         units = [self.state.need(UnitRecord, records.unit_key(task, slot)) for slot in range(len(current.slots))]
@@ -155,6 +157,14 @@ class Play:
                     acts.append((judge, said))
         return acts
 
+    def _scores(self, task: bytes) -> list[Act]:
+        current = self.state.get(EvaluationRecord, records.evaluation_key(task))
+        return [
+            (self.names[each], EvaluateModel(task, current.closed, self.random.choice((0, 900_000, 901_000, 10**6)), 7))
+            for each in (() if current is None else current.evaluators)
+            if self.random.random() < 0.3
+        ]
+
     def _attestations(self, task: bytes, current: RoundRecord) -> list[Act]:
         result = AggregateResult(task, current.number, current.attempt, blob("theta", current.number + 1), ())
         acts: list[Act] = []
@@ -182,6 +192,7 @@ class Play:
             RevealWork(*place, blob("salt"), 2**62, (blob("snapshot"),)),
             AuditVerdict(*place, 1, Finding.MEASURED, 2**40),
             AggregateResult(task, place[1], place[2], blob("model"), (0, 65_535)),
+            EvaluateModel(task, place[1], 10**6, 2**62),
         ]
         acts = [(somebody, self.random.choice(nonsense)) for _ in range(self.random.randrange(3))]
         acts += self._bonds()
@@ -274,7 +285,8 @@ def check_money(play: Play) -> None:
         refunded = sum(e.refunded for e in of(play, event.TaskEnded) if e.task == task)
         assert paid_out <= earned
         if task not in play.state.head.open_tasks:
-            assert refunded >= 10**8 - earned, "what was not earned goes back to the requester"
+            scored = sum(s.amount for e in of(play, event.ModelEvaluated) if e.task == task for s in e.shares)
+            assert refunded >= 10**8 - earned - scored, "what was not earned goes back to the requester"
 
 
 def check_expelled(play: Play) -> None:
@@ -282,7 +294,7 @@ def check_expelled(play: Play) -> None:
     for each in play.events:
         if isinstance(each, event.Expelled):
             gone.add((each.task, each.trainer))
-        elif isinstance(each, event.Paid | event.Rewarded):
+        elif isinstance(each, event.Paid | event.Rewarded | event.ModelEvaluated):
             assert not any((each.task, share.earner) in gone for share in each.shares), "a proven cheat was paid"
         elif isinstance(each, event.UnitEnded) and (each.task, each.trainer) in gone:
             assert each.paid == 0

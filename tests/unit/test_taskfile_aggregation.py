@@ -1,12 +1,13 @@
-"""How a task file says which rule makes one update of many, and which samples a trainer sees."""
+"""How a task file says which rule makes one update of many, and which samples a trainer sees, when it is scored."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from potminer.wire.task import Augmentation, Clipped, Skewed, Trimmed
+from potminer.wire.task import Augmentation, Clipped, Evaluation, Skewed, Trimmed
 from tests.unit.test_taskfile import SOUND, load, mistakes, save_data
 
 
@@ -44,3 +45,15 @@ def test_what_is_no_image_is_not_moved(tmp_path: Path) -> None:
         "data.shift: is for images: data.shape has no three numbers",
         "data.mirror: 1 must be true or false",
     ]
+
+
+def test_an_evaluation_is_read_and_paid_for(tmp_path: Path) -> None:
+    save_data(tmp_path)
+    keys = "\n[evaluation]\nevery_rounds = 1\nevaluators = 2\ntarget = 0.97\n"
+    rich = re.sub(r"budget_pot = .*", "budget_pot = 100000", SOUND)
+    assert load(tmp_path, rich + keys).evaluation == Evaluation(1, 2, 970_000)
+    told = re.sub(r"budget_pot = .*", "budget_pot = 0", SOUND)
+    (line,) = mistakes(tmp_path, told + keys)
+    assert "evaluations x 2 x" in line
+    (line,) = mistakes(tmp_path, SOUND + "\n[evaluation]\ntarget = 0.5\n")
+    assert line.endswith("evaluation.target: is reached by evaluations: set every_rounds")

@@ -117,6 +117,7 @@ BODIES: tuple[Wire, ...] = (
         first=tx.Spoken(purpose=seal.Purpose.PREPARE, digest=hash_of("one"), signature=SIGNATURE),
         second=tx.Spoken(purpose=seal.Purpose.PRE_PREPARE, digest=hash_of("other"), signature=SIGNATURE),
     ),
+    tx.EvaluateModel(task=TASK, closed=4, score_ppm=970_000, loss_micro=98_000),
 )
 
 TRANSACTION = tx.Transaction(

@@ -18,6 +18,7 @@ from potminer.base.digest import Domain, digest, number
 from potminer.base.quorum import is_weak_quorum
 from potminer.core.ledger import event
 from potminer.core.ledger.close import close_round, end_task
+from potminer.core.ledger.evaluate import has_reached_target, is_evaluating, settle_evaluation
 from potminer.core.ledger.event import Event
 from potminer.core.ledger.judge import audit_passes, resolve_dispute
 from potminer.core.ledger.penalty import expel
@@ -28,6 +29,7 @@ from potminer.wire import record as records
 from potminer.wire.record import (
     Attestation,
     Audit,
+    EvaluationRecord,
     Judgement,
     Outcome,
     Phase,
@@ -50,6 +52,7 @@ def advance(draft: Draft, *, proposer: bytes, events: list[Event]) -> None:
     _release_bonds(draft)
     for task in draft.head.open_tasks:
         _witness(draft, task, proposer)
+        settle_evaluation(draft, task, events)
         for _ in range(MAX_STEPS):
             if not _step(draft, task, events):
                 break
@@ -65,7 +68,11 @@ def is_due(draft: Draft, *, now: int) -> bool:
         current = draft.get(RoundRecord, records.round_key(task_id))
         if current is None:
             task = draft.need(TaskRecord, records.task_key(task_id))
-            if task.status == TaskStatus.CANCELLED or _active(task) >= task.spec.min_trainers:
+            if _last_evaluation(draft, task_id, task):
+                under_way = draft.need(EvaluationRecord, records.evaluation_key(task_id))
+                if now > under_way.deadline_ms:
+                    return True
+            elif task.status == TaskStatus.CANCELLED or _active(task) >= task.spec.min_trainers:
                 return True
         elif current.phase == Phase.DRAW or now > current.deadline_ms:
             return True
@@ -112,11 +119,22 @@ def _active(task: TaskRecord) -> int:
     return sum(member.standing == Standing.ACTIVE for member in task.members)
 
 
+def _last_evaluation(draft: Draft, task_id: bytes, task: TaskRecord) -> bool:
+    """Whether all rounds are done and the last model is still being scored: the task waits for that."""
+    done = task.round >= task.spec.rounds and task.status == TaskStatus.OPEN
+    return done and is_evaluating(draft, task_id)
+
+
 def _open(draft: Draft, task_id: bytes, task: TaskRecord, events: list[Event]) -> bool:
     """Open the next round with every active member, or end a task that cannot go on."""
     spec, head = task.spec, draft.head
     if task.status == TaskStatus.CANCELLED:
         end_task(draft, task_id, reason="cancelled", events=events)
+        return False
+    if _last_evaluation(draft, task_id, task):
+        return False
+    if has_reached_target(task):
+        end_task(draft, task_id, reason="target reached", events=events)
         return False
     if task.round >= spec.rounds:
         end_task(draft, task_id, reason="all rounds done", events=events)

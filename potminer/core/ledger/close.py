@@ -12,6 +12,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from potminer.core.ledger import event
+from potminer.core.ledger.evaluate import begin_evaluation, settle_evaluation
 from potminer.core.ledger.event import Event
 from potminer.core.ledger.judge import audit_passes
 from potminer.core.ledger.rewards import split
@@ -69,12 +70,14 @@ def close_round(
         draft.put(records.unit_key(task_id, slot), None)
     events.append(event.Rewarded(task_id, current.number, shares))
     _pay(draft, task_id, current.number - draft.parameters.escrow_rounds, events)
+    begin_evaluation(draft, task_id, events)
     return True
 
 
 def end_task(draft: Draft, task_id: bytes, *, reason: str, events: list[Event]) -> None:
     """Pay what is pending, return what is left and forget the task's rounds. Every dispute of a
     round is decided before the round closes, so nothing can still be forfeited."""
+    settle_evaluation(draft, task_id, events, final=True)
     task = draft.need(TaskRecord, records.task_key(task_id))
     for number in range(max(0, task.round - draft.parameters.escrow_rounds), task.round):
         _pay(draft, task_id, number, events)

@@ -91,6 +91,18 @@ class Expelled:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelEvaluated:
+    """The model after *closed* rounds was scored by *answers* evaluators; *shares* went to those who agree."""
+
+    task: bytes
+    closed: int
+    score_ppm: int
+    loss_micro: int
+    answers: int
+    shares: tuple[Share, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TaskEnded:
     task: bytes
     model: bytes
@@ -122,5 +134,5 @@ class EpochBegan:
 CommitteeEvent = ValidatorSlashed | EpochBegan
 Event = (
     TaskOpened | RoundOpened | PhaseEntered | UnitEnded | RoundClosed | RoundFailed | Rewarded | Paid | Expelled
-    | TaskEnded | CommitteeEvent
+    | ModelEvaluated | TaskEnded | CommitteeEvent
 )

@@ -11,6 +11,7 @@ from msgspec.structs import replace as _replace
 
 from potminer.base import limits
 from potminer.core.ledger import bonds, event
+from potminer.core.ledger.evaluate import take_score
 from potminer.core.ledger.event import Event
 from potminer.core.ledger.penalty import expel
 from potminer.core.ledger.refusal import Refusal
@@ -34,7 +35,16 @@ from potminer.wire.record import (
     Validator,
     Verdict,
 )
-from potminer.wire.task import TaskSpec, data_bytes, model_bytes, snapshot_bytes, spec_fault, task_digest
+from potminer.wire.task import (
+    TaskSpec,
+    data_bytes,
+    evaluation_fee,
+    evaluations,
+    model_bytes,
+    snapshot_bytes,
+    spec_fault,
+    task_digest,
+)
 from potminer.wire.tx import Transaction, commitment
 
 MONEY_MOVERS = (tx.Transfer, tx.Bond, tx.Unbond, tx.SubmitTask, tx.CancelTask)
@@ -86,6 +96,8 @@ def perform(draft: Draft, transaction: Transaction, events: list[Event]) -> Refu
             return _verdict(draft, sender, body)
         case tx.AggregateResult():
             return _attest(draft, sender, body)
+        case tx.EvaluateModel():
+            return take_score(draft, sender, body)
         case tx.RegisterValidator():
             return bonds.register(draft, sender, body)
         case tx.UnbondValidator():
@@ -148,8 +160,9 @@ def _register(draft: Draft, sender: bytes, body: tx.RegisterTrainer) -> Refusal 
 
 
 def smallest_budget(spec: TaskSpec) -> int:
-    """What every round costs if the fewest trainers do all their units."""
-    return spec.rounds * spec.min_trainers * spec.units_per_trainer * spec.reward.price_per_unit
+    """What every round costs if the fewest trainers do all their units, and every evaluation."""
+    rounds = spec.rounds * spec.min_trainers * spec.units_per_trainer * spec.reward.price_per_unit
+    return rounds + evaluations(spec) * spec.evaluation.evaluators * evaluation_fee(spec)
 
 
 def largest_blob(spec: TaskSpec) -> int:

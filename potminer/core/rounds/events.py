@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from potminer.core.machine import Persist
-from potminer.wire.record import RoundRecord, TaskRecord, UnitRecord
+from potminer.wire.record import EvaluationRecord, RoundRecord, TaskRecord, UnitRecord
 from potminer.wire.trainer import Job, Report
 from potminer.wire.tx import Body
 
@@ -23,6 +23,7 @@ class TaskSeen:
     registered: bool
     """Whether the ledger knows us as a trainer."""
     block_ms: int
+    evaluation: EvaluationRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)

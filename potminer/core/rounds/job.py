@@ -9,8 +9,17 @@ from potminer.wire.record import Phase
 Place = tuple[bytes, int, int, int]
 """(task, round, attempt, slot)."""
 
-Purpose = Place | tuple[Place, int] | tuple[bytes, int, int]
-"""What a job is for: training a unit, auditing a segment of one, aggregating an attempt."""
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """The model of *task* after *closed* rounds."""
+
+    task: bytes
+    closed: int
+
+
+Purpose = Place | tuple[Place, int] | tuple[bytes, int, int] | Scoring
+"""What a job is for: training a unit, auditing a segment of one, aggregating an attempt, scoring a model."""
 
 RETRY_JOB_MS = 5_000
 """How long a job rests that failed: it would fail again at once."""
@@ -19,18 +28,23 @@ RESTS = 4_096
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """*slots* are those whose updates an aggregation is made of, *left_out* those nobody could fetch."""
+    """*phase* is None for what belongs to no round.
+
+    *slots* are those whose updates an aggregation is made of, *left_out* those nobody could fetch.
+    """
 
     job: int
     purpose: Purpose
-    phase: Phase
+    phase: Phase | None
     slots: tuple[int, ...] = ()
     left_out: tuple[int, ...] = ()
     cancelled: bool = False
 
     @property
     def attempt(self) -> tuple[bytes, int, int]:
-        """(task, round, attempt) that the job is for."""
+        """(task, round, attempt) that the job is for; a scoring is for no attempt."""
+        if isinstance(self.purpose, Scoring):
+            raise AssertionError("a model is scored between attempts")
         place = self.purpose[0] if isinstance(self.purpose[0], tuple) else self.purpose
         task, number_, attempt = place[:3]
         return task, number_, attempt

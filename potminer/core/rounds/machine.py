@@ -26,11 +26,23 @@ from potminer.core.rounds.events import (
     Submit,
     TaskSeen,
 )
-from potminer.core.rounds.job import Jobs, Place, Purpose, Running
+from potminer.core.rounds.job import Jobs, Place, Purpose, Running, Scoring
+from potminer.core.rounds.scoring import Scorer, is_timely
 from potminer.wire.codec import decode, encode
 from potminer.wire.record import Audit, Outcome, Phase, RoundRecord, Standing, TaskStatus
 from potminer.wire.task import Unit, data_bytes, model_bytes, snapshot_bytes, unit_digest
-from potminer.wire.trainer import Aggregated, AggregateJob, Audited, AuditJob, Failed, Report, Trained, TrainJob
+from potminer.wire.trainer import (
+    Aggregated,
+    AggregateJob,
+    Audited,
+    AuditJob,
+    Evaluated,
+    EvaluateJob,
+    Failed,
+    Report,
+    Trained,
+    TrainJob,
+)
 from potminer.wire.tx import (
     AggregateResult,
     AuditVerdict,
@@ -82,6 +94,7 @@ class Rounds:
         self._reveals: dict[Place, RevealWork] = {}
         self._verdicts: dict[tuple[Place, int], AuditVerdict] = {}
         self._aggregates: dict[tuple[bytes, int, int], AggregateResult] = {}
+        self._scorer = Scorer(key)
         for name, value in persisted.items():
             if name.startswith(PERSIST_PREFIX):
                 work = decode(RevealWork, value, max_bytes=1 << 16)
@@ -138,6 +151,9 @@ class Rounds:
         return [CancelJob(job) for job in stale]
 
     def _timely(self, running: Running) -> bool:
+        if isinstance(running.purpose, Scoring):
+            allowed = self._may_train or self._finishing
+            return allowed and is_timely(running.purpose, self._seen.get(running.purpose.task))
         seen = self._seen.get(running.attempt[0])
         current = seen.round if seen is not None else None
         if current is None or (current.number, current.attempt) != running.attempt[1:]:
@@ -146,7 +162,7 @@ class Rounds:
         return current.phase == running.phase and allowed
 
     def _reported(self, report: Report, now: int) -> list[Effect]:
-        if not isinstance(report, Trained | Audited | Aggregated | Failed):
+        if not isinstance(report, Trained | Audited | Aggregated | Evaluated | Failed):
             return []
         running = self._jobs.end(report.job)
         if running is None:
@@ -159,6 +175,8 @@ class Rounds:
                 self._audited(running, report)
             case Aggregated():
                 self._aggregated(running, report)
+            case Evaluated():
+                self._scorer.found(running, report)
             case Failed():
                 self._failed(running, report, now)
             case _:
@@ -167,7 +185,7 @@ class Rounds:
 
     def _trained(self, running: Running, report: Trained) -> list[Effect]:
         place = running.purpose
-        if len(place) != 4:
+        if isinstance(place, Scoring) or len(place) != 4:
             raise AssertionError("a Trained report answers a training job")
         task, number_, attempt, slot = place
         seen = self._seen.get(task)
@@ -182,7 +200,7 @@ class Rounds:
 
     def _audited(self, running: Running, report: Audited) -> None:
         purpose = running.purpose
-        if len(purpose) != 2:
+        if isinstance(purpose, Scoring) or len(purpose) != 2:
             raise AssertionError("an Audited report answers an audit")
         (task, number_, attempt, slot), segment = purpose
         self._verdicts[purpose] = AuditVerdict(
@@ -191,7 +209,7 @@ class Rounds:
 
     def _aggregated(self, running: Running, report: Aggregated) -> None:
         purpose = running.purpose
-        if len(purpose) != 3:
+        if isinstance(purpose, Scoring) or len(purpose) != 3:
             raise AssertionError("an Aggregated report answers an aggregation")
         task, number_, attempt = purpose
         seen = self._seen.get(task)
@@ -221,6 +239,7 @@ class Rounds:
             effects += self._membership(seen, now)
             if seen.round is not None:
                 effects += self._round(seen, seen.round, now)
+            effects += self._score(seen, now)
         return effects
 
     def _membership(self, seen: TaskSeen, now: int) -> list[Effect]:
@@ -381,6 +400,22 @@ class Rounds:
             effects += self._start(job, purpose, current, slots=tuple(slots), left_out=tuple(left_out))
         return effects
 
+    def _score(self, seen: TaskSeen, now: int) -> list[Effect]:
+        """Score the newest model where the ledger has drawn us for it, when nothing of the round is to do."""
+        asked = self._scorer.asked(seen)
+        if asked is None:
+            return []
+        if asked.said is not None:
+            return self._submit(asked.said, now)
+        if not self._may_train:
+            return []
+        effects = [fetch for blob, limit in asked.blobs for fetch in self._fetch(blob, limit, now)]
+        if all(blob in self._blobs for blob, _ in asked.blobs) and self._jobs.free(asked.purpose, now):
+            job = EvaluateJob(self._jobs.next_id(), seen.record.spec, asked.blobs[0][0])
+            self._jobs.start(Running(job.job, asked.purpose, None))
+            effects = [*effects, StartJob(job)]
+        return effects
+
     # ---- means ----------------------------------------------------------------------------
 
     def _need(self, seen: TaskSeen, now: int, what: tuple[str, ...]) -> tuple[bool, list[Effect]]:
@@ -427,6 +462,7 @@ class Rounds:
             del self._reveals[place]
         self._verdicts = {k: v for k, v in self._verdicts.items() if k[0][0] != seen.task or k[0][1:3] == now_at}
         self._aggregates = {k: v for k, v in self._aggregates.items() if k[0] != seen.task or k[1:3] == now_at}
+        self._scorer.forget(seen)
         if len(self._submitted) > 4_096:
             self._submitted.clear()
         # What is forgotten here is fetched, or found to be unavailable, again.
