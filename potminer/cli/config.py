@@ -80,6 +80,26 @@ def _say_value(key: str, value: object) -> None:
         say(f"{name} = {each}")
 
 
+@config.command(name="set")
+@click.argument("key")
+@click.argument("value")
+@click.pass_obj
+def set_(place: Place, key: str, value: str) -> None:
+    """Write KEY = VALUE into the config file; comments stay, and a wrong value changes nothing.
+
+    VALUE is written as it would be in the environment; a list has commas. A daemon that runs reads
+    the file at its next start.
+    """
+    from potminer.node.rewrite import set_value
+
+    path = place.paths().config
+    set_value(path, key, value)
+    say(f"{path}: {key} is set")
+    variable = f"POTMINER_{key.replace('.', '_').upper()}"
+    if variable in os.environ:
+        say(f"! {variable} is set too and wins over the file")
+
+
 @config.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def schema(*, as_json: bool) -> None:

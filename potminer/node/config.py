@@ -416,6 +416,12 @@ def flatten(key: str, value: object) -> list[tuple[str, object]]:
     return [(key, value)]
 
 
+def reader_of(key: str) -> Reader | None:
+    """How the value of a dotted *key* is read; None where there is no such key, or it is one of a list."""
+    found = _keys().get(key)
+    return None if found is None else found[1]
+
+
 def near_keys(key: str) -> list[str]:
     """Known keys that look like *key*."""
     return difflib.get_close_matches(key, [entry.key for entry in schema()], n=3)

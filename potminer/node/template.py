@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -12,8 +12,9 @@ from tomlkit.items import Table
 from potminer.node.config import SECTIONS, Entry, schema
 
 
-def config_text(values: Mapping[str, object]) -> str:
-    """A new config file. *values* hold dotted keys that are set; the rest keep their defaults, shown as comments."""
+def config_text(values: Mapping[str, object], miners: Sequence[tuple[str, str]] = ()) -> str:
+    """A new config file. *values* hold dotted keys that are set; the rest keep their defaults, shown as comments.
+    *miners* are (kind, url)."""
     document = tomlkit.document()
     document.add(tomlkit.comment("potminer's settings. What is commented out has the value shown."))
     document.add(tomlkit.comment("Every key can also be set as POTMINER_SECTION_KEY; flags win over both."))
@@ -24,6 +25,12 @@ def config_text(values: Mapping[str, object]) -> str:
     document.add(tomlkit.nl())
     for line in _miner_example(entries):
         document.add(tomlkit.comment(line))
+    if miners:
+        document.add(tomlkit.nl())
+        blocks = tomlkit.aot()
+        for kind, url in miners:
+            blocks.append(tomlkit.item({"kind": kind, "url": url}))
+        document.add("miners", blocks)
     return tomlkit.dumps(document)
 
 
