@@ -19,6 +19,7 @@ from potminer.core.duty.parameters import Parameters as DutyParameters
 from potminer.core.gossip import events as gossip
 from potminer.core.gossip.addresses import sign_address
 from potminer.core.gossip.machine import Gossip
+from potminer.core.ledger.apply import RULES
 from potminer.core.ledger.beacon import Onion
 from potminer.core.ledger.ledger import Ledger
 from potminer.core.ledger.state import State, genesis_state, restored
@@ -41,6 +42,8 @@ from potminer.node.history import History
 from potminer.node.inbox import Inbox, To
 from potminer.node.logbook import LogBook
 from potminer.node.outbox import Outbox
+from potminer.node.past import Past
+from potminer.node.prover import Prover
 from potminer.node.publish import Identity, Publisher
 from potminer.node.rig import Rig, RigHands
 from potminer.node.settings import settings_view
@@ -150,6 +153,7 @@ async def _compose(
         raise ConfigError("this node's key is not in the genesis committee", "Set node.role to trainer or observer.")
     trains = config.node.role == "trainer" and not validator
     ledger = Ledger(state, head=head.digest, onion=_onion(key, state) if validator else None)
+    past = Past(state)
     fault = _fault(byzantine, key, chain, committee)
     history = History(key.public)
     history.recall(await store.facts(FACTS_RECALLED))
@@ -209,6 +213,7 @@ async def _compose(
         ),
         outbox=Outbox(key, ledger),
         history=history,
+        past=past,
     )
     hands = Hands(
         send=network.send,
@@ -236,7 +241,8 @@ async def _compose(
     daybook = Daybook(journal.get(DAY_KEY))
     books = Books(log, daybook, settings_view(config, paths.config, os.environ), _prices(config))
     answers = Answers(key.public, ledger, history, network, engine, books, unix_ms)
-    publisher = Publisher(identity, ledger, history, rig, store, blobs, network, engine, answers, unix_ms)
+    prover = Prover(genesis, ledger, past, store, engine.submit, lambda: machines.sync.heads, unix_ms)
+    publisher = Publisher(identity, ledger, history, rig, blobs, network, engine, answers, prover, unix_ms)
 
     def look() -> None:
         now = unix_ms()
@@ -262,15 +268,24 @@ async def _recover(genesis: Genesis, chain: bytes, store: Store) -> tuple[State,
     head = await store.head()
     if head is None:
         await store.append(
-            Applied(0, chain, start.root, genesis.time_ms, b"", b"", changes=tuple(start.items()))
+            Applied(0, chain, start.root, genesis.time_ms, b"", b"", changes=tuple(start.items()), rules=RULES)
         )
         return start, Head(0, chain, genesis.time_ms, start.root)
-    state = restored(chain, genesis.parameters, (await store.load_state()).items())
-    if state.root != head.state_root:
-        raise ConfigError("the stored ledger does not have the root of its head", "Move the data folder away.")
+    rules = await store.rules()
+    if rules != RULES:
+        raise ConfigError(
+            f"the stored chain was made under rules {rules} of the ledger; this potminer applies rules {RULES}",
+            "Keep the old potminer for it, or move potminer.sqlite away: keys are kept elsewhere.",
+        )
     first = await store.genesis_digest()
     if first != chain:
         raise ConfigError("the stored chain grew from another genesis", "Use another --datadir for this network.")
+    state = restored(chain, genesis.parameters, (await store.load_state()).items())
+    if state.root != head.state_root:
+        raise ConfigError(
+            "the stored ledger does not have the root of its head",
+            "Move potminer.sqlite away: the node fetches the chain again. Keys are kept elsewhere.",
+        )
     return state, Head(head.height, head.digest, head.time_ms, head.state_root)
 
 
@@ -279,6 +294,7 @@ async def _store_block(store: Store, stored: StoredBlock) -> None:
         Applied(
             stored.height, stored.digest, stored.state_root, stored.time_ms, stored.block, stored.certificate,
             changes=stored.changes, receipts=stored.receipts, facts=stored.facts,
+            proofs=stored.proofs,
         )
     )
 

@@ -29,10 +29,12 @@ from potminer.core.sync.machine import Sync
 from potminer.node.history import Fact, History
 from potminer.node.inbox import Inbox, To
 from potminer.node.outbox import Outbox
+from potminer.node.past import Past
 from potminer.wire import record as records
 from potminer.wire.block import Block, Certificate, CertifiedBlock
 from potminer.wire.codec import Wire, decode, encode
 from potminer.wire.gossip import Item, Topic
+from potminer.wire.proof import CertifiedHeader
 from potminer.wire.record import EvaluationRecord, RoundRecord, TaskRecord, Trainer, UnitRecord
 from potminer.wire.sync import Blocks
 from potminer.wire.trainer import Job, Report
@@ -78,6 +80,7 @@ class StoredBlock:
     changes: tuple[tuple[bytes, bytes | None], ...]
     receipts: tuple[tuple[bytes, int, str, str], ...]
     facts: list[Fact]
+    proofs: tuple[tuple[str, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ class Machines:
     rounds: Rounds
     outbox: Outbox
     history: History
+    past: Past
 
 
 class Engine:
@@ -276,6 +280,7 @@ class Engine:
         open_before = ledger.state.head.open_tasks
         applied = ledger.execute(block)
         now = self._hands.clock()
+        proofs = self._m.past.follow(applied, CertifiedHeader(header, certificate))
         facts = self._m.history.fold(applied.events, height=header.height, time_ms=header.time_ms)
         await self._hands.store_block(
             StoredBlock(
@@ -288,6 +293,7 @@ class Engine:
                 applied.changes,
                 tuple((r.transaction, r.index, r.refusal or "", "") for r in applied.receipts),
                 facts,
+                proofs,
             )
         )
         self._commit_ms.append(max(0, now - header.time_ms))

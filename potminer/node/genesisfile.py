@@ -11,9 +11,15 @@ import msgspec
 from potminer.base.address import decode_address, encode_address
 from potminer.base.errors import ConfigError, Malformed
 from potminer.wire.codec import decode, encode
-from potminer.wire.genesis import Genesis, GenesisAccount, GenesisValidator, Parameters, genesis_supply
+from potminer.wire.genesis import (
+    GENESIS_BYTES,
+    Genesis,
+    GenesisAccount,
+    GenesisValidator,
+    Parameters,
+    genesis_supply,
+)
 
-MAX_BYTES = 16 * 1024 * 1024
 HINT = "Get the genesis file of your network again; every node must hold the same bytes of meaning."
 
 
@@ -38,7 +44,7 @@ def write_genesis(path: Path, genesis: Genesis) -> None:
 def read_genesis(path: Path) -> Genesis:
     """The genesis in *path*; ConfigError says what is wrong with it."""
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if path.stat().st_size > GENESIS_BYTES:
             raise ConfigError(f"{path} is larger than any genesis", HINT)
         raw = json.loads(path.read_text())
     except FileNotFoundError as error:
@@ -48,7 +54,7 @@ def read_genesis(path: Path) -> Genesis:
     try:
         genesis = _genesis(raw)
         # Through the codec once: its bounds are the ones that count.
-        genesis = decode(Genesis, encode(genesis), max_bytes=MAX_BYTES)
+        genesis = decode(Genesis, encode(genesis), max_bytes=GENESIS_BYTES)
     except (Malformed, KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ConfigError(f"{path} is no genesis: {_reason(error)}", HINT) from error
     faults = _contradictions(genesis)

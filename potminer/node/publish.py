@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
 
 from potminer.base.address import decode_address, encode_address
-from potminer.base.errors import NotPermitted
 from potminer.core.ledger.ledger import Ledger
 from potminer.node.answers import Answers
 from potminer.node.engine import Engine
 from potminer.node.history import History, TaskHistory
+from potminer.node.prover import Prover
 from potminer.node.rig import Rig
 from potminer.wire import record as records
-from potminer.wire.answers import DayView, EarningsDetail, LogLevel, LogTail, NetworkView, SettingsView
+from potminer.wire.answers import ChainStatus, DayView, EarningsDetail, LogLevel, LogTail, NetworkView, SettingsView
 from potminer.wire.control import (
     AccountView,
     Alert,
@@ -28,7 +28,6 @@ from potminer.wire.control import (
     LossPoint,
     Mode,
     Pause,
-    ReceiptStatus,
     ReceiptView,
     Resume,
     SetMode,
@@ -39,13 +38,14 @@ from potminer.wire.control import (
     TrainingView,
     UnitCounts,
     UnitOutcome,
+    Until,
     YieldNow,
 )
+from potminer.wire.proof import Headers, Shown
 from potminer.wire.record import PendingRound, RoundRecord, TaskRecord, Trainer
-from potminer.wire.tx import RegisterTrainer, SignedTransaction, transaction_digest
+from potminer.wire.tx import RegisterTrainer, SignedTransaction
 from potminer.world.net.network import Network
 from potminer.world.store.blobs import BlobStore
-from potminer.world.store.store import Store
 
 YIELD_MS = 5 * 60_000
 """How long a device that was asked for is left alone before duty may take it again."""
@@ -74,28 +74,29 @@ class Publisher:
         ledger: Ledger,
         history: History,
         rig: Rig,
-        store: Store,
         blobs: BlobStore,
         network: Network,
         engine: Engine,
         answers: Answers,
+        prover: Prover,
         clock: Callable[[], int],
     ) -> None:
         self._identity = identity
         self._ledger = ledger
         self._history = history
         self._rig = rig
-        self._store = store
         self._blobs = blobs
         self._network = network
         self._engine = engine
         self._answers = answers
+        self._prover = prover
         self._clock = clock
         self._changed = asyncio.Event()
         self._alerts: dict[str, Alert] = {}
 
     def changed(self) -> None:
         self._changed.set()
+        self._prover.changed()
 
     def alert(self, level: AlertLevel, text: str) -> None:
         """Keep *text* before the owner's eyes; the newest sixteen stay."""
@@ -213,22 +214,27 @@ class Publisher:
                 self._engine.say(RegisterTrainer(decode_address(address)))
         self.changed()
 
-    async def submit(self, transaction: SignedTransaction) -> bytes:
-        refusal = self._engine.submit(transaction)
-        if refusal is not None:
-            raise NotPermitted(f"the transaction is refused: {refusal}", "Nothing was sent and no money moved.")
-        return transaction_digest(transaction.transaction)
+    async def submit(self, transaction: SignedTransaction, *, wait_ms: int, until: Until) -> ReceiptView:
+        return await self._prover.submit(transaction, wait_ms=wait_ms, until=until)
+
+    # ---- what clients check themselves ----------------------------------------------------
+
+    async def receipt(self, transaction: bytes, *, wait_ms: int, until: Until) -> ReceiptView | None:
+        return await self._prover.receipt(transaction, wait_ms=wait_ms, until=until)
+
+    async def genesis(self) -> bytes:
+        return await self._prover.genesis()
+
+    async def chain(self) -> ChainStatus:
+        return await self._prover.chain()
+
+    async def headers(self, first: int, count: int) -> Headers:
+        return await self._prover.headers(first, count)
+
+    async def show(self, keys: Sequence[bytes], height: int | None) -> Shown:
+        return await self._prover.show(keys, height)
 
     # ---- questions ------------------------------------------------------------------------
-
-    async def receipt(self, transaction: bytes) -> ReceiptView | None:
-        found = await self._store.receipt(transaction)
-        if found is None:
-            waiting = transaction in self._ledger.mempool
-            return ReceiptView(transaction=transaction.hex(), status=ReceiptStatus.WAITING) if waiting else None
-        height, _, code, _ = found
-        status = ReceiptStatus.REFUSED if code else ReceiptStatus.APPLIED
-        return ReceiptView(transaction=transaction.hex(), status=status, height=height, reason=code)
 
     async def account(self, key: bytes) -> AccountView:
         state = self._ledger.state

@@ -30,6 +30,18 @@ DAY_POINTS = 24 * 60
 # ---- network and consensus ---------------------------------------------------------------
 
 
+class Seat(Photo, frozen=True, kw_only=True):
+    key: Line
+    power: U63
+
+
+class PeerHead(Photo, frozen=True, kw_only=True):
+    """How high a peer says that its chain is."""
+
+    key: Line
+    height: Height
+
+
 class PeerView(Photo, frozen=True, kw_only=True):
     """One link. *outbound*: we dialled. *validator*: its key is in the committee."""
 
@@ -54,6 +66,26 @@ class MemberView(Photo, frozen=True, kw_only=True):
     power: U63
     linked: bool | None
     primary: bool = False
+
+
+class ChainStatus(Photo, frozen=True, kw_only=True):
+    """Where the chain stands. *digest* is of the newest block, *state_root* after it; *rules* is the version of
+    the ledger's rules. The state can be proven after the blocks from *provable_first* to *provable_last*."""
+
+    schema: U32 = SCHEMA
+    taken_ms: Millis
+    network: Line
+    chain: Hex
+    rules: U32
+    height: Height
+    digest: Hex
+    epoch: U32
+    time_ms: Millis
+    state_root: Hex
+    committee: Annotated[tuple[Seat, ...], Meta(max_length=MEMBERS)] = ()
+    provable_first: Height | None = None
+    provable_last: Height | None = None
+    heads: Annotated[tuple[PeerHead, ...], Meta(max_length=PEERS)] = ()
 
 
 class NetworkView(Photo, frozen=True, kw_only=True):
@@ -181,13 +213,6 @@ class Accepted(Photo, frozen=True, kw_only=True):
 
     schema: U32 = SCHEMA
     accepted: bool = True
-
-
-class Submitted(Photo, frozen=True, kw_only=True):
-    """*transaction* is the digest under which the receipt will be found."""
-
-    schema: U32 = SCHEMA
-    transaction: Hex
 
 
 class StoredBlob(Photo, frozen=True, kw_only=True):

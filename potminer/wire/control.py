@@ -294,11 +294,24 @@ class ReceiptStatus(StrEnum):
     REFUSED = "refused"
 
 
+class Until(StrEnum):
+    """What can be proven of a transaction: that it is in a final block; a block later, what became of it."""
+
+    INCLUDED = "included"
+    DECIDED = "decided"
+
+
 class ReceiptView(Photo, frozen=True, kw_only=True):
+    """*status* and *reason* are the node's word. *proof* is what makes it unnecessary: the canonical bytes of a
+    TransactionProof in base64, which shows as much as *proven* says."""
+
+    schema: U32 = SCHEMA
     transaction: Hex
     status: ReceiptStatus
     height: Height | None = None
     reason: Line = ""
+    proven: Until | None = None
+    proof: Annotated[str, Meta(max_length=262_144)] = ""
 
 
 class AccountView(Photo, frozen=True, kw_only=True):

@@ -11,6 +11,8 @@ from potminer.base.bounded import GRAINS_PER_POT, Grains, Hash, Millis, Name, Pu
 from potminer.base.digest import Domain, digest
 from potminer.wire.codec import Wire, encode
 
+GENESIS_BYTES = 16 * 1024 * 1024
+
 Share = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 

@@ -9,7 +9,7 @@ import os
 import random
 import socket
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,127 +18,25 @@ import psutil
 import pytest
 
 from potminer.base import limits
-from potminer.base.address import encode_address
-from potminer.base.blobs import blob_id
 from potminer.base.errors import AlreadyRunning, Exit, NotPermitted, PotminerError, Unreachable, UsageError
 from potminer.cli.main import main
 from potminer.wire.codec import encode
 from potminer.wire.control import (
-    AccountView,
-    ChainView,
-    Command,
-    ControlView,
-    EarningsView,
     Mode,
-    Outcome,
     Pause,
     ReceiptStatus,
-    ReceiptView,
     SetMode,
     SetPayout,
-    Snapshot,
-    TaskDetail,
-    TaskView,
-    UnitOutcome,
+    Until,
 )
-from potminer.wire.seal import SigningKey
+from potminer.wire.proof import Headers
 from potminer.wire.tx import SignedTransaction, Transaction, Transfer, sign_transaction, transaction_digest
 from potminer.world.api.address import TcpAddress, UnixAddress
 from potminer.world.api.attach import Client, NotFound
 from potminer.world.api.newest import Newest
 from potminer.world.api.serve import ApiServer
 from potminer.world.paths import Paths, locate
-
-NOW = 1_780_000_000_000
-KEY = SigningKey(bytes(32))
-TASK = "1f2e3d4c" * 8
-
-
-def photograph(height: int) -> Snapshot:
-    return Snapshot(
-        taken_ms=NOW,
-        agent="potminer/0.1.0",
-        network="devnet",
-        rig="rig-07",
-        node=encode_address(KEY.public),
-        control=ControlView(),
-        earnings=EarningsView(today=0, pending=0, paid=0, total=5 * 10**9),
-        chain=ChainView(height=height, view=0, epoch=0, peers=3, validators=4, role="validator", state_root="0" * 64),
-    )
-
-
-def outcome(slot: int) -> UnitOutcome:
-    return UnitOutcome(
-        task=TASK, task_name="digits", round=3, slot=slot, trainer=encode_address(KEY.public),
-        outcome=Outcome.REJECTED, reason="out-of-tolerance", measured_ppm=44_000, allowed_ppm=10, height=9,
-    )  # fmt: skip
-
-
-class Rig:
-    """A small Backend that keeps what it is given."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.commands: list[Command] = []
-        self.transactions: dict[bytes, SignedTransaction] = {}
-        self.photographs: asyncio.Queue[Snapshot] = asyncio.Queue()
-        self.watchers = 0
-
-    async def snapshot(self) -> Snapshot:
-        return photograph(7)
-
-    async def watch(self) -> AsyncGenerator[Snapshot, None]:
-        self.watchers += 1
-        try:
-            yield photograph(7)
-            while True:
-                yield await self.photographs.get()
-        finally:
-            self.watchers -= 1
-
-    async def command(self, command: Command) -> None:
-        if isinstance(command, SetPayout):
-            raise UsageError("that is not an address", "It starts with pot1.")
-        self.commands.append(command)
-
-    async def submit(self, transaction: SignedTransaction) -> bytes:
-        name = transaction_digest(transaction.transaction)
-        self.transactions[name] = transaction
-        return name
-
-    async def receipt(self, transaction: bytes) -> ReceiptView | None:
-        if transaction not in self.transactions:
-            return None
-        return ReceiptView(transaction=transaction.hex(), status=ReceiptStatus.WAITING)
-
-    async def account(self, key: bytes) -> AccountView:
-        return AccountView(address=encode_address(key), balance=9, pending=1, bond=0, nonce=2, height=7)
-
-    async def tasks(self) -> tuple[TaskView, ...]:
-        view = TaskView(
-            task=TASK, name="digits", requester=encode_address(KEY.public), status="open", round=3, rounds=9,
-            phase="commit", trainers=3, escrow=5, price_per_unit=1,
-        )  # fmt: skip
-        return (view,)
-
-    async def task(self, task: bytes) -> TaskDetail | None:
-        return TaskDetail(task=(await self.tasks())[0]) if task.hex() == TASK else None
-
-    async def units(self, task: bytes | None, last: int) -> tuple[UnitOutcome, ...]:
-        return tuple(outcome(slot) for slot in range(2))
-
-    async def unit(self, task: bytes, *, round: int, slot: int) -> UnitOutcome | None:
-        return outcome(slot) if (task.hex(), round) == (TASK, 3) else None
-
-    async def put_blob(self, chunks: AsyncIterator[bytes]) -> bytes:
-        data = b"".join([chunk async for chunk in chunks])
-        name = blob_id(data)
-        (self.folder / name.hex()).write_bytes(data)
-        return name
-
-    async def blob_path(self, blob: bytes) -> Path | None:
-        path = self.folder / blob.hex()
-        return path if path.is_file() else None
+from tests.contract.api_rig import CERTIFIED, GENESIS, KEY, NOW, TASK, Rig, photograph
 
 
 @pytest.fixture
@@ -197,6 +95,12 @@ async def test_a_face_can_ask_and_post_everything(rig: Rig, paths: Paths, tmp_pa
         name = await node.submit(signed())
         assert rig.transactions[bytes.fromhex(name)] == signed()
         assert (await node.receipt(name)).status is ReceiptStatus.WAITING
+        assert (await node.post(signed(), wait_ms=10_000, until=Until.DECIDED)).transaction == name
+        assert await node.genesis() == GENESIS
+        assert (await node.chain()).provable_last == 6
+        assert await node.headers(7, 1) == Headers((CERTIFIED,))
+        shown = await node.show([b"C", b"a" * 33], height=6)
+        assert [proof.end for proof in shown.proofs] == [(b"C", b"value"), (b"a" * 33, b"value")]
         assert (await node.account(KEY.public)).balance == 9
         assert [task.name for task in await node.tasks()] == ["digits"]
         assert (await node.task(TASK)).task.task == TASK
@@ -224,6 +128,11 @@ async def test_refusals_reach_the_face_as_typed_errors(rig: Rig, paths: Paths, t
             with pytest.raises(NotFound):
                 await question
         assert not (tmp_path / "nothing").exists()
+        for keys in ([], [b"k" * 129], [b"k"] * 65):
+            with pytest.raises(UsageError):
+                await node.show(keys)
+        with pytest.raises(UsageError, match="too high"):
+            await node.show([b"C"], height=7)
 
 
 async def test_a_stream_gives_the_newest_and_ends_with_the_daemon(rig: Rig, paths: Paths) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -22,6 +23,10 @@ from potminer.wire import record as records
 from potminer.wire.block import Block, Receipt, receipts_root, transactions_root
 from potminer.wire.record import Account, ReceiptsRecord, Validator
 from potminer.wire.tx import SignedTransaction, Transaction, signature_holds, transaction_digest
+
+RULES: Final = 2
+"""Version of the ledger's rules: of two versions, one block may lead to two states. A chain is continued only
+under the rules it was made by."""
 
 Verifier = Callable[[SignedTransaction], bool]
 

@@ -95,6 +95,11 @@ class Sync:
     def tip(self) -> Tip:
         return self._tip
 
+    @property
+    def heads(self) -> dict[bytes, int]:
+        """How high each peer says that its chain is."""
+        return self._sources.claims()
+
     def handle(self, event: Event, now: int) -> list[Effect]:
         effects = self._react(event, now)
         effects += self._advance(now)

@@ -70,6 +70,9 @@ class Sources:
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._peers)
 
+    def claims(self) -> dict[bytes, int]:
+        return {peer: source.claimed for peer, source in self._peers.items()}
+
     def suppose(self, height: int) -> None:
         for source in self._peers.values():
             source.supposed = max(source.supposed, height)

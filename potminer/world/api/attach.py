@@ -6,7 +6,7 @@ import asyncio
 import os
 import stat
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from potminer.base.address import encode_address
 from potminer.base.errors import Malformed, NotPermitted, PotminerError, Unreachable, UsageError
 from potminer.wire.answers import (
     Accepted,
+    ChainStatus,
     DayView,
     EarningsDetail,
     LogLevel,
@@ -24,11 +25,10 @@ from potminer.wire.answers import (
     NetworkView,
     SettingsView,
     StoredBlob,
-    Submitted,
     TaskList,
     UnitList,
 )
-from potminer.wire.codec import encode
+from potminer.wire.codec import decode, encode
 from potminer.wire.control import (
     REPLY_BYTES,
     SNAPSHOT_BYTES,
@@ -40,9 +40,12 @@ from potminer.wire.control import (
     TaskDetail,
     TaskView,
     UnitOutcome,
+    Until,
     from_json,
     to_json,
 )
+from potminer.wire.genesis import GENESIS_BYTES, Genesis
+from potminer.wire.proof import PROOF_BYTES, Headers, Shown
 from potminer.wire.tx import SignedTransaction
 from potminer.world.api.address import LOOPBACK, Address, TcpAddress, UnixAddress, parse_address
 from potminer.world.api.lockfile import read_note
@@ -135,10 +138,36 @@ class Client:
 
     async def submit(self, transaction: SignedTransaction) -> str:
         """Hex digest under which the receipt will be found."""
-        return (await self._ask(Submitted, "POST", "/v1/transactions", data=encode(transaction))).transaction
+        return (await self.post(transaction)).transaction
 
-    async def receipt(self, transaction: str) -> ReceiptView:
-        return await self._ask(ReceiptView, "GET", f"/v1/transactions/{transaction}")
+    async def post(
+        self, transaction: SignedTransaction, *, wait_ms: int = 0, until: Until = Until.INCLUDED
+    ) -> ReceiptView:
+        """Submit, and wait up to *wait_ms* (at most 10,000) for what *until* says. The same again is the same once."""
+        query = {"wait_ms": str(wait_ms), "until": until.value}
+        return await self._ask(
+            ReceiptView, "POST", "/v1/transactions", wait_ms=wait_ms, data=encode(transaction), params=query
+        )
+
+    async def receipt(self, transaction: str, *, wait_ms: int = 0, until: Until = Until.INCLUDED) -> ReceiptView:
+        query = {"wait_ms": str(wait_ms), "until": until.value}
+        return await self._ask(
+            ReceiptView, "GET", f"/v1/transactions/{transaction}", wait_ms=wait_ms, params=query
+        )
+
+    async def chain(self) -> ChainStatus:
+        return await self._ask(ChainStatus, "GET", "/v1/chain")
+
+    async def genesis(self) -> Genesis:
+        return await self._ask_bytes(Genesis, "/v1/genesis", GENESIS_BYTES)
+
+    async def headers(self, first: int, count: int) -> Headers:
+        return await self._ask_bytes(Headers, "/v1/headers", PROOF_BYTES, first=str(first), count=str(count))
+
+    async def show(self, keys: Sequence[bytes], *, height: int | None = None) -> Shown:
+        """Proofs of *keys* after block *height*, without it after the newest that can be proven."""
+        query = {"keys": ",".join(key.hex() for key in keys), **({} if height is None else {"height": str(height)})}
+        return await self._ask_bytes(Shown, "/v1/proofs", PROOF_BYTES, **query)
 
     async def account(self, key: bytes) -> AccountView:
         return await self._ask(AccountView, "GET", f"/v1/accounts/{encode_address(key)}")
@@ -207,12 +236,25 @@ class Client:
 
     # ---- one request ---------------------------------------------------------------------
 
-    async def _ask(self, kind: type[T], method: str, path: str, *, patient: bool = False, **how: Any) -> T:
-        timeout = aiohttp.ClientTimeout(total=None if patient else _REPLY_S, sock_read=_SILENCE_S if patient else None)
+    async def _ask(
+        self, kind: type[T], method: str, path: str, *, patient: bool = False, wait_ms: int = 0, **how: Any
+    ) -> T:
+        total = None if patient else _REPLY_S + wait_ms / 1000
+        timeout = aiohttp.ClientTimeout(total=total, sock_read=_SILENCE_S if patient else None)
+        return self._read(kind, await self._fetch(method, path, REPLY_BYTES, timeout=timeout, **how), REPLY_BYTES)
+
+    async def _ask_bytes(self, kind: type[T], path: str, max_bytes: int, **query: str) -> T:
+        data = await self._fetch("GET", path, max_bytes, params=query)
         try:
-            async with self._open().request(method, self._base + path, timeout=timeout, **how) as reply:
+            return decode(kind, data, max_bytes=max_bytes)
+        except Malformed as error:
+            raise self._not_understood(error) from error
+
+    async def _fetch(self, method: str, path: str, max_bytes: int, **how: Any) -> bytes:
+        try:
+            async with self._open().request(method, self._base + path, **how) as reply:
                 await self._raise_refusal(reply)
-                return self._read(kind, await _bounded(reply), REPLY_BYTES)
+                return await _bounded(reply, max_bytes)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise self._gone(str(error)) from error
 
@@ -220,7 +262,7 @@ class Client:
         if reply.status < 400:
             return
         try:
-            refusal: Refusal = from_json(Refusal, await _bounded(reply), max_bytes=REPLY_BYTES)
+            refusal: Refusal = from_json(Refusal, await _bounded(reply, REPLY_BYTES), max_bytes=REPLY_BYTES)
         except Malformed:
             raise PotminerError(f"the node answered HTTP {reply.status}", "Its log says more.") from None
         kind = {400: UsageError, 403: NotPermitted, 404: NotFound, 503: Unreachable}.get(reply.status, PotminerError)
@@ -235,21 +277,24 @@ class Client:
         try:
             value: T = from_json(kind, data, max_bytes=max_bytes)
         except Malformed as error:
-            hint = "Use the same version of potminer for the daemon and its faces."
-            raise PotminerError(f"the node's answer is not understood: {error}", hint) from error
+            raise self._not_understood(error) from error
         return value
+
+    def _not_understood(self, error: Malformed) -> PotminerError:
+        hint = "Use the same version of potminer for the daemon and its faces."
+        return PotminerError(f"the node's answer is not understood: {error}", hint)
 
     def _gone(self, detail: str) -> Unreachable:
         where = self._address.path if isinstance(self._address, UnixAddress) else f"{LOOPBACK}:{self._address.port}"
         return Unreachable(f"the daemon at {where} does not answer: {detail or 'no reply'}", "Is `potminer run` alive?")
 
 
-async def _bounded(reply: aiohttp.ClientResponse) -> bytes:
+async def _bounded(reply: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     body = bytearray()
     async for chunk in reply.content.iter_chunked(65_536):
         body += chunk
-        if len(body) > REPLY_BYTES:
-            raise aiohttp.ClientPayloadError(f"more than {REPLY_BYTES} bytes")
+        if len(body) > max_bytes:
+            raise aiohttp.ClientPayloadError(f"more than {max_bytes} bytes")
     return bytes(body)
 
 

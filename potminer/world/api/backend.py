@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from potminer.wire.answers import DayView, EarningsDetail, LogLevel, LogTail, NetworkView, SettingsView
+from potminer.wire.answers import ChainStatus, DayView, EarningsDetail, LogLevel, LogTail, NetworkView, SettingsView
 from potminer.wire.control import (
     AccountView,
     Command,
@@ -15,11 +15,39 @@ from potminer.wire.control import (
     TaskDetail,
     TaskView,
     UnitOutcome,
+    Until,
 )
+from potminer.wire.proof import Headers, Shown
 from potminer.wire.tx import SignedTransaction
 
 
-class Backend(Protocol):
+class ChainBackend(Protocol):
+    """What clients check themselves."""
+
+    async def submit(self, transaction: SignedTransaction, *, wait_ms: int, until: Until) -> ReceiptView:
+        """Hand a transaction to the mempool and gossip, and wait up to *wait_ms* for what *until* says."""
+        ...
+
+    async def receipt(self, transaction: bytes, *, wait_ms: int, until: Until) -> ReceiptView | None:
+        """What became of the transaction of that digest, with its proof; None: never heard of it."""
+        ...
+
+    async def genesis(self) -> bytes:
+        """Canonical bytes of the Genesis."""
+        ...
+
+    async def chain(self) -> ChainStatus: ...
+
+    async def headers(self, first: int, count: int) -> Headers:
+        """Certified headers from *first* on, at most *count*."""
+        ...
+
+    async def show(self, keys: Sequence[bytes], height: int | None) -> Shown:
+        """Proofs of records after block *height*, None for the newest; UsageError where it is too long ago."""
+        ...
+
+
+class Backend(ChainBackend, Protocol):
     """Implemented by the node. A PotminerError raised here reaches the face as a typed refusal."""
 
     async def snapshot(self) -> Snapshot:
@@ -32,14 +60,6 @@ class Backend(Protocol):
 
     async def command(self, command: Command) -> None:
         """Take a letter; returns when it is accepted, not when it is done."""
-        ...
-
-    async def submit(self, transaction: SignedTransaction) -> bytes:
-        """Hand a transaction to the mempool and gossip; its digest."""
-        ...
-
-    async def receipt(self, transaction: bytes) -> ReceiptView | None:
-        """What became of the transaction of that digest; None: never heard of it."""
         ...
 
     async def account(self, key: bytes) -> AccountView:

@@ -22,24 +22,21 @@ from potminer.wire.answers import (
     NetworkView,
     SettingsView,
     StoredBlob,
-    Submitted,
     TaskList,
     UnitList,
 )
-from potminer.wire.codec import decode
 from potminer.wire.control import (
     COMMAND_BYTES,
     AccountView,
     Command,
-    ReceiptView,
     Snapshot,
     TaskDetail,
     to_json,
 )
-from potminer.wire.tx import SignedTransaction
 from potminer.world.api import openapi
 from potminer.world.api.backend import Backend
-from potminer.world.api.body import CHUNK_BYTES, chunks, read_body
+from potminer.world.api.body import CHUNK_BYTES, chunks
+from potminer.world.api.chain import Chain
 from potminer.world.api.guard import Refused
 from potminer.world.api.newest import Newest
 from potminer.world.api.route import BODY, BYTES, JSON, Asked, Body, Route, address, digest, number, word
@@ -58,12 +55,14 @@ class Routes:
 
     def __init__(self, backend: Backend, clock: Callable[[], int]) -> None:
         self._backend = backend
+        self._chain = Chain(backend)
         self._supervise = Supervise(backend, clock)
         self._streams: set[web.WebSocketResponse] = set()
         self._uploads = 0
 
     def table(self) -> tuple[Route, ...]:
-        return (*self._faces(), *self._ledger(), *self._blobs(), *self._supervise.table(), *self._itself())
+        chain, supervise = self._chain.table(), self._supervise.table()
+        return (*self._faces(), *chain, *self._ledger(), *self._blobs(), *supervise, *self._itself())
 
     # ---- the table -----------------------------------------------------------------------
 
@@ -98,16 +97,8 @@ class Routes:
         )  # fmt: skip
 
     def _ledger(self) -> tuple[Route, ...]:
-        transaction = digest("id", "Digest of a transaction.")
         task = digest("id", "The task.")
         return (
-            Route(
-                "POST", "/v1/transactions", self.submit, "Hand a signed transaction to the mempool and to gossip.",
-                reply=Submitted, status=202, refusals=(403, 409),
-                body=Body("Canonical bytes of a SignedTransaction.", limits.TRANSACTION_BYTES, media=BYTES),
-            ),
-            Route("GET", "/v1/transactions/{id}", self.receipt, "What became of a transaction.", reply=ReceiptView,
-                  named=(transaction,), refusals=(404,)),
             Route("GET", "/v1/accounts/{address}", self.account, "The account of a public key.", reply=AccountView,
                   named=(address("address", "pot1... of the key."),)),
             Route("GET", "/v1/tasks", self.tasks, "Open tasks and the newest closed ones.", reply=TaskList),
@@ -186,18 +177,7 @@ class Routes:
         await self._backend.command(asked[BODY])
         return Accepted()
 
-    async def submit(self, request: web.Request, _: Asked) -> Submitted:
-        body = await read_body(request, limits.TRANSACTION_BYTES)
-        signed = decode(SignedTransaction, body, max_bytes=limits.TRANSACTION_BYTES)
-        return Submitted(transaction=(await self._backend.submit(signed)).hex())
-
     # ---- questions -----------------------------------------------------------------------
-
-    async def receipt(self, _: web.Request, asked: Asked) -> ReceiptView:
-        found = await self._backend.receipt(asked["id"])
-        if found is None:
-            raise Refused(404, "this node has not heard of that transaction")
-        return found
 
     async def account(self, _: web.Request, asked: Asked) -> AccountView:
         return await self._backend.account(asked["address"])

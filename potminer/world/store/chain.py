@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from potminer.world.store.journal import Fact, forget, write_facts
-from potminer.world.store.tables import BLOCKS, LEDGER, RECEIPTS
+from potminer.world.store.tables import BLOCKS, LEDGER, META, PROOFS, RECEIPTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,8 @@ class Applied:
     The first record of a store is the genesis: height 0, empty block and certificate, and
     the whole initial state as *changes*. *receipts* are (transaction digest, position in the
     block, code, detail). *journal_forget* are journal keys that the block makes pointless,
-    *facts* what happened in it, for people.
+    *facts* what happened in it, for people. *proofs* are (kind, value), found again by kind and height.
+    *rules* is said once, with the genesis: the version of the ledger's rules.
     """
 
     height: int
@@ -41,6 +42,8 @@ class Applied:
     receipts: Sequence[tuple[bytes, int, str, str]] = ()
     journal_forget: Sequence[bytes] = ()
     facts: Sequence[Fact] = ()
+    proofs: Sequence[tuple[str, bytes]] = ()
+    rules: int = 0
 
 
 def append(connection: Connection, record: Applied) -> None:
@@ -61,6 +64,11 @@ def append(connection: Connection, record: Applied) -> None:
     )
     _write_state(connection, dict(record.changes))
     _write_receipts(connection, record)
+    if record.proofs:
+        rows = [{"kind": kind, "height": record.height, "value": value} for kind, value in record.proofs]
+        connection.execute(insert(PROOFS), rows)
+    if last is None:
+        connection.execute(insert(META).values(name="rules", value=record.rules))
     forget(connection, record.journal_forget)
     if record.facts:
         write_facts(connection, tuple(record.facts))
@@ -74,6 +82,15 @@ def head(connection: Connection) -> Head | None:
 
 def genesis_digest(connection: Connection) -> bytes | None:
     return connection.execute(select(BLOCKS.c.digest).where(BLOCKS.c.height == 0)).scalar_one_or_none()
+
+
+def rules(connection: Connection) -> int | None:
+    return connection.execute(select(META.c.value).where(META.c.name == "rules")).scalar_one_or_none()
+
+
+def read_proof(connection: Connection, kind: str, height: int) -> bytes | None:
+    chosen = select(PROOFS.c.value).where(PROOFS.c.kind == kind, PROOFS.c.height == height)
+    return connection.execute(chosen).scalar_one_or_none()
 
 
 def state_roots(connection: Connection) -> dict[int, bytes]:

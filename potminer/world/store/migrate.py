@@ -8,11 +8,18 @@ from typing import Final
 from sqlalchemy import Connection, inspect, select
 
 from potminer.base.errors import ConfigError
-from potminer.world.store.tables import METADATA, SCHEMA
+from potminer.world.store.tables import META, METADATA, PROOFS, SCHEMA, STATEMENTS
 
-VERSION: Final = 1
+VERSION: Final = 2
 
-STEPS: Final[Mapping[int, Callable[[Connection], None]]] = {}
+
+def _add_proofs(connection: Connection) -> None:
+    """Version 1 knew one set of rules and said nothing of them."""
+    METADATA.create_all(connection, tables=[META, PROOFS, STATEMENTS])
+    connection.execute(META.insert().values(name="rules", value=1))
+
+
+STEPS: Final[Mapping[int, Callable[[Connection], None]]] = {1: _add_proofs}
 """``STEPS[n]`` lifts a store of version n to n + 1, inside the caller's transaction."""
 
 

@@ -74,6 +74,10 @@ class Store:
         """What the chain grew from; None where nothing is stored yet."""
         return await self._run(chain.genesis_digest)
 
+    async def rules(self) -> int | None:
+        """Version of the ledger's rules that the chain was made by; None where nothing is stored yet."""
+        return await self._run(chain.rules)
+
     async def state_roots(self) -> dict[int, bytes]:
         return await self._run(chain.state_roots)
 
@@ -92,6 +96,10 @@ class Store:
     async def receipt(self, tx_digest: bytes) -> tuple[int, int, str, str] | None:
         """(height, position in the block, code, detail), or None where no block holds it."""
         return await self._run(chain.read_receipt, tx_digest)
+
+    async def proof(self, kind: str, height: int) -> bytes | None:
+        """What was stored with block *height* to prove it later."""
+        return await self._run(chain.read_proof, kind, height)
 
     # ---- journal -------------------------------------------------------------------------
 

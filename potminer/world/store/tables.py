@@ -1,4 +1,4 @@
-"""The tables of schema version 1. A change here is a new version and a step in migrate.py."""
+"""The tables of schema version 2. A change here is a new version and a step in migrate.py."""
 
 from __future__ import annotations
 
@@ -27,6 +27,34 @@ LEDGER = Table(
     Column("value", LargeBinary, nullable=False),
 )
 """The state after the last block: written in the transaction that writes the block."""
+
+META = Table(
+    "meta",
+    METADATA,
+    Column("name", String(64), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+"""What the chain needs to be read: ``rules`` is the version of the ledger's rules that it was made by."""
+
+PROOFS = Table(
+    "proofs",
+    METADATA,
+    Column("kind", String(32), primary_key=True),
+    Column("height", BigInteger, primary_key=True, autoincrement=False),
+    Column("value", LargeBinary, nullable=False),
+)
+"""What only the state of that height could prove, kept for those who ask later."""
+
+STATEMENTS = Table(
+    "statements",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("height", BigInteger, nullable=False),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("body", LargeBinary, nullable=False),
+    Index("statements_by_height", "height"),
+)
+"""What replicas signed at heights where agreement took more than one view: who broke it, if anybody did."""
 
 RECEIPTS = Table(
     "receipts",

@@ -1,0 +1,67 @@
+"""What the node can still prove: the states after recent blocks, each with the header that names it."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from potminer.core.ledger.apply import Applied
+from potminer.core.ledger.state import State
+from potminer.wire import record as records
+from potminer.wire.codec import encode
+from potminer.wire.proof import BlockOutcomes, CertifiedHeader
+
+STATES: Final = 64
+"""Blocks back that anything can be proven: minutes of clients' patience."""
+CHANGES: Final = 20_000
+"""Changed records that may lie between the oldest state kept and the newest: a state shares all else with the next."""
+
+OUTCOMES: Final = "outcomes"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """*state* after the block of *certified*; None where the node began with it. *changes* is how much it changed."""
+
+    state: State
+    certified: CertifiedHeader | None
+    changes: int
+
+
+class Past:
+    """*state* is the one the node begins with."""
+
+    def __init__(self, state: State) -> None:
+        self._kept: deque[Kept] = deque([Kept(state, None, 0)])
+        self.newest: frozenset[bytes] = frozenset()
+        """Transactions of the block that was executed last: their receipts may not be stored yet."""
+
+    def follow(self, applied: Applied, certified: CertifiedHeader) -> tuple[tuple[str, bytes], ...]:
+        """Takes an executed block; what must be stored with it, by kind, to prove it later."""
+        self._kept.append(Kept(applied.state, certified, len(applied.changes)))
+        while len(self._kept) > 2 and (
+            len(self._kept) > STATES + 1 or sum(kept.changes for kept in self._kept) - self._kept[0].changes > CHANGES
+        ):
+            self._kept.popleft()
+        self.newest = frozenset(receipt.transaction for receipt in applied.receipts)
+        if not applied.receipts:
+            return ()
+        refusals = tuple(receipt.refusal for receipt in applied.receipts)
+        outcomes = BlockOutcomes(applied.state.prove(records.RECEIPTS), refusals)
+        return ((OUTCOMES, encode(outcomes)),)
+
+    @property
+    def provable(self) -> tuple[int, int] | None:
+        """First and last height after which the state can be proven; the newest needs one more block."""
+        if len(self._kept) < 2:
+            return None
+        return self._kept[0].state.head.height, self._kept[-2].state.head.height
+
+    def at(self, height: int) -> tuple[State, CertifiedHeader] | None:
+        """The state after block *height* and the header that names its root."""
+        offset = height - self._kept[0].state.head.height
+        if not 0 <= offset < len(self._kept) - 1:
+            return None
+        certified = self._kept[offset + 1].certified
+        return None if certified is None else (self._kept[offset].state, certified)

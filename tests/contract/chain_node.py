@@ -1,0 +1,111 @@
+"""A node of one process that makes its own certified blocks: real ledger, store, proofs and API, no consensus."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from potminer.core.ledger.apply import RULES
+from potminer.core.ledger.ledger import Ledger
+from potminer.core.ledger.refusal import Refusal
+from potminer.node.past import Past
+from potminer.node.prover import Prover
+from potminer.wire.answers import ChainStatus
+from potminer.wire.block import Block, block_digest
+from potminer.wire.codec import encode
+from potminer.wire.control import ReceiptView, Until
+from potminer.wire.proof import Headers, Shown
+from potminer.wire.tx import SignedTransaction
+from potminer.world.api.address import Address
+from potminer.world.api.serve import ApiServer
+from potminer.world.paths import locate
+from potminer.world.store.chain import Applied
+from potminer.world.store.store import Store
+from tests.contract.api_rig import Rig
+from tests.unit.light_world import Certified
+
+
+class ChainNode(Rig):
+    """*world* makes the blocks; several nodes may share one."""
+
+    def __init__(self, folder: Path, world: Certified, store: Store) -> None:
+        super().__init__(folder)
+        self.world = world
+        self.ledger = Ledger(world.states[0], head=world.chain)
+        self.past = Past(world.states[0])
+        self.store = store
+        self.submitted: asyncio.Queue[SignedTransaction] = asyncio.Queue()
+        self.prover = Prover(world.genesis, self.ledger, self.past, store, self._take, dict, lambda: world.now)
+
+    def _take(self, signed: SignedTransaction) -> Refusal | None:
+        self.submitted.put_nowait(signed)
+        return self.ledger.submit(signed)
+
+    async def begin(self) -> None:
+        start = self.world.states[0]
+        changes = tuple(start.items())
+        await self.store.append(
+            Applied(0, self.world.chain, start.root, start.head.time_ms, b"", b"", changes, rules=RULES)
+        )
+
+    async def follow(self, block: Block) -> None:
+        """Execute and store *block*, which the world has certified."""
+        header = self.world.headers[block.header.height - 1]
+        applied = self.ledger.execute(block)
+        proofs = self.past.follow(applied, header)
+        await self.store.append(
+            Applied(
+                block.header.height, block_digest(block.header), applied.state.root, block.header.time_ms,
+                encode(block), encode(header.certificate), applied.changes,
+                tuple((r.transaction, r.index, r.refusal or "", "") for r in applied.receipts), proofs=proofs,
+            )
+        )  # fmt: skip
+        self.prover.changed()
+
+    async def step(self, *nodes: ChainNode) -> None:
+        """One block of what waits here, for this node and *nodes*."""
+        waiting = tuple(self.ledger.mempool.ready(self.ledger.state))
+        block = self.world.add_signed(*waiting)
+        for node in (self, *nodes):
+            await node.follow(block)
+
+    # ---- the Backend ----------------------------------------------------------------------
+
+    async def submit(self, transaction: SignedTransaction, *, wait_ms: int, until: Until) -> ReceiptView:
+        return await self.prover.submit(transaction, wait_ms=wait_ms, until=until)
+
+    async def receipt(self, transaction: bytes, *, wait_ms: int, until: Until) -> ReceiptView | None:
+        return await self.prover.receipt(transaction, wait_ms=wait_ms, until=until)
+
+    async def genesis(self) -> bytes:
+        return await self.prover.genesis()
+
+    async def chain(self) -> ChainStatus:
+        return await self.prover.chain()
+
+    async def headers(self, first: int, count: int) -> Headers:
+        return await self.prover.headers(first, count)
+
+    async def show(self, keys: Sequence[bytes], height: int | None) -> Shown:
+        return await self.prover.show(keys, height)
+
+
+@asynccontextmanager
+async def chain_nodes(folder: Path, count: int = 1) -> AsyncIterator[tuple[Certified, list[tuple[ChainNode, Address]]]]:
+    """A world and *count* nodes of it behind their APIs."""
+    world = Certified()
+    made: list[tuple[ChainNode, Address]] = []
+    async with AsyncExitStack() as stack:
+        for index in range(count):
+            home = folder / f"node-{index}"
+            home.mkdir()
+            store = await stack.enter_async_context(Store.open(home / "potminer.sqlite"))
+            node = ChainNode(home, world, store)
+            await node.begin()
+            paths = locate({}, datadir=home, network="devnet")
+            server = await ApiServer.open(node, paths, clock=lambda: world.now)
+            stack.push_async_callback(server.close)
+            made.append((node, server.address))
+        yield world, made

@@ -1,0 +1,107 @@
+"""What a node gives a client over its API, checked by the client alone."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64decode
+from pathlib import Path
+
+import pytest
+
+from potminer.base.errors import NotPermitted, Unreachable, UsageError
+from potminer.core.light.flaw import Flaw
+from potminer.core.light.header import follow
+from potminer.core.light.shown import Fate, facts, fate
+from potminer.core.light.trust import Terms, from_genesis
+from potminer.wire import record as records
+from potminer.wire.codec import decode
+from potminer.wire.control import ReceiptStatus, ReceiptView, Until
+from potminer.wire.proof import TransactionProof
+from potminer.wire.record import Account
+from potminer.wire.tx import Transfer, Unbond, transaction_digest
+from potminer.world.api.attach import Client
+from tests.contract.chain_node import chain_nodes
+from tests.unit.ledger_world import key
+from tests.unit.light_world import Certified
+
+TO = key("ann").public
+
+
+def checked(world: Certified, view: ReceiptView) -> Fate | Flaw:
+    proof = decode(TransactionProof, b64decode(view.proof), max_bytes=1 << 20)
+    return fate(proof, world.trust, Terms(), now_ms=world.now)
+
+
+async def test_one_reply_to_a_transaction_proves_it_and_the_next_block_its_outcome(tmp_path: Path) -> None:
+    async with chain_nodes(tmp_path) as (world, [(node, address)]), Client(address) as client:
+        signed = world.sign("rich", Unbond(1))
+        asking = asyncio.create_task(client.post(signed, wait_ms=10_000))
+        await node.submitted.get()
+        await node.step()
+        first = await asking
+        assert (first.status, first.proven, first.height) == (ReceiptStatus.REFUSED, Until.INCLUDED, 1)
+        told = checked(world, first)
+        assert isinstance(told, Fate)
+        assert (told.height, told.decided) == (1, False)
+        name = transaction_digest(signed.transaction).hex()
+        asking = asyncio.create_task(client.receipt(name, wait_ms=10_000, until=Until.DECIDED))
+        await node.step()
+        told = checked(world, await asking)
+        assert isinstance(told, Fate)
+        assert (told.decided, told.refusal) == (True, "not-registered")
+
+
+async def test_without_patience_the_answer_is_pending(tmp_path: Path) -> None:
+    async with chain_nodes(tmp_path) as (world, [(node, address)]), Client(address) as client:
+        signed = world.sign("rich", Transfer(TO, 5))
+        for wait_ms in (0, 20):
+            view = await client.post(signed, wait_ms=wait_ms)
+            assert (view.status, view.proven, view.proof) == (ReceiptStatus.WAITING, None, "")
+        assert len(node.ledger.mempool) == 1
+
+
+async def test_the_same_bytes_again_are_answered_the_same_and_never_done_twice(tmp_path: Path) -> None:
+    async with chain_nodes(tmp_path) as (world, [(node, address)]), Client(address) as client:
+        signed = world.sign("rich", Transfer(TO, 5))
+        await asyncio.gather(*(client.post(signed) for _ in range(3)))
+        await node.step()
+        await node.step()
+        answers = [await client.post(signed, until=Until.DECIDED) for _ in range(3)]
+        answers.append(await client.receipt(transaction_digest(signed.transaction).hex()))
+        assert len(set(answers)) == 1
+        told = checked(world, answers[0])
+        assert isinstance(told, Fate)
+        assert (told.height, told.decided, told.refusal) == (1, True, None)
+        await node.step()
+        assert node.ledger.state.account(TO).balance == 5
+        with pytest.raises(NotPermitted, match="bad-nonce"):
+            await client.post(world.sign("rich", Transfer(TO, 6), nonce=0))
+
+
+async def test_a_node_serves_what_a_light_client_follows(tmp_path: Path) -> None:
+    async with chain_nodes(tmp_path) as (world, [(node, address)]), Client(address) as client:
+        ann = records.account_key(TO)
+        with pytest.raises(Unreachable, match="before the next block"):
+            await client.show([ann])
+        for amount in range(1, 80):
+            await client.submit(world.sign("rich", Transfer(TO, amount)))
+            await node.step()
+        trust = from_genesis(await client.genesis())
+        assert trust == world.trust
+        status = await client.chain()
+        assert (status.height, status.provable_first, status.provable_last) == (79, 15, 78)
+        headers = (await client.headers(10, 64)).headers
+        assert [each.header.height for each in headers] == list(range(10, 74))
+        assert (await client.headers(80, 64)).headers == ()
+        moved = follow(trust, headers[-1], Terms(), now_ms=world.now)
+        assert not isinstance(moved, Flaw)
+        shown = facts(await client.show([ann, b"none"]), [ann, b"none"], moved, Terms(), now_ms=world.now)
+        assert not isinstance(shown, Flaw)
+        assert [(fact.height, fact.value is None) for fact in shown] == [(78, False), (78, True)]
+        assert shown[0].record(Account) == Account(sum(range(1, 79)))
+        earlier = facts(await client.show([ann], height=15), [ann], trust, Terms(), now_ms=world.now)
+        assert not isinstance(earlier, Flaw)
+        assert earlier[0].record(Account) == Account(sum(range(1, 16)))
+        for height in (14, 79, 10**9):
+            with pytest.raises(UsageError, match="cannot be proven"):
+                await client.show([ann], height=height)

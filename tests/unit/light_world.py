@@ -1,0 +1,89 @@
+"""A chain with certificates, and everything that a light client can be shown of it."""
+
+from __future__ import annotations
+
+from potminer.core.ledger.apply import Applied, apply_block
+from potminer.core.ledger.state import State
+from potminer.core.light.trust import Trust, from_genesis
+from potminer.node.past import Past
+from potminer.node.prover import list_block
+from potminer.wire.block import Block, Certificate, block_digest
+from potminer.wire.codec import decode
+from potminer.wire.proof import BlockOutcomes, CertifiedHeader, Shown, TransactionProof
+from potminer.wire.seal import Purpose, SigningKey, statement
+from potminer.wire.tx import Body, SignedTransaction
+from tests.unit.ledger_world import World, key
+
+
+def certified(
+    block: Block, signers: list[tuple[int, SigningKey]], *, chain: bytes, purpose: Purpose = Purpose.COMMIT
+) -> CertifiedHeader:
+    header, digest = block.header, block_digest(block.header)
+    signatures = tuple(
+        (
+            index,
+            signer.sign(
+                statement(
+                    purpose, chain=chain, signer=signer.public, digest=digest, epoch=header.epoch,
+                    height=header.height,
+                )
+            ),
+        )
+        for index, signer in signers
+    )  # fmt: skip
+    return CertifiedHeader(header, Certificate(purpose, header.epoch, header.height, 0, digest, signatures))
+
+
+class Certified(World):
+    """*headers* and *states* by height; what Past keeps of every block."""
+
+    def __init__(self, *, validators: int = 4) -> None:
+        super().__init__(validators=validators)
+        self.head = self.chain
+        self.past = Past(self.state)
+        self.headers: list[CertifiedHeader] = []
+        self.states: list[State] = [self.state]
+        self.outcomes: dict[int, BlockOutcomes] = {}
+
+    @property
+    def trust(self) -> Trust:
+        return from_genesis(self.genesis)
+
+    @property
+    def now(self) -> int:
+        return self.state.head.time_ms
+
+    def keys(self, *indices: int) -> list[tuple[int, SigningKey]]:
+        return [(index, key(self.validators[index])) for index in indices]
+
+    def sign_block(self, block: Block) -> CertifiedHeader:
+        quorum = 2 * len(self.validators) // 3 + 1
+        return certified(block, self.keys(*range(quorum)), chain=self.chain)
+
+    def add(self, *bodies: tuple[str, Body]) -> Block:
+        """One block with these transactions, certified."""
+        return self.add_signed(*(self.sign(name, body) for name, body in bodies))
+
+    def add_signed(self, *transactions: SignedTransaction) -> Block:
+        block = self.block(*transactions)
+        applied = apply_block(self.state, block)
+        assert isinstance(applied, Applied), applied
+        header = self.sign_block(block)
+        for kind, value in self.past.follow(applied, header):
+            assert kind == "outcomes"
+            self.outcomes[block.header.height] = decode(BlockOutcomes, value, max_bytes=1 << 20)
+        self.state, self.head = applied.state, block_digest(block.header)
+        self.blocks.append(block)
+        self.headers.append(header)
+        self.states.append(self.state)
+        return block
+
+    def proof(self, height: int, index: int, *, after: int | None = None) -> TransactionProof:
+        """Of transaction *index* of block *height*; with *after*, the outcome under that header."""
+        header = self.headers[height - 1]
+        listed = list_block(self.blocks[height - 1], header.certificate, self.outcomes[height])
+        return listed.prove(index, None if after is None else self.headers[after - 1])
+
+    def shown(self, *keys: bytes, height: int) -> Shown:
+        """Of *keys* after block *height*."""
+        return Shown(self.headers[height], tuple(self.states[height].prove(each) for each in keys))
