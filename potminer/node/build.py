@@ -13,9 +13,6 @@ from potminer import __version__
 from potminer.base.digest import Domain, digest
 from potminer.base.errors import ConfigError, NotPermitted, PotminerError, UsageError
 from potminer.core.committee import Committee
-from potminer.core.duty.machine import Device
-from potminer.core.duty.parameters import DEDICATED
-from potminer.core.duty.parameters import Parameters as DutyParameters
 from potminer.core.gossip import events as gossip
 from potminer.core.gossip.addresses import sign_address
 from potminer.core.gossip.machine import Gossip
@@ -33,7 +30,7 @@ from potminer.core.sync.machine import Sync
 from potminer.core.sync.proof import Tip
 from potminer.node.answers import Answers, Books, Prices
 from potminer.node.application import LedgerApplication
-from potminer.node.config import Config, price_micro
+from potminer.node.config import Config
 from potminer.node.daybook import KEY as DAY_KEY
 from potminer.node.daybook import Daybook
 from potminer.node.engine import Engine, Hands, Machines, StoredBlock
@@ -42,15 +39,16 @@ from potminer.node.history import History
 from potminer.node.inbox import Inbox, To
 from potminer.node.logbook import LogBook
 from potminer.node.outbox import Outbox
+from potminer.node.outfit import Cards, outfit
 from potminer.node.past import Past
 from potminer.node.prover import Prover
 from potminer.node.publish import Identity, Publisher
 from potminer.node.rig import Rig, RigHands
+from potminer.node.rigform import price_micro
 from potminer.node.settings import settings_view
 from potminer.wire import record as records
 from potminer.wire.codec import decode, encode
 from potminer.wire.control import AlertLevel
-from potminer.wire.facts import CPU
 from potminer.wire.genesis import Genesis, chain_id
 from potminer.wire.gossip import AddressRecord
 from potminer.wire.hello import Hello
@@ -58,19 +56,12 @@ from potminer.wire.record import CommitteeRecord, Validator
 from potminer.wire.seal import SigningKey
 from potminer.world.api.lockfile import Lock
 from potminer.world.api.serve import ApiServer
-from potminer.world.child import Launch
 from potminer.world.keys import NODE_KEY, load_or_create_key
 from potminer.world.net.blobs import BlobExchange
 from potminer.world.net.network import Network
 from potminer.world.net.refusal import LinkRefused
 from potminer.world.paths import Paths, private_folder
-from potminer.world.rig.cards import open_probes
-from potminer.world.rig.host import HostProbe
-from potminer.world.rig.look import Look
-from potminer.world.rig.miners.interface import MinerAdapter
-from potminer.world.rig.miners.registry import open_miner, read_token
-from potminer.world.rig.nvidia import NvidiaProbe
-from potminer.world.rig.person import Habits, Person
+from potminer.world.rig.sight import Sight
 from potminer.world.store.blobs import BlobStore
 from potminer.world.store.chain import Applied
 from potminer.world.store.store import Store
@@ -94,7 +85,6 @@ class Node:
     network: Network
     publisher: Publisher
     journal: dict[bytes, bytes]
-    device_key: bytes | None
     save_addresses: Callable[[], Awaitable[None]]
     """Keep what gossip knows of other nodes over a restart."""
     look: Callable[[], None]
@@ -169,24 +159,19 @@ async def _compose(
         on_link_down=lambda peer: exchange.link_down(peer),
         note=note,
     )
-    device = _device(config, look_first=trains)
-    miner = _miner(config)
+    cards = Cards.look(unix_ms) if trains else Cards({}, Sight((), ""))
+    cheat = byzantine if byzantine in TRAINER_CHEATS or (byzantine or "").startswith("lazy-") else None
     rig = Rig(
-        device=device,
-        look=Look(
-            clock=unix_ms,
-            host=HostProbe(clock=unix_ms, own_pids=_own_pids, person=_person(config)),
-            gpus=open_probes(unix_ms, _own_pids) if trains else {},
-            miners=(miner,) if miner is not None else (),
-        ),
-        miner=miner,
-        launch=_launch(config, paths, byzantine),
-        hands=RigHands(
+        outfit(config, paths, trains=trains, cheat=cheat, clock=unix_ms, cards=cards),
+        RigHands(
             clock=unix_ms,
             persist=store.persist,
-            may_train=lambda allowed: inbox.post(To.ROUNDS, DutyChanged(allowed)),
+            may_train=lambda workers, finishing: inbox.post(
+                To.ROUNDS, DutyChanged(workers > 0, max(1, workers), finishing)
+            ),
             note=note,
             changed=lambda: publisher.changed(),
+            kernels=cards.kernels,
         ),
     )
     network = Network(
@@ -246,13 +231,13 @@ async def _compose(
 
     def look() -> None:
         now = unix_ms()
-        daybook.look(rig.devices(now, samples_per_s_milli=rig.samples_per_s_milli(now)), now)
+        daybook.look(rig.devices(now), now)
 
     await stack.enter_async_context(network)
     await stack.enter_async_context(exchange)
     await _introduce(config, key, chain, committee, network, store, inbox, validator=validator)
     return Node(
-        key.public, chain, config, engine, rig, network, publisher, journal, None if device is None else device.key,
+        key.public, chain, config, engine, rig, network, publisher, journal,
         lambda: store.save_addresses([encode(record) for record in machines.gossip.records()]),
         look,
         lambda: store.persist([(DAY_KEY, daybook.saved())]),
@@ -360,67 +345,9 @@ def _application(ledger: Ledger, fault: Misbehaviour | None, committee: Committe
 # ---- hands -------------------------------------------------------------------------------
 
 
-def _own_pids() -> set[int]:
-    import psutil
-
-    us = psutil.Process()
-    return {us.pid, *(child.pid for child in us.children(recursive=True))}
-
-
-def _device(config: Config, *, look_first: bool) -> Device | None:
-    """The device that works; None where this node never trains."""
-    if not look_first or config.idle.policy == "off":
-        return None
-    bus = CPU
-    if config.worker.device in ("auto", "cuda") or config.worker.device.startswith("cuda:"):
-        gpus = NvidiaProbe(clock=unix_ms, own_pids=_own_pids).sample().gpus
-        index = int(config.worker.device.partition(":")[2] or 0)
-        if index < len(gpus):
-            bus = gpus[index].bus
-    idle = config.idle
-    if idle.policy == "always":
-        parameters = DEDICATED
-    else:
-        parameters = DutyParameters(
-            input_idle_ms=idle.min_idle_s * 1_000, quiet_ms=idle.quiet_s * 1_000,
-            gpu_quiet_ppm=idle.gpu_util_max_percent * 10_000,
-            gpu_busy_ppm=max(100_000, idle.gpu_util_max_percent * 20_000),
-            cpu_quiet_ppm=idle.cpu_util_max_percent * 10_000,
-            cpu_busy_ppm=min(1_000_000, max(500_000, idle.cpu_util_max_percent * 10_000)),
-        )
-    return Device(bus=bus, has_miner=bool(config.miners), parameters=parameters)
-
-
-def _miner(config: Config) -> MinerAdapter | None:
-    if not config.miners:
-        return None
-    if len(config.miners) > 1:
-        raise ConfigError("only one miner is supported yet", "Leave one [[miners]].")
-    said = config.miners[0]
-    return open_miner(said.kind, said.url, read_token(said.token_file), clock=unix_ms)
-
-
 def _prices(config: Config) -> Prices:
     return Prices(
         price_micro(config.prices.pot), price_micro(config.power.kwh_price), config.power.currency.upper() or None
-    )
-
-
-def _person(config: Config) -> Person:
-    idle = config.idle
-    habits = Habits(
-        remote=idle.remote == "counts", full_screen=idle.full_screen == "counts", exclusive=idle.exclusive
-    )
-    return Person(wall_ms=unix_ms, environment=os.environ, habits=habits)
-
-
-def _launch(config: Config, paths: Paths, byzantine: str | None) -> Launch:
-    cheat = byzantine if byzantine in TRAINER_CHEATS or (byzantine or "").startswith("lazy-") else None
-    worker = config.worker
-    return Launch(
-        blobs=paths.blobs, device=worker.device, threads=worker.threads or max(1, (os.cpu_count() or 1) - 1),
-        max_bytes=worker.max_ram_mb * 2**20,
-        nice=worker.nice, cheat=cheat,
     )
 
 

@@ -10,25 +10,28 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from decimal import Decimal, InvalidOperation
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from potminer import __version__
 from potminer.base.address import decode_address, encode_address
 from potminer.base.errors import Malformed
 from potminer.node.form import Fault, Filling, Reader, Said, choice, integer, many, parsed, setting, text
+from potminer.node.rigform import (
+    DeviceSettings,
+    IdleSettings,
+    MinerSettings,
+    PowerSettings,
+    PriceSettings,
+    WorkerSettings,
+)
 from potminer.node.source import Place, Source, read_source
 
 PREFIX = "POTMINER_"
 MINERS = 32
+DEVICES = 64
 RIGS = 64
 BOOTSTRAP = 64
-MINER_KINDS = (
-    "bzminer", "cgminer", "ethman", "excavator", "gminer", "lolminer", "nbminer", "rigel", "srbminer", "trex", "xmrig"
-)  # fmt: skip
 _HOST = r"[0-9A-Za-z.:_-]{1,255}"
 
 
@@ -71,59 +74,11 @@ def _parse_payout(said: str) -> bytes | None:
     return _parse_address(said) if said else None
 
 
-def _parse_miner_url(said: str) -> str:
-    """Loopback only: a miner's API on the network is somebody else's to switch off."""
-    try:
-        parts = urlsplit(said)
-        port, host = parts.port, parts.hostname or ""
-    except ValueError as error:
-        raise ValueError(f"is not an address of a miner: {error}") from error
-    if parts.scheme not in ("http", "https", "tcp") or port is None or not port:
-        raise ValueError("must look like http://127.0.0.1:4067 or tcp://127.0.0.1:3333")
-    if parts.username or parts.password:
-        raise ValueError("must not hold a password: use token_file")
-    if not _is_loopback(host):
-        raise ValueError("must be on this computer: 127.0.0.1, [::1] or localhost")
-    return said
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _take_price(value: object) -> object:
-    """A price as people write it, kept as their digits; empty where nobody knows it."""
-    if value == "":
-        return ""
-    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
-        raise ValueError
-    try:
-        exact = Decimal(value)
-    except InvalidOperation as error:
-        raise ValueError from error
-    if not exact.is_finite() or not 0 <= exact <= 1_000_000 or exact != round(exact, 6):
-        raise ValueError
-    return f"{exact:f}"
-
-
-def price_micro(said: str) -> int | None:
-    """Millionths of a currency; None where no price is said."""
-    return int(Decimal(said) * 1_000_000) if said else None
-
-
-_PRICE = Reader("a price such as 0.32 with at most six decimal places, or empty", _take_price)
 _SEED = parsed(text(400, what="host:port or key@host:port"), parse_seed)
 _PAYOUT = parsed(text(90, what="an address (pot1...)"), _parse_payout)
-_URL = parsed(text(300, what="the URL of a miner's API"), _parse_miner_url)
 _PATH = text(4_000, what="a path")
 _RIG = text(4_000, what="the path of an api.sock, or http://127.0.0.1:PORT cookie=FILE")
 _HOST_TEXT = text(255, pattern=_HOST, what="a host name or an IP address")
-_DEVICE = text(32, pattern=r"auto|cpu|cuda(:\d{1,2})?|mps", what="auto, cpu, cuda, cuda:N or mps")
 
 
 # ---- the form ----------------------------------------------------------------------------
@@ -163,64 +118,6 @@ class PayoutSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IdleSettings:
-    policy: str = setting(
-        choice("idle_only", "always", "off"), "when to train: on idle devices, always, or never", default="idle_only"
-    )
-    min_idle_s: int = setting(
-        integer(0, 86_400), "seconds without keyboard or mouse before a display's GPU is idle", default=180
-    )
-    quiet_s: int = setting(integer(1, 3_600), "seconds a device must stay quiet before it is taken", default=60)
-    gpu_util_max_percent: int = setting(
-        integer(0, 100), "GPU load by others, in percent, that still counts as quiet", default=5
-    )
-    cpu_util_max_percent: int = setting(
-        integer(0, 100), "CPU load by others, in percent, that still counts as quiet", default=25
-    )
-    remote: str = setting(
-        choice("counts", "ignored"),
-        "shells and desktops used over the network: somebody is here, or not",
-        default="counts",
-    )
-    full_screen: str = setting(
-        choice("counts", "ignored"), "a program that fills the screen: somebody is here, or not", default="counts"
-    )
-    exclusive: tuple[str, ...] = setting(
-        many(text(64, what="the name of a program"), most=32),
-        "programs that want the machine to themselves",
-        default=(),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MinerSettings:
-    kind: str = setting(choice(*MINER_KINDS), "which miner program this is")
-    url: str = setting(_URL, "its API on this computer, as http://127.0.0.1:4067")
-    token_file: str = setting(_PATH, "file that holds the API's token or password", default="")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSettings:
-    device: str = setting(_DEVICE, "device that trains", default="auto")
-    threads: int = setting(integer(0, 256), "CPU threads of a worker; 0: all cores but one", default=0)
-    max_ram_mb: int = setting(integer(256, 1_048_576), "host memory a worker may use, in MiB", default=2_048)
-    nice: int = setting(integer(0, 19), "how far a worker steps back for other programs", default=10)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PowerSettings:
-    kwh_price: str = setting(_PRICE, "price of a kWh; empty where unknown", default="")
-    currency: str = setting(
-        text(8, pattern=r"[A-Za-z]*", what="a currency such as EUR"), "money that prices here are in", default=""
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PriceSettings:
-    pot: str = setting(_PRICE, "what one POT is worth to you; empty shows earnings as unpriced", default="")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSettings:
     socket: str = setting(_PATH, "unix socket of the local API; empty for the usual place", default="")
     port: int = setting(integer(0, 65_535), "loopback TCP port of the local API; 0 for none", default=0)
@@ -247,6 +144,7 @@ class Config:
     node: NodeSettings = field(default_factory=NodeSettings)
     payout: PayoutSettings = field(default_factory=PayoutSettings)
     idle: IdleSettings = field(default_factory=IdleSettings)
+    devices: tuple[DeviceSettings, ...] = ()
     miners: tuple[MinerSettings, ...] = ()
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     power: PowerSettings = field(default_factory=PowerSettings)
@@ -268,6 +166,8 @@ SECTIONS: dict[str, type[Any]] = {
     "logs": LogSettings,
     "dashboard": DashboardSettings,
 }
+LISTS: dict[str, tuple[type[Any], int]] = {"devices": (DeviceSettings, DEVICES), "miners": (MinerSettings, MINERS)}
+"""Sections that stand in the file once for every entry, and how many there may be."""
 HINT = "potminer config schema lists every key; potminer config check reads the file again."
 
 
@@ -288,23 +188,24 @@ def config_from(source: Source, environ: Mapping[str, str], flags: Mapping[str, 
     said |= _from_flags(flags)
     filling = Filling(source, said)
     filling.faults += faults
-    filling.sections([*SECTIONS, "miners"])
+    filling.sections([*SECTIONS, *LISTS])
     values: dict[str, Any] = {name: filling.fill(form, (name,)) for name, form in SECTIONS.items()}
-    miners = _fill_miners(filling)
+    lists = {name: _fill_list(filling, name, *LISTS[name]) for name in LISTS}
     filling.finish(HINT)
-    sections = {name: form(**values[name]) for name, form in SECTIONS.items()}
-    return Config(**sections, miners=tuple(MinerSettings(**miner) for miner in miners))
+    sections: dict[str, Any] = {name: form(**values[name]) for name, form in SECTIONS.items()}
+    sections |= {name: tuple(LISTS[name][0](**each) for each in lists[name]) for name in LISTS}
+    return Config(**sections)
 
 
-def _fill_miners(filling: Filling) -> list[dict[str, Any]]:
-    found = filling.source.table.get("miners", [])
+def _fill_list(filling: Filling, name: str, form: type[Any], most: int) -> list[dict[str, Any]]:
+    found = filling.source.table.get(name, [])
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        filling.blame(("miners",), "write [[miners]] once for every miner")
+        filling.blame((name,), f"write [[{name}]] once for every {name.removesuffix('s')}")
         return []
-    if len(found) > MINERS:
-        filling.blame(("miners", MINERS), f"more than {MINERS} miners")
+    if len(found) > most:
+        filling.blame((name, most), f"more than {most} {name}")
         return []
-    return [filling.fill(MinerSettings, ("miners", index)) for index in range(len(found))]
+    return [filling.fill(form, (name, index)) for index in range(len(found))]
 
 
 def _keys() -> dict[str, tuple[Place, Reader]]:
@@ -356,14 +257,14 @@ class Entry:
 
     @property
     def variable(self) -> str:
-        """The environment variable that sets it; miners can only be written in the file."""
-        if self.key.startswith("miners."):
+        """The environment variable that sets it; lists can only be written in the file."""
+        if self.key.partition(".")[0] in LISTS:
             return "only in the file"
         return PREFIX + self.key.replace(".", "_").upper()
 
 
 def schema() -> list[Entry]:
-    forms: Iterable[tuple[str, type[Any]]] = [*SECTIONS.items(), ("miners", MinerSettings)]
+    forms: Iterable[tuple[str, type[Any]]] = [*SECTIONS.items(), *((name, form) for name, (form, _) in LISTS.items())]
     return [
         Entry(
             f"{section}.{f.name}",
@@ -379,7 +280,7 @@ def schema() -> list[Entry]:
 def get_value(config: Config, key: str) -> object:
     """The value under a dotted *key*, plain enough for JSON; KeyError where there is none."""
     section, _, name = key.partition(".")
-    part = getattr(config, section, None) if section in (*SECTIONS, "miners") else None
+    part = getattr(config, section, None) if section in (*SECTIONS, *LISTS) else None
     if part is None or (name and not name.isidentifier()) or (name and name not in _names(part)):
         raise KeyError(key)
     return plain(getattr(part, name)) if name else plain(part)

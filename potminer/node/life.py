@@ -42,10 +42,9 @@ async def live(config: Config, paths: Paths, *, byzantine: str | None = None, sp
 
 async def _run(node: Node, stop: asyncio.Event) -> None:
     """Engine, rig and housekeeping until *stop*; a fault of our own in either ends the node."""
-    device = None if node.device_key is None else node.journal.get(node.device_key)
     work = [
         asyncio.create_task(node.engine.run(), name="engine"),
-        asyncio.create_task(node.rig.run(device), name="rig"),
+        asyncio.create_task(node.rig.run(node.journal), name="rig"),
         asyncio.create_task(_keep_addresses(node), name="addresses"),
         asyncio.create_task(_keep_day(node), name="day"),
     ]

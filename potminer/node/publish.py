@@ -109,7 +109,6 @@ class Publisher:
 
     async def snapshot(self) -> Snapshot:
         now, us = self._clock(), self._identity
-        rate = self._rig.samples_per_s_milli(now)
         return Snapshot(
             taken_ms=now,
             agent=us.agent,
@@ -117,7 +116,7 @@ class Publisher:
             rig=us.rig,
             node=encode_address(us.key),
             control=self._rig.control(now),
-            devices=self._rig.devices(now, samples_per_s_milli=rate),
+            devices=self._rig.devices(now),
             miners=self._rig.miners(),
             training=self._training(),
             losses=self._losses(),
@@ -200,14 +199,14 @@ class Publisher:
 
     async def command(self, command: Command) -> None:
         match command:
-            case Pause(_, for_ms):
-                self._rig.override(Mode.OFF, for_ms, paused=True)
-            case Resume():
-                self._rig.override(Mode.AUTO, None)
-            case YieldNow():
-                self._rig.override(Mode.OFF, YIELD_MS)
+            case Pause(device, for_ms):
+                self._rig.override(Mode.OFF, for_ms, device=device, paused=True)
+            case Resume(device):
+                self._rig.override(Mode.AUTO, None, device=device)
+            case YieldNow(device):
+                self._rig.override(Mode.OFF, YIELD_MS, device=device)
             case Drain():
-                self._rig.override(Mode.MINE, None)
+                self._rig.finish()
             case SetMode(mode, for_ms):
                 self._rig.override(mode, for_ms)
             case SetPayout(address):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
-from potminer.node.config import PREFIX, SECTIONS, Config, MinerSettings, flatten, get_value, schema
+from potminer.node.config import LISTS, PREFIX, SECTIONS, Config, flatten, get_value, schema
 from potminer.node.source import Place, Source, read_source
 from potminer.wire.answers import SETTINGS, SettingsView, SettingView
 
@@ -19,13 +19,14 @@ def settings_view(config: Config, file: Path, environ: Mapping[str, str]) -> Set
     views = [
         _view(entry.key, get_value(config, entry.key), entry.about, _origin(entry.key, source, environ))
         for entry in schema()
-        if not entry.key.startswith("miners.")
+        if entry.key.partition(".")[0] not in LISTS
     ]
-    about = {f.name: str(f.metadata["about"]) for f in fields(MinerSettings)}
-    for key, value in flatten("miners", get_value(config, "miners")):
-        if "." in key:
-            at, _, name = key.partition("[")[2].partition("].")
-            views.append(_view(key, value, about.get(name, ""), _line(source, ("miners", int(at) - 1, name))))
+    for listed, (form, _) in LISTS.items():
+        about = {f.name: str(f.metadata["about"]) for f in fields(form)}
+        for key, value in flatten(listed, get_value(config, listed)):
+            if "." in key:
+                at, _, name = key.partition("[")[2].partition("].")
+                views.append(_view(key, value, about.get(name, ""), _line(source, (listed, int(at) - 1, name))))
     return SettingsView(file=str(file)[:4_096], settings=tuple(views[:SETTINGS]))
 
 

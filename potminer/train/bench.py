@@ -31,9 +31,11 @@ _SPLITS_KEPT = 4
 class Bench:
     """Does one job at a time. The newest engine and a few data splits stay for the next job."""
 
-    def __init__(self, folder: Folder, *, device: str, threads: int, max_bytes: int, cheat: Cheat) -> None:
+    def __init__(
+        self, folder: Folder, *, device: str, threads: int, max_bytes: int, cheat: Cheat, bus: str = ""
+    ) -> None:
         prepare(threads)
-        self.choice = choose(device)
+        self.choice = choose(device, bus=bus)
         self._folder = folder
         self._max_bytes = max_bytes
         self._cheat = cheat

@@ -17,13 +17,16 @@ class Choice:
     reason: str
 
 
-def choose(wanted: str) -> Choice:
-    """``auto`` takes a working CUDA card, then Apple's GPU, then the CPU; anything else is taken or Refused."""
+def choose(wanted: str, *, bus: str = "") -> Choice:
+    """``auto`` takes a working CUDA card, then Apple's GPU, then the CPU; anything else is taken or Refused.
+
+    *bus* is the PCI address that the card must have, where this torch tells. An AMD card under ROCm is a CUDA card.
+    """
     if wanted == "cpu":
         return Choice("cpu", "asked for")
     if wanted == "auto":
         return _best()
-    fault = _fault(wanted)
+    fault = _fault(wanted) or _elsewhere(wanted, bus)
     if fault:
         raise Refused(Reason.NO_DEVICE, f"{wanted}: {fault}")
     return Choice(wanted, f"asked for: {_describe(wanted)}")
@@ -60,10 +63,36 @@ def _fault(device: str) -> str:
     if device == "mps" and not torch.backends.mps.is_available():
         return "no Apple GPU"
     try:
+        _need_kernels(device)
         two = torch.ones(2, 2, device=device)
         return "" if (two @ two).sum().item() == 8 else "it multiplies wrongly"
     except (RuntimeError, AssertionError) as error:
         return str(error).partition("\n")[0][:200]
+
+
+def _need_kernels(device: str) -> None:
+    """A build without code for the card says so in a warning and fails at the first launch; say it in words."""
+    if not device.startswith("cuda") or torch.version.hip:
+        return
+    major, minor = torch.cuda.get_device_capability(device)
+    built = [name.rpartition("_")[2].rstrip("af") for name in torch.cuda.get_arch_list()]
+    own = [int(arch) for arch in built if arch.isdecimal() and int(arch) // 10 == major and int(arch) % 10 <= minor]
+    ahead = [name for name in torch.cuda.get_arch_list() if name.startswith("compute_")]
+    if built and not own and not ahead:
+        raise RuntimeError(f"torch {torch.__version__} has no kernels for sm_{major}{minor}")
+
+
+def _elsewhere(device: str, bus: str) -> str:
+    """Why *device* is not the card at *bus*; empty where it is, or where this torch does not tell."""
+    if not bus or not device.startswith("cuda"):
+        return ""
+    card = torch.cuda.get_device_properties(device)
+    parts = [getattr(card, name, None) for name in ("pci_domain_id", "pci_bus_id", "pci_device_id")]
+    if any(part is None for part in parts):
+        return ""
+    domain, number, slot = parts
+    found = f"{domain:04x}:{number:02x}:{slot:02x}"
+    return "" if bus.startswith(found) else f"it is the card at {found}, not at {bus}"
 
 
 def _describe(device: str) -> str:

@@ -131,6 +131,7 @@ class Worker:
             self._bench = Bench(
                 self._folder,
                 device=options.device,
+                bus=options.bus,
                 threads=options.threads,
                 max_bytes=options.max_bytes,
                 cheat=self._cheat,
@@ -184,6 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="potminer-worker", description=__doc__.partition("\n")[0])
     parser.add_argument("--blobs", type=Path, required=True, help="the blob folder shared with the node")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, mps")
+    parser.add_argument("--bus", default="", help="the PCI bus that the card must be at")
     parser.add_argument("--threads", type=int, default=1, choices=range(1, 257), metavar="N", help="CPU threads")
     parser.add_argument("--max-bytes", type=int, default=4 * 1024**3, help="resident memory at which to give up")
     parser.add_argument("--nice", type=int, default=0, choices=range(20), metavar="N", help="give way to others")

@@ -59,6 +59,10 @@ class Launch:
     max_bytes: int = 4 * 1024**3
     nice: int = 0
     cheat: str | None = None
+    bus: str = ""
+    """The card that *device* must be; refused where torch says that it is another."""
+    environment: tuple[tuple[str, str], ...] = ()
+    """Variables that the worker gets besides ours: which cards it sees."""
     silence_ms: int = 30_000
     """No word for so long: dead. Importing torch from a cold disk takes ten seconds of this."""
     pauses_ms: tuple[int, ...] = (5_000, 30_000, 120_000)
@@ -72,6 +76,8 @@ class Launch:
         options = {"blobs": self.blobs, "device": self.device, "threads": self.threads, "nice": self.nice}
         words = [f"--{name}={value}" for name, value in options.items()]
         words.append(f"--max-bytes={self.max_bytes}")
+        if self.bus:
+            words.append(f"--bus={self.bus}")
         return start + words + ([f"--cheat={self.cheat}"] if self.cheat else [])
 
 
@@ -249,6 +255,7 @@ class Child:
         windows = sys.platform == "win32"
         return await asyncio.create_subprocess_exec(
             *self._launch.command(),
+            env={**os.environ, **dict(self._launch.environment)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

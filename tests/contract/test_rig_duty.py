@@ -15,11 +15,12 @@ from fakes.replies import GMINER, RATES
 from fakes.servers import FakeHttp, FakeTcp
 from fakes.xmrig import FakeXmrig
 
+from potminer.core.duty.duties import Duties
 from potminer.core.duty.machine import Device
 from potminer.core.duty.parameters import Parameters
 from potminer.core.duty.state import State
 from potminer.node.build import unix_ms
-from potminer.node.rig import Rig, RigHands
+from potminer.node.rig import Outfit, Rig, RigHands
 from potminer.wire.control import Mode
 from potminer.wire.facts import CPU
 from potminer.wire.trainer import Failed, Initialised, InitialiseJob
@@ -51,31 +52,31 @@ class Diary:
             else:
                 self.journal[key] = value
 
-    def may_train(self, allowed: bool) -> None:
-        self.allowed.append(allowed)
+    def may_train(self, workers: int, finishing: bool) -> None:
+        self.allowed.append(workers > 0)
         self.changed.set()
+
+
+async def nobody_tells(buses: Sequence[str]) -> dict[str, bool | None]:
+    return dict.fromkeys(buses)
 
 
 @asynccontextmanager
 async def rig_with(
-    fake: FakeXmrig | FakeHttp | FakeTcp, folder: Path, diary: Diary, kind: str = "xmrig"
+    fake: FakeXmrig | FakeHttp | FakeTcp, folder: Path, diary: Diary, kind: str = "xmrig", workers: int = 1
 ) -> AsyncIterator[tuple[Rig, Device]]:
     device = Device(bus=CPU, has_miner=True, parameters=QUICK)
     miner = open_miner(kind, fake.url, clock=unix_ms)
     person = Person(wall_ms=unix_ms, root=folder, environment={})
+    look = Look(clock=unix_ms, host=HostProbe(clock=unix_ms, own_pids=set, person=person), gpus={}, miners=(miner,))
     rig = Rig(
-        device=device,
-        look=Look(
-            clock=unix_ms, host=HostProbe(clock=unix_ms, own_pids=set, person=person), gpus={}, miners=(miner,)
-        ),
-        miner=miner,
-        launch=Launch(folder, device="cpu"),
-        hands=RigHands(
+        Outfit(Duties([device]), look, {CPU: (Launch(folder, device="cpu"),) * workers}, {CPU: miner}),
+        RigHands(
             clock=unix_ms, persist=diary.persist, may_train=diary.may_train, note=lambda level, line: None,
-            changed=diary.changed.set,
+            changed=diary.changed.set, kernels=nobody_tells,
         ),
     )
-    running = asyncio.create_task(rig.run(diary.journal.get(device.key)))
+    running = asyncio.create_task(rig.run(diary.journal))
     try:
         yield rig, device
     finally:
@@ -129,6 +130,23 @@ async def test_a_crash_in_the_middle_of_a_hand_over_still_gives_the_miner_back(t
         async with rig_with(fake, tmp_path, diary) as (_, device):
             await until(device, State.MINING, diary)
         assert not fake.paused
+
+
+async def test_asked_to_finish_it_ends_the_job_it_has_and_then_rests(tmp_path: Path) -> None:
+    """Two workers: each does a job of its own; a job asked for after the word is not begun."""
+    diary = Diary()
+    async with asyncio.timeout(90), FakeXmrig() as fake:
+        fake.rates, fake.connected = [None, None, None], False
+        async with rig_with(fake, tmp_path, diary, workers=2) as (rig, device):
+            await until(device, State.TRAINING, diary)
+            both = [asyncio.create_task(rig.work(InitialiseJob(number, MODEL, number))) for number in (1, 2)]
+            await asyncio.sleep(0)
+            rig.finish()
+            assert all(isinstance(report, Initialised) for report in await asyncio.gather(*both))
+            await until(device, State.OFF, diary)
+            assert isinstance(await rig.work(InitialiseJob(3, MODEL, 3)), Failed)
+            assert workers() == []
+            assert not fake.paused, "and the miner has its device back"
 
 
 @pytest.mark.parametrize(("kind", "make"), [("trex", FakeTrex), ("ethman", FakeEthman)])

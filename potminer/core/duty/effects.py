@@ -26,6 +26,14 @@ class StopWork:
 
 
 @dataclass(frozen=True, slots=True)
+class FinishWork:
+    """Begin no other job on the device; when the one under way has ended, let go. Answered as StopWork is."""
+
+    bus: str
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
 class PauseMiner:
     """Answered by MinerReplied(PAUSE)."""
 
@@ -48,4 +56,4 @@ class Note:
     reasons: frozenset[Reason]
 
 
-Effect = StartWork | StopWork | PauseMiner | ResumeMiner | Note | Persist | SetTimer
+Effect = StartWork | StopWork | FinishWork | PauseMiner | ResumeMiner | Note | Persist | SetTimer

@@ -59,10 +59,38 @@ class Overridden:
 
 
 @dataclass(frozen=True, slots=True)
+class FinishAsked:
+    """The owner wants the unit under way to end and then nothing more: the device is off until changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelsChecked:
+    """What the installed torch said about this device. *fits* is None where nobody could tell: work will show."""
+
+    fits: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Nudged:
+    """A companion moved (see ``company.py``)."""
+
+
+@dataclass(frozen=True, slots=True)
 class JournalRestored:
     """First event after a start where something had been persisted under this device's key."""
 
     value: bytes
 
 
-Event = Sampled | MinerReplied | WorkerReleased | WorkerFailed | Overridden | JournalRestored | TimerFired
+Event = (
+    Sampled
+    | MinerReplied
+    | WorkerReleased
+    | WorkerFailed
+    | Overridden
+    | FinishAsked
+    | KernelsChecked
+    | Nudged
+    | JournalRestored
+    | TimerFired
+)

@@ -15,13 +15,19 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from msgspec.structs import replace
+
 from potminer.base.errors import Malformed
-from potminer.core.duty.effects import Effect, Note, PauseMiner, ResumeMiner, StartWork, StopWork
+from potminer.core.duty.company import MINERS_BUSINESS, Company
+from potminer.core.duty.effects import Effect, FinishWork, Note, PauseMiner, ResumeMiner, StartWork, StopWork
 from potminer.core.duty.events import (
     Ask,
     Event,
+    FinishAsked,
     JournalRestored,
+    KernelsChecked,
     MinerReplied,
+    Nudged,
     Overridden,
     Sampled,
     WorkerFailed,
@@ -30,7 +36,7 @@ from potminer.core.duty.events import (
 from potminer.core.duty.parameters import Parameters
 from potminer.core.duty.senses import Senses
 from potminer.core.duty.sentence import Status
-from potminer.core.duty.state import LEGAL_MOVES, PASSING, Mode, Policy, Reason, State
+from potminer.core.duty.state import LEGAL_MOVES, PASSING, RESTING, Mode, Policy, Reason, State
 from potminer.core.duty.steady import Steady
 from potminer.core.duty.switches import SwitchBudget
 from potminer.core.duty.wishes import endings, hindrances
@@ -46,14 +52,23 @@ _MOVES_PER_EVENT = 8
 
 
 class Device:
-    """The machine of one device, named by its *bus*. *has_miner*: a miner that may use it is configured."""
+    """The machine of one device, named by its *bus*. *has_miner*: a miner that may use it is configured.
 
-    def __init__(self, *, bus: str, has_miner: bool, parameters: Parameters) -> None:
+    *company* is shared with the other devices of a miner that pauses as a whole; ``Duties`` keeps them in step.
+    *ask_kernels*: nothing starts before KernelsChecked.
+    """
+
+    def __init__(
+        self, *, bus: str, has_miner: bool, parameters: Parameters, company: Company | None = None,
+        ask_kernels: bool = False,
+    ) -> None:
         self.bus = bus
+        self._company = company or Company()
+        self._company.enter(self)
         self.key = b"duty/" + bus.encode()
         self.timer = f"duty/{bus}"
         self._parameters = parameters
-        self._senses = Senses(bus=bus, has_miner=has_miner, parameters=parameters)
+        self._senses = Senses(bus=bus, has_miner=has_miner, parameters=parameters, ask_kernels=ask_kernels)
         self._clock = Steady()
         self._budget = SwitchBudget(parameters.switches_per_hour)
         self._state = State.IDLE_WAIT
@@ -62,6 +77,8 @@ class Device:
         self._noted: tuple[State, frozenset[Reason]] | None = None
         self._mode = Mode.AUTO
         self._mode_until: int | None = None
+        self._finishing = False
+        self._willing = False
         self._journal = _CLEAN
         self._run = 0
         self._failures = 0
@@ -81,6 +98,22 @@ class Device:
     @property
     def reasons(self) -> frozenset[Reason]:
         return self._reasons
+
+    @property
+    def willing(self) -> bool:
+        """Whether nothing of its own keeps it from work."""
+        return self._willing
+
+    @property
+    def companions(self) -> list[Device]:
+        return self._company.others(self)
+
+    def inherit(self, journal: DutyJournal) -> Persist | None:
+        """From now on this device sees to it that the miner is resumed; what must be written for that."""
+        if self._journal.resume_miner:
+            return None
+        self._journal = replace(journal, off=self._journal.off)
+        return Persist(self.key, encode(self._journal))
 
     def handle(self, event: Event, now: int) -> list[Effect]:
         """Effects of *event*, to be performed in order. *now* in ms may jump; waits go on regardless."""
@@ -131,12 +164,33 @@ class Device:
                 self._let_go(event.run, failed=True)
             case JournalRestored():
                 self._remember(event.value)
+            case FinishAsked():
+                self._finish()
+            case KernelsChecked():
+                self._senses.learn_kernels(event.fits)
             case TimerFired():
                 self._armed = None
+            case Nudged():
+                pass
             case _:
                 assert_never(event)
 
+    def _finish(self) -> None:
+        """Where nothing is under way, to finish is to stop."""
+        if self._state is State.TRAINING:
+            if not self._finishing:
+                self._finishing = True
+                self._effects.append(FinishWork(self.bus, self._run))
+        else:
+            self._override(Overridden(Mode.OFF))
+
     def _override(self, event: Overridden) -> None:
+        if self._finishing and self._state is State.TRAINING:
+            # The worker takes no more jobs: end this run, and begin another where the owner wants work after all.
+            self._effects.append(StopWork(self.bus, self._run, self._parameters.stop_deadline_ms))
+            self._move(State.DRAINING, frozenset({Reason.MANUAL}))
+            self._again_at = self._now + self._parameters.stop_again_ms
+        self._finishing = False
         self._mode, self._mode_until = event.mode, None
         self._failures = 0
         if event.until_ms is not None and event.mode is not Mode.AUTO:
@@ -172,6 +226,9 @@ class Device:
             rest_ms = backoff[min(self._failures, len(backoff) - 1)]
             reasons |= {Reason.WORKER_FAILED}
             self._failures += 1
+        if self._finishing:
+            self._finishing = False
+            self._override(Overridden(Mode.OFF))
         self._give_back(reasons, rest_ms=rest_ms)
 
     def _remember(self, value: bytes) -> None:
@@ -212,6 +269,9 @@ class Device:
         reasons |= self._blocks.keys()
         if self._failures >= self._parameters.failures_allowed:
             reasons |= {Reason.WORKER_FAILED}
+        self._willing = not reasons
+        if self._company.bids_wait(self, earns=self._senses.miner_earns):
+            reasons |= {Reason.COMPANY}
         target = self._resting_place(reasons)
         if target is not self._state:
             self._move(target, reasons)
@@ -224,7 +284,7 @@ class Device:
             return State.OFF
         if reasons & {Reason.DEVICE_LOST, Reason.WORKER_FAILED}:
             return State.FAULT
-        if self._senses.miner_earns and reasons & {Reason.MINER_EARNS, Reason.MANUAL}:
+        if self._senses.miner_earns and reasons & {Reason.COMPANY, Reason.MANUAL, Reason.MINER_EARNS}:
             return State.MINING
         return State.IDLE_WAIT if reasons <= PASSING else State.BLOCKED
 
@@ -270,6 +330,7 @@ class Device:
         if due is not None and self._now >= due:
             reasons |= {Reason.MINER_TURN}
         if not reasons:
+            self._reasons = frozenset({Reason.FINISHING}) if self._finishing else frozenset()
             return False
         self._effects.append(StopWork(self.bus, self._run, self._parameters.stop_deadline_ms))
         self._move(State.DRAINING, reasons)
@@ -317,7 +378,7 @@ class Device:
         """Our work holds nothing (any more): resume the miner if the journal says so, then rest."""
         self._budget.count(self._now)
         self._rest_ms = rest_ms
-        if not self._journal.resume_miner:
+        if not self._journal.resume_miner or self._hands_on(reasons):
             self._move(State.COOLDOWN, reasons)
             return
         self._move(State.RESTORING, reasons)
@@ -325,7 +386,21 @@ class Device:
         self._attempts, self._ran = 0, False
         self._ask_resume()
 
+    def _hands_on(self, reasons: frozenset[Reason]) -> bool:
+        """Whether another device, that works on, takes over the duty to resume the miner."""
+        heir = self._company.heir(self)
+        if heir is None or self._mode is Mode.MINE or reasons & MINERS_BUSINESS:
+            return False
+        written = heir.inherit(self._journal)
+        if written is not None:
+            self._effects.append(written)
+        self._write(resume_miner=False, expected_hs=0)
+        return True
+
     def _ask_resume(self) -> None:
+        if self._company.is_held(self):
+            self._again_at = self._now  # as soon as the last companion lets go
+            return
         waits = self._parameters.resume_again_ms
         self._effects.append(ResumeMiner(self.bus))
         self._again_at = self._now + waits[min(self._attempts, len(waits) - 1)]
@@ -344,7 +419,8 @@ class Device:
         return self._clock.now
 
     def _endings(self) -> frozenset[Reason]:
-        return endings(self._senses, mode=self._mode, parameters=self._parameters, now=self._now)
+        found = endings(self._senses, mode=self._mode, parameters=self._parameters, now=self._now)
+        return found | {Reason.COMPANY} if self._company.is_returning(self) else found
 
     def _lent_until(self) -> int | None:
         """When the miner that we paused is due: at once if it earned before; None where nobody waits."""
@@ -370,6 +446,7 @@ class Device:
         if target not in LEGAL_MOVES[self._state]:
             raise AssertionError(f"duty cannot move from {self._state} to {target}")
         self._state, self._since, self._reasons = target, self._now, reasons
+        self._willing = self._willing and target in RESTING
 
     def _note(self) -> None:
         if self._noted != (self._state, self._reasons):

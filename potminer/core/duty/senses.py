@@ -17,7 +17,9 @@ RATES = 60
 
 
 class Senses:
-    def __init__(self, *, bus: str, has_miner: bool, parameters: Parameters) -> None:
+    def __init__(self, *, bus: str, has_miner: bool, parameters: Parameters, ask_kernels: bool = False) -> None:
+        self.kernels_unasked = ask_kernels
+        self.lacks_kernels = False
         self.bus = bus
         self.has_miner = has_miner
         self._parameters = parameters
@@ -42,6 +44,9 @@ class Senses:
             self._quiet_since = now if self._unused() else None
         elif self._quiet_since is None:
             self._quiet_since = now
+
+    def learn_kernels(self, fits: bool | None) -> None:
+        self.kernels_unasked, self.lacks_kernels = False, fits is False
 
     # ---- readings --------------------------------------------------------------------------
 
@@ -112,7 +117,12 @@ class Senses:
     @property
     def miner_runs(self) -> bool:
         """Alive and not known to be paused: it may use the device at any moment."""
-        return self._miner is not None and self._miner.alive and self._miner.paused is not True
+        return self._miner is not None and self._miner.alive and not self._is_paused(self._miner)
+
+    def _is_paused(self, miner: MinerSample) -> bool:
+        """As a whole, or on this device alone where it can do that."""
+        alone = miner.pauses_single_gpus and any(gpu.bus == self.bus and gpu.paused is True for gpu in miner.gpus)
+        return alone or miner.paused is True
 
     @property
     def miner_dead(self) -> bool:

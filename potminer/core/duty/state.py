@@ -52,12 +52,18 @@ class Reason(StrEnum):
     BATTERY = "battery"
     BLIND = "blind"
     """No fresh readings of the rig."""
+    COMPANY = "company"
+    """Another device of its miner is not free, or gives the miner back."""
     DEVICE_LOST = "device-lost"
+    FINISHING = "finishing"
+    """The owner asked for an end after the unit under way."""
     FLAPPING = "flapping"
     FOREIGN_LOAD = "foreign-load"
     """Somebody else computes on it, or did a moment ago."""
     INPUT_UNKNOWN = "input-unknown"
     """A person may sit here and we cannot tell whether they are active."""
+    KERNELS_UNKNOWN = "kernels-unknown"
+    """The installed torch has not been asked yet."""
     LOAD_UNKNOWN = "load-unknown"
     LOW_MEMORY = "low-memory"
     MANUAL = "manual"
@@ -70,13 +76,16 @@ class Reason(StrEnum):
     """It was lent to us for long enough: let it look for work again."""
     MINER_UNCONTROLLABLE = "miner-uncontrollable"
     MINER_UNKNOWN = "miner-unknown"
+    NO_KERNELS = "no-kernels"
+    """The installed torch has no code for this card."""
     THERMAL = "thermal"
+    UNPROFITABLE = "unprofitable"
     USER_ACTIVE = "user-active"
     WORKER_FAILED = "worker-failed"
     WORKER_STUCK = "worker-stuck"
 
 
-PASSING = frozenset({Reason.USER_ACTIVE, Reason.FOREIGN_LOAD})
+PASSING = frozenset({Reason.COMPANY, Reason.FOREIGN_LOAD, Reason.USER_ACTIVE})
 """Reasons that pass by waiting: they make IDLE_WAIT, any other makes BLOCKED."""
 
 

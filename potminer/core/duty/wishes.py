@@ -46,6 +46,8 @@ def _always(senses: Senses, *, mode: Mode, now: int) -> set[Reason]:
         Reason.BLIND: senses.is_blind(now),
         Reason.DEVICE_LOST: senses.is_lost,
         Reason.THERMAL: senses.is_hot,
+        Reason.NO_KERNELS: senses.lacks_kernels,
+        Reason.KERNELS_UNKNOWN: senses.kernels_unasked,
     }
     return {reason for reason, holds in rules.items() if holds}
 

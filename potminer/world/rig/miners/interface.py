@@ -89,10 +89,11 @@ class MinerAdapter(Protocol):
 
     async def read(self) -> MinerSample: ...
 
-    async def pause(self) -> MinerSample:
-        """Returns only when the miner, read again, says that it is paused."""
+    async def pause(self, bus: str | None = None) -> MinerSample:
+        """Returns only when the miner, read again, says that it is paused: as a whole, or on the card *bus* alone
+        where ``capabilities.single_gpus``."""
 
-    async def resume(self) -> MinerSample:
+    async def resume(self, bus: str | None = None) -> MinerSample:
         """Returns only when the miner, read again, says that it is not paused."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from potminer.wire.facts import MinerSample
 from potminer.world.rig.miners.interface import Capabilities, Control, Failure, Identity, MinerError
@@ -35,6 +35,14 @@ class Talk(Protocol):
 
     async def command(self, *, pause: bool) -> None:
         """Says it once, after a look that succeeded; whether it happened is for the next look."""
+
+
+@runtime_checkable
+class SingleGpus(Protocol):
+    """A Talk that can also command one GPU and let the others go on."""
+
+    async def command_gpu(self, index: int, *, pause: bool) -> None:
+        """*index* is the miner's own number of the GPU."""
 
 
 class ReadOnlyHttp:
@@ -80,7 +88,7 @@ class Adapter:
     ) -> None:
         self.name = name
         self.kind = talk.kind
-        self.capabilities = Capabilities(pauses=talk.control.pauses, single_gpus=False)
+        self.capabilities = Capabilities(pauses=talk.control.pauses, single_gpus=isinstance(talk, SingleGpus))
         self._talk = talk
         self._clock = clock
         self._timeout_s = timeout_s
@@ -113,29 +121,45 @@ class Adapter:
             algorithm=reading.algorithm,
         )
 
-    async def pause(self) -> MinerSample:
-        return await self._command(pause=True)
+    async def pause(self, bus: str | None = None) -> MinerSample:
+        return await self._command(bus, pause=True)
 
-    async def resume(self) -> MinerSample:
-        return await self._command(pause=False)
+    async def resume(self, bus: str | None = None) -> MinerSample:
+        return await self._command(bus, pause=False)
 
-    async def _command(self, *, pause: bool) -> MinerSample:
+    async def _command(self, bus: str | None, *, pause: bool) -> MinerSample:
         """Look, write, read again until it is so. One command at a time; nothing to write is no write."""
         if not self.capabilities.pauses:
             raise read_only(self.kind)
         async with self._turn:
             sample = await self.read()
-            if sample.paused is pause:
+            if _is_paused(sample, bus) is pause:
                 return sample
             async with deadline(self._timeout_s):
-                await self._talk.command(pause=pause)
+                await self._say(sample, bus, pause=pause)
             for look in range(LOOKS):
                 if look:
                     await asyncio.sleep(self._look_again_s)
                 sample = await self.read()
-                if sample.paused is pause:
+                if _is_paused(sample, bus) is pause:
                     return sample
             raise MinerError(Failure.REFUSED, f"it was told to {'pause' if pause else 'resume'} and did not do it")
+
+    async def _say(self, sample: MinerSample, bus: str | None, *, pause: bool) -> None:
+        """A miner that is paused as a whole is resumed as a whole: no single GPU runs in it."""
+        if bus is None or (sample.paused and not pause):
+            await self._talk.command(pause=pause)
+            return
+        found = [gpu.index for gpu in sample.gpus if gpu.bus == bus and gpu.index is not None]
+        if not isinstance(self._talk, SingleGpus) or not found:
+            raise MinerError(Failure.REFUSED, f"it does not say which of its GPUs is {bus}")
+        await self._talk.command_gpu(found[0], pause=pause)
+
+
+def _is_paused(sample: MinerSample, bus: str | None) -> bool | None:
+    if bus is None or sample.paused:
+        return sample.paused
+    return next((gpu.paused for gpu in sample.gpus if gpu.bus == bus), None)
 
 
 def _uptime(reading: Reading, *, now_s: int) -> int | None:

@@ -58,9 +58,15 @@ class Trex:
         return True
 
     async def command(self, *, pause: bool) -> None:
+        await self._control("true" if pause else "false")
+
+    async def command_gpu(self, index: int, *, pause: bool) -> None:
+        await self._control(f"{'true' if pause else 'false'}:{index}")
+
+    async def _control(self, said: str) -> None:
         if self._password and not self._session:
             await self._log_in()
-        reply = await self._ask("/control", {"pause": "true" if pause else "false"})
+        reply = await self._ask("/control", {"pause": said})
         if _refuses(reply):
             what = "its API is read-only: start it with --api-key, and name the password's file as token_file"
             raise MinerError(Failure.READ_ONLY, what)

@@ -85,10 +85,10 @@ class XmrigAdapter:
             algorithm=label(summary.get("algo")),
         )
 
-    async def pause(self) -> MinerSample:
+    async def pause(self, bus: str | None = None) -> MinerSample:
         return await self._command("pause", paused=True)
 
-    async def resume(self) -> MinerSample:
+    async def resume(self, bus: str | None = None) -> MinerSample:
         return await self._command("resume", paused=False)
 
     async def _command(self, method: str, *, paused: bool) -> MinerSample:

@@ -1,0 +1,188 @@
+"""What the rig of a node consists of, out of its config: devices, their workers, their miners, and a way to look."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import psutil
+
+from potminer.base.errors import ConfigError
+from potminer.core.duty.company import Company
+from potminer.core.duty.duties import Duties
+from potminer.core.duty.machine import Device
+from potminer.core.duty.parameters import DEDICATED, Parameters
+from potminer.node.config import Config
+from potminer.node.rig import Outfit
+from potminer.wire.facts import CPU, GpuSample
+from potminer.world.child import Launch
+from potminer.world.paths import Paths
+from potminer.world.rig.cards import GpuProbe, open_probes
+from potminer.world.rig.host import HostProbe
+from potminer.world.rig.kernels import holds
+from potminer.world.rig.look import Look
+from potminer.world.rig.miners.interface import MinerAdapter
+from potminer.world.rig.miners.registry import open_miner, read_token
+from potminer.world.rig.person import Habits, Person
+from potminer.world.rig.sight import Sight, join
+from potminer.world.rig.torchbuild import ask_torch
+
+SMALL_HOST_BYTES = 8 * 2**30
+"""With so little memory only one worker loads torch at a time: each takes half a GiB while it does."""
+Clock = Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Cards:
+    """What the probes saw when the node started: where a card is, and what it is made of."""
+
+    probes: Mapping[str, GpuProbe]
+    seen: Sight
+
+    @classmethod
+    def look(cls, clock: Clock) -> Cards:
+        probes = open_probes(clock, own_pids)
+        return cls(probes, join(probe.sample() for probe in probes.values()))
+
+    def environment(self, bus: str) -> tuple[tuple[str, str], ...]:
+        """By which a worker sees this card alone, as ``cuda:0``; nothing where the card was not seen."""
+        card = next((gpu for gpu in self.seen.gpus if gpu.bus == bus), None)
+        if card is None:
+            return ()
+        kin = sorted(gpu.bus for gpu in self.seen.gpus if _is_amd(gpu) == _is_amd(card))
+        at = str(kin.index(bus))
+        if _is_amd(card):
+            return (("HIP_VISIBLE_DEVICES", at),)
+        return (("CUDA_DEVICE_ORDER", "PCI_BUS_ID"), ("CUDA_VISIBLE_DEVICES", at))
+
+    async def kernels(self, buses: Sequence[str]) -> dict[str, bool | None]:
+        """Whether the installed torch has kernels for the cards; None where it or the card does not tell."""
+        build = await asyncio.to_thread(ask_torch)
+        made = {gpu.bus: gpu.architecture for gpu in self.seen.gpus}
+        if build is None:
+            return dict.fromkeys(buses)
+        if build.version is None:
+            return dict.fromkeys(buses, False)
+        return {bus: holds(build.architectures, made.get(bus, "")) for bus in buses}
+
+
+def _is_amd(gpu: GpuSample) -> bool:
+    return gpu.architecture.startswith("gfx")
+
+
+def own_pids() -> set[int]:
+    us = psutil.Process()
+    return {us.pid, *(child.pid for child in us.children(recursive=True))}
+
+
+def outfit(config: Config, paths: Paths, *, trains: bool, cheat: str | None, clock: Clock, cards: Cards) -> Outfit:
+    """*trains*: duty decides; without it the workers of a validator begin when there is work."""
+    buses = _buses(config, cards) if trains and config.idle.policy != "off" else ()
+    miners = _miners(config, buses, clock)
+    every = tuple(dict.fromkeys(miners.values()))
+    return Outfit(
+        duties=Duties(_devices(buses, miners, duty_parameters(config))),
+        look=Look(
+            clock=clock,
+            host=HostProbe(clock=clock, own_pids=own_pids, person=_person(config, clock)),
+            gpus=cards.probes if trains else {},
+            miners=every,
+        ),
+        launches=_launches(buses or (CPU,), config, paths, cheat, cards),
+        miners=miners,
+        one_by_one=psutil.virtual_memory().total <= SMALL_HOST_BYTES,
+    )
+
+
+# ---- devices -----------------------------------------------------------------------------
+
+
+def _buses(config: Config, cards: Cards) -> tuple[str, ...]:
+    """The devices that may train."""
+    if config.devices:
+        return tuple(dict.fromkeys(each.bus for each in config.devices if each.role == "train"))
+    wanted, found = config.worker.device, tuple(gpu.bus for gpu in cards.seen.gpus)
+    if wanted == "auto":
+        return found or (CPU,)
+    if not wanted.startswith("cuda"):
+        return (CPU,)
+    at = int(wanted.partition(":")[2] or 0)
+    if at >= len(found):
+        raise ConfigError(
+            f"worker.device is {wanted}, and {len(found)} GPUs are seen", "potminer gpus lists them, and says why not."
+        )
+    return (found[at],)
+
+
+def _devices(
+    buses: Collection[str], miners: Mapping[str, MinerAdapter], parameters: Parameters
+) -> list[Device]:
+    """Devices of one miner that pauses as a whole keep company."""
+    companies = {miner.name: Company() for miner in miners.values() if not miner.capabilities.single_gpus}
+    return [
+        Device(
+            bus=bus, has_miner=bus in miners, parameters=parameters,
+            company=companies.get(miners[bus].name) if bus in miners else None, ask_kernels=bus != CPU,
+        )
+        for bus in buses
+    ]
+
+
+def _miners(config: Config, buses: Collection[str], clock: Clock) -> dict[str, MinerAdapter]:
+    """Which miner may use a device; none may be claimed by two."""
+    found: dict[str, MinerAdapter] = {}
+    for said in config.miners:
+        miner = open_miner(said.kind, said.url, read_token(said.token_file), clock=clock)
+        for bus in said.devices or buses:
+            if bus in found:
+                raise ConfigError(
+                    f"{bus} belongs to two miners: {found[bus].name} and {miner.name}",
+                    "Name the devices of each [[miners]]: devices = [...]. potminer gpus shows their buses.",
+                )
+            if bus in buses:
+                found[bus] = miner
+    return found
+
+
+def duty_parameters(config: Config) -> Parameters:
+    idle = config.idle
+    if idle.policy == "always":
+        return DEDICATED
+    return Parameters(
+        input_idle_ms=idle.min_idle_s * 1_000, quiet_ms=idle.quiet_s * 1_000,
+        gpu_quiet_ppm=idle.gpu_util_max_percent * 10_000,
+        gpu_busy_ppm=max(100_000, idle.gpu_util_max_percent * 20_000),
+        cpu_quiet_ppm=idle.cpu_util_max_percent * 10_000,
+        cpu_busy_ppm=min(1_000_000, max(500_000, idle.cpu_util_max_percent * 10_000)),
+    )
+
+
+def _person(config: Config, clock: Clock) -> Person:
+    idle = config.idle
+    habits = Habits(
+        remote=idle.remote == "counts", full_screen=idle.full_screen == "counts", exclusive=idle.exclusive
+    )
+    return Person(wall_ms=clock, environment=os.environ, habits=habits)
+
+
+# ---- workers -----------------------------------------------------------------------------
+
+
+def _launches(
+    buses: Collection[str], config: Config, paths: Paths, cheat: str | None, cards: Cards
+) -> dict[str, tuple[Launch, ...]]:
+    worker = config.worker
+    counts = {bus: worker.count if bus == CPU else 1 for bus in buses}
+    threads = worker.threads or max(1, ((os.cpu_count() or 1) - 1) // sum(counts.values()))
+    on_cpu = "cpu" if worker.device.startswith("cuda") or cards.seen.gpus else worker.device
+
+    def launch(bus: str) -> Launch:
+        return Launch(
+            blobs=paths.blobs, device=on_cpu if bus == CPU else "cuda:0", bus="" if bus == CPU else bus,
+            threads=threads, max_bytes=worker.max_ram_mb * 2**20, nice=worker.nice, cheat=cheat,
+            environment=cards.environment(bus),
+        )
+
+    return {bus: (launch(bus),) * count for bus, count in counts.items()}
