@@ -155,9 +155,12 @@ class Crew:
                 why = ("stopped", "duty does not allow work") if wanted else ("cancelled", "before it began")
                 return Failed(job.job, *why)
             bus, team, worker = found
+            at = f"{bus}: worker {team.workers.index(worker) + 1} of {len(team.workers)}"
+            self._hands.note("debug", f"{at} begins {type(job).__name__} {job.job}")
             try:
                 report = await self._ask(worker, job)
             finally:
+                self._hands.note("debug", f"{at} ended {type(job).__name__} {job.job}")
                 worker.job = None
                 self._end_if_finished(bus, team)
                 await self._tell()

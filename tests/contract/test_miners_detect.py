@@ -14,7 +14,7 @@ from fakes.miners import PASSWORD, FakeCgminer, FakeTrex, Page
 from fakes.servers import FakeHttp
 
 from potminer.cli.main import main
-from potminer.node.config import MINER_KINDS
+from potminer.node.rigform import MINER_KINDS
 from potminer.world.rig.miners.detect import Process, detect, running
 from potminer.world.rig.miners.registry import KINDS, read_token
 

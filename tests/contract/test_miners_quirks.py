@@ -324,3 +324,17 @@ async def test_excavator_without_workers_rests() -> None:
     fake.reply["worker.list"] = {}
     async with fake.server:
         assert (await adapter("excavator", fake).read()).hashrate_hs is None
+
+
+async def test_trex_releases_one_card_and_goes_on_with_the_other() -> None:
+    fake = FakeTrex()
+    async with fake.server:
+        miner = adapter("trex", fake)
+        buses = [gpu.bus for gpu in (await miner.read()).gpus]
+        sample = await miner.pause(buses[1])
+        assert [gpu.paused for gpu in sample.gpus] == [False, True]
+        assert not sample.paused
+        assert sample.hashrate_hs
+        assert [gpu.paused for gpu in (await miner.resume(buses[1])).gpus] == [False, False]
+        with pytest.raises(MinerError, match="which of its GPUs"):
+            await miner.pause("0000:7f:00.0")

@@ -56,10 +56,19 @@ class FakeTrex:
             case "/control":
                 if self.read_only or not entitled:
                     return {"error": "API is in read-only mode", "success": 0}
-                if query.get("pause") in ("true", "false") and not self.heedless:
-                    self._set(query["pause"] == "true")
+                word, _, cards = query.get("pause", "").partition(":")
+                if word in ("true", "false") and not self.heedless:
+                    if cards:
+                        self._set_cards([int(card) for card in cards.split(",")], paused=word == "true")
+                    else:
+                        self._set(word == "true")
                 return {"success": 1}
         return None
+
+    def _set_cards(self, cards: list[int], *, paused: bool) -> None:
+        for at in cards:
+            self.reply["gpus"][at].update(paused=paused, hashrate=0 if paused else RATES[at])
+        self.reply["hashrate"] = sum(gpu["hashrate"] for gpu in self.reply["gpus"])
 
     def _set(self, paused: bool) -> None:
         self.reply["paused"] = paused
