@@ -2,6 +2,7 @@
 
 Plain PyTorch runs before and after the devnet, on the same model, data, batch and number of
 threads: once as one process of two threads, once as two processes of one. The faster counts.
+PyTorch's own data-parallel training over gloo (two processes of one thread, no checks) runs beside them.
 The training phase begins when the first round opens; *steady* leaves the first round out, in
 which every worker loads torch. Ratios of CPU time hold on a machine with neighbours, too: what
 the trainers' workers, or all processes together, got out of a CPU second, against plain PyTorch.
@@ -51,6 +52,19 @@ def plain(task: Path, *, processes: int, threads: int, seconds: float) -> tuple[
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
     said = [tuple(map(float, each.communicate()[0].split())) for each in running]
     return sum(wall for wall, _ in said), statistics.mean(cpu for _, cpu in said)
+
+
+def ddp(task: Path, folder: Path, *, steps: int) -> float:
+    """Samples per second of two processes of one thread under DistributedDataParallel."""
+    folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as fresh:
+        command = [sys.executable, str(Path(__file__).with_name("ddp.py")), str(task), "--world", str(TRAINERS)]
+        command += ["--meet", str(Path(fresh) / "meet"), "--steps", str(steps)]
+        running = [
+            subprocess.Popen([*command, "--rank", str(rank)], stdout=subprocess.PIPE, text=True)
+            for rank in range(TRAINERS)
+        ]
+        return sum(float(each.communicate()[0]) for each in running)
 
 
 # ---- the devnet --------------------------------------------------------------------------
@@ -137,8 +151,10 @@ def compare(path: Path, *, rounds: int | None, seconds: float, folder: Path) -> 
     shapes = {"one_process_two_threads": (1, TRAINERS), "two_processes_one_thread": (TRAINERS, 1)}
     seen: dict[str, list[float]] = {name: [] for name in shapes}
     per_cpu_s: list[float] = []
+    allied: list[float] = []
 
     def measure() -> None:
+        allied.append(ddp(path, folder / "ddp", steps=120))
         for name, (processes, threads) in shapes.items():
             wall, cpu = plain(path, processes=processes, threads=threads, seconds=seconds)
             seen[name].append(wall)
@@ -153,6 +169,8 @@ def compare(path: Path, *, rounds: int | None, seconds: float, folder: Path) -> 
     return {
         "plain_samples_per_s": medians,
         "plain_before_and_after": seen,
+        "ddp_samples_per_s": statistics.median(allied),
+        "ddp_ratio_to_plain": statistics.median(allied) / light,
         "unit_samples": task.samples_per_unit,
         "plain_samples_per_cpu_s": per_cpu_s,
         "devnet": summary(
