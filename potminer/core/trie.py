@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from potminer.base.digest import Domain, digest
 from potminer.wire.proof import StateProof
@@ -96,6 +97,7 @@ def verify(expected_root: bytes, key: bytes, value: bytes | None, proof: StatePr
     return current == expected_root
 
 
+@lru_cache(maxsize=32_768)
 def _path(key: bytes) -> bytes:
     return digest(Domain.STATE_KEY, key)
 

@@ -139,7 +139,7 @@ class Prover:
             blocks = await self._store.blocks(height, 1, READ_BYTES)
             if stored is None or not blocks:
                 raise AssertionError(f"the receipts of block {height} are stored, but not what proves them")
-            block = decode(Block, blocks[0][0], max_bytes=limits.PREPREPARE_BYTES)
+            block = decode(Block, blocks[0][0], max_bytes=limits.BLOCK_MESSAGE_BYTES)
             certificate = decode(Certificate, blocks[0][1], max_bytes=limits.VIEW_CHANGE_BYTES)
             outcomes = decode(BlockOutcomes, stored, max_bytes=limits.BLOCK_BYTES)
             self._listed[height] = list_block(block, certificate, outcomes)
@@ -221,6 +221,6 @@ def _place(domain: Domain, leaves: tuple[bytes, ...], index: int) -> ListProof:
 
 def _certified(block: bytes, certificate: bytes) -> CertifiedHeader:
     return CertifiedHeader(
-        decode(Block, block, max_bytes=limits.PREPREPARE_BYTES).header,
+        decode(Block, block, max_bytes=limits.BLOCK_MESSAGE_BYTES).header,
         decode(Certificate, certificate, max_bytes=limits.VIEW_CHANGE_BYTES),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Annotated
 
 from msgspec import Meta
@@ -34,9 +35,21 @@ class Header(Wire, frozen=True):
     preimage: Hash
 
 
-class Block(Wire, frozen=True):
+class Block(Wire, frozen=True, dict=True):
+    """A header and its transactions. What follows from them is computed once."""
+
     header: Header
     transactions: Annotated[tuple[SignedTransaction, ...], Meta(max_length=limits.BLOCK_TRANSACTIONS)]
+
+
+    @cached_property
+    def encoded(self) -> bytes:
+        return encode(self)
+
+    @cached_property
+    def root(self) -> bytes:
+        """Root over the transactions as they are here, whatever the header says."""
+        return transactions_root(self.transactions)
 
 
 class Certificate(Wire, frozen=True):

@@ -214,6 +214,11 @@ class SignedTransaction(Wire, frozen=True, dict=True):
         return encode(self)
 
     @cached_property
+    def digest(self) -> bytes:
+        """The transaction's identity, whoever signed."""
+        return transaction_digest(self.transaction)
+
+    @cached_property
     def leaf(self) -> bytes:
         """Its leaf under a block's transactions root: names these bytes, the signature included."""
         return merkle.leaf(Domain.TRANSACTIONS, self.encoded)
@@ -224,23 +229,18 @@ def transaction_digest(transaction: Transaction) -> bytes:
     return digest(Domain.TRANSACTION, encode(transaction))
 
 
-def _statement(transaction: Transaction) -> bytes:
-    return statement(
-        Purpose.TRANSACTION,
-        chain=transaction.chain,
-        signer=transaction.sender,
-        digest=transaction_digest(transaction),
-    )
+def _statement(transaction: Transaction, digest: bytes) -> bytes:
+    return statement(Purpose.TRANSACTION, chain=transaction.chain, signer=transaction.sender, digest=digest)
 
 
 def sign_transaction(transaction: Transaction, key: SigningKey) -> SignedTransaction:
     if key.public != transaction.sender:
         raise AssertionError("a transaction is signed by its sender")
-    return SignedTransaction(transaction, key.sign(_statement(transaction)))
+    return SignedTransaction(transaction, key.sign(_statement(transaction, transaction_digest(transaction))))
 
 
 def signature_holds(signed: SignedTransaction) -> bool:
-    return verify(signed.transaction.sender, _statement(signed.transaction), signed.signature)
+    return verify(signed.transaction.sender, _statement(signed.transaction, signed.digest), signed.signature)
 
 
 def commitment(work: RevealWork, *, trainer: bytes) -> bytes:

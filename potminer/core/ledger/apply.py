@@ -20,9 +20,9 @@ from potminer.core.ledger.refusal import Refusal
 from potminer.core.ledger.state import Draft, State
 from potminer.core.ledger.transact import minimum_fee, perform
 from potminer.wire import record as records
-from potminer.wire.block import Block, Receipt, receipts_root, transactions_root
+from potminer.wire.block import Block, Receipt, receipts_root
 from potminer.wire.record import Account, ReceiptsRecord, Validator
-from potminer.wire.tx import SignedTransaction, Transaction, signature_holds, transaction_digest
+from potminer.wire.tx import SignedTransaction, Transaction, signature_holds
 
 RULES: Final = 2
 """Version of the ledger's rules: of two versions, one block may lead to two states. A chain is continued only
@@ -57,7 +57,7 @@ def apply_block(state: State, block: Block, *, verifier: Verifier = signature_ho
         return InvalidBlock("height or time does not follow the parent")
     if header.state_root != state.root:
         return InvalidBlock("built on another state")
-    if header.transactions_root != transactions_root(block.transactions):
+    if header.transactions_root != block.root:
         return InvalidBlock("its transactions are not those of its header")
     draft = Draft(state)
     if not _reveal(draft, header.proposer, header.preimage):
@@ -73,7 +73,7 @@ def apply_block(state: State, block: Block, *, verifier: Verifier = signature_ho
         if flaw is not None:
             return InvalidBlock(f"transaction {index}: {flaw}")
         refusal = _transact(draft, signed.transaction, header.proposer, events)
-        receipts.append(Receipt(transaction_digest(signed.transaction), index, refusal))
+        receipts.append(Receipt(signed.digest, index, refusal))
     if receipts:
         draft.put(records.RECEIPTS, ReceiptsRecord(header.height, receipts_root(tuple(receipts))))
     advance(draft, proposer=header.proposer, events=events)

@@ -16,7 +16,6 @@ from potminer.core.ledger.mempool import Mempool
 from potminer.core.ledger.refusal import Refusal
 from potminer.core.ledger.state import Draft, State
 from potminer.wire.block import Block, Header, block_digest, transactions_root
-from potminer.wire.codec import encode
 from potminer.wire.record import Validator, validator_key
 from potminer.wire.tx import SignedTransaction
 
@@ -67,7 +66,9 @@ class Ledger:
             return "another epoch"
         if fresh and abs(header.time_ms - now) > CLOCK_TOLERANCE_MS and header.time_ms != self.state.head.time_ms + 1:
             return "its time is too far from ours"
-        if len(encode(block)) > limits.BLOCK_BYTES:
+        if block.root != header.transactions_root:
+            return "its transactions are not those of its header"
+        if len(block.encoded) > limits.BLOCK_BYTES:
             return "too large"
         applied = self._try(block)
         return applied.reason if isinstance(applied, InvalidBlock) else None
@@ -79,17 +80,19 @@ class Ledger:
         applied = self._try(block)
         if isinstance(applied, InvalidBlock):
             raise AssertionError(f"a certified block does not apply: {applied.reason}")
+        before, changed = self.state, [key for key, _ in applied.changes]
         self.state, self.head = applied.state, block_digest(block.header)
+        self.state.follow(before, changed)
         self._trials.clear()
-        self.mempool.settle(self.state)
+        self.mempool.settle(self.state, changed)
         return applied
 
     # ---- inside ---------------------------------------------------------------------------
 
     def _try(self, block: Block) -> Applied | InvalidBlock:
-        """Apply *block* on trial, once however often it is asked for. Remembered by all its bytes:
-        a forged body under a true header must not spoil the true one."""
-        digest = digest_of(Domain.MESSAGE, encode(block))
+        """Apply *block* on trial, once however often it is asked for. Remembered by header and root of the body,
+        which stand for all its bytes: a forged body under a true header must not spoil the true one."""
+        digest = digest_of(Domain.MESSAGE, block_digest(block.header), block.root)
         if digest not in self._trials:
             if len(self._trials) >= _TRIALS:
                 self._trials.pop(next(iter(self._trials)))
@@ -114,7 +117,7 @@ class Ledger:
             sender = signed.transaction.sender
             if sender in stopped:
                 continue
-            size += len(encode(signed))
+            size += len(signed.encoded)
             if len(chosen) >= limits.BLOCK_TRANSACTIONS or size > limits.BLOCK_BYTES:
                 break
             # What a sender's earlier transactions here may spend is counted at its most. Only the fee must

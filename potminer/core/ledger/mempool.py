@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from potminer.base import limits
 from potminer.core.ledger.apply import improper
 from potminer.core.ledger.bonds import evidence_holds
 from potminer.core.ledger.refusal import Refusal
 from potminer.core.ledger.state import Draft, State
-from potminer.wire.tx import Evidence, SignedTransaction, signature_holds, transaction_digest
+from potminer.wire.tx import Evidence, SignedTransaction, signature_holds
+
+SWEEP = 16
+"""Blocks between two looks at everything that waits."""
 
 
 class Mempool:
@@ -36,7 +39,7 @@ class Mempool:
     def add(self, signed: SignedTransaction, state: State) -> Refusal | None:
         """Admit *signed*, or say why not. A nonce further on waits for the ones before it."""
         transaction = signed.transaction
-        digest = transaction_digest(transaction)
+        digest = signed.digest
         waiting = self._by_sender.get(transaction.sender, {})
         if digest in self._by_digest:
             # The same words under another signature: one that does not hold must not pass for known.
@@ -99,10 +102,18 @@ class Mempool:
         """What waits of *sender*, by nonce."""
         return [self._by_digest[digest] for _, digest in sorted(self._by_sender.get(sender, {}).items())]
 
-    def settle(self, state: State) -> None:
-        """Forget what *state* has done, outlived or made impossible. Who was served goes to the end of the turns."""
+    def settle(self, state: State, changed: Iterable[bytes] | None = None) -> None:
+        """Forget what *state* has done, outlived or made impossible. Who was served goes to the end of the turns.
+
+        *changed* are the keys of the records that the last block changed: only those senders are looked at,
+        the rest (whose transactions may have expired) every SWEEP blocks.
+        """
         height, draft = state.head.height + 1, Draft(state)
-        for sender in list(self._by_sender):
+        senders = list(self._by_sender)
+        if changed is not None and height % SWEEP:
+            touched = {key[1:] for key in changed}
+            senders = [sender for sender in senders if sender in touched]
+        for sender in senders:
             waiting, nonce = self._by_sender[sender], draft.account(sender).nonce
             if min(waiting) < nonce:
                 self._by_sender[sender] = self._by_sender.pop(sender)

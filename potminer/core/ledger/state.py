@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 from potminer.core import trie
@@ -16,6 +16,17 @@ from potminer.wire.record import Account, ChainRecord, CommitteeRecord, Record, 
 R = TypeVar("R", bound=Wire)
 
 _RECORD_BYTES = 1 << 24
+_READ = 65_536
+"""Records remembered as they were read: some 20 MiB."""
+
+
+class Read:
+    """Records that were read from a state, decoded. A memory of pure answers: it changes none of them."""
+
+    __slots__ = ("records",)
+
+    def __init__(self) -> None:
+        self.records: dict[bytes, Wire | None] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +36,27 @@ class State:
     chain: bytes
     parameters: Parameters
     tree: trie.Node
+    read: Read = field(default_factory=Read, repr=False, compare=False)
 
     @property
     def root(self) -> bytes:
         return trie.root(self.tree)
 
     def get(self, kind: type[R], key: bytes) -> R | None:
-        value = trie.get(self.tree, key)
-        return None if value is None else decode(kind, value, max_bytes=_RECORD_BYTES)
+        known = self.read.records
+        if key not in known:
+            value = trie.get(self.tree, key)
+            if len(known) >= _READ:
+                known.clear()
+            known[key] = None if value is None else decode(kind, value, max_bytes=_RECORD_BYTES)
+        return cast("R | None", known[key])
+
+    def follow(self, before: State, changed: Iterable[bytes]) -> None:
+        """Takes over what was read from *before*, but for the records under *changed* keys, which differ here."""
+        known, before.read.records = before.read.records, {}
+        for key in changed:
+            known.pop(key, None)
+        self.read.records = known
 
     def need(self, kind: type[R], key: bytes) -> R:
         """A record that the ledger's own invariants say exists."""
@@ -62,19 +86,16 @@ class State:
 class Draft:
     """Changes of one block on top of a state. Nothing of the state itself is touched."""
 
-    __slots__ = ("_decoded", "_written", "base")
+    __slots__ = ("_written", "base")
 
     def __init__(self, base: State) -> None:
         self.base = base
-        self._decoded: dict[bytes, Wire | None] = {}
         self._written: dict[bytes, Wire | None] = {}
 
     def get(self, kind: type[R], key: bytes) -> R | None:
         if key in self._written:
             return cast("R | None", self._written[key])
-        if key not in self._decoded:
-            self._decoded[key] = self.base.get(kind, key)
-        return cast("R | None", self._decoded[key])
+        return self.base.get(kind, key)
 
     def need(self, kind: type[R], key: bytes) -> R:
         found = self.get(kind, key)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from potminer.core.committee import Committee
 from potminer.core.pbft.application import Head
-from potminer.wire.block import Block, block_digest, leaves_root, transactions_root
+from potminer.wire.block import Block, block_digest, leaves_root
 from potminer.wire.pbft import PrePrepare, Vote
 from potminer.wire.seal import Purpose, statement
 
 
 def is_whole(block: Block) -> bool:
     """Whether the body is the one that the header names."""
-    return transactions_root(block.transactions) == block.header.transactions_root
+    return block.root == block.header.transactions_root
 
 
 def proposal_fault(proposal: PrePrepare, *, committee: Committee, chain: bytes, head: Head, fresh: bool) -> str | None:

@@ -217,7 +217,7 @@ class Voice:
         key = _body_key(self.height, block_digest(block.header))
         if key in self.records:
             return []
-        self.records[key] = encode(block)
+        self.records[key] = block.encoded
         return [Persist(key, self.records[key])]
 
     def _restore(self, said: Said, kind: int, value: bytes) -> None:
