@@ -29,7 +29,7 @@ from potminer.wire.answers import (
     TaskEarnings,
 )
 from potminer.wire.control import EarningsView
-from potminer.wire.record import TaskRecord
+from potminer.wire.record import TaskRecord, Trainer
 from potminer.world.net.network import Network, PeerInfo
 
 
@@ -110,13 +110,16 @@ class Answers:
     def money(self) -> EarningsView:
         history, prices = self._history, self._books.prices
         priced = prices.pot_micro is not None and prices.currency is not None
+        trainer = self._ledger.state.get(Trainer, records.trainer_key(self._own))
+        kept = 0 if trainer is None else min(history.kept, trainer.bond + trainer.unbonding)
         return EarningsView(
             today=history.earned_on(self._clock()),
             pending=history.pending,
-            paid=history.paid,
+            paid=history.paid + history.kept - kept,
             total=history.total,
             currency=prices.currency if priced else None,
             price_micro=prices.pot_micro if priced else None,
+            kept=kept,
         )
 
     def earnings(self, units: int) -> EarningsDetail:

@@ -99,7 +99,7 @@ class History:
         self._own = own
         self.tasks: dict[bytes, TaskHistory] = {}
         self.units: deque[UnitOutcome] = deque(maxlen=UNITS_KEPT)
-        self.pending = self.paid = self.total = 0
+        self.pending = self.kept = self.paid = self.total = 0
         self.days: dict[int, int] = {}
         """Grains earned by the start of the day (UTC, ms), oldest first; the newest ``DAYS_KEPT``."""
 
@@ -148,18 +148,25 @@ class History:
                 self.pending -= mine
                 task.my_pending -= mine
                 task.my_paid += mine
-                self.paid += mine
+                kept = sum(share.amount for share in each.kept if share.earner == self._own)
+                self.kept += kept
+                self.paid += mine - kept
             case events.Expelled():
                 task.expelled[each.trainer] = each.reason
                 if each.trainer == self._own:
-                    self.total -= task.my_pending
-                    self.pending -= task.my_pending
-                    task.my_pending = 0
+                    self._lose_everything()
             case events.ModelEvaluated():
                 task.score(each.closed, each.score_ppm)
                 self._paid_at_once(task, each.shares, time_ms)
             case events.TaskEnded():
                 task.ended, task.ended_ms, task.open = each.reason, time_ms, None
+
+    def _lose_everything(self) -> None:
+        """Expelled from one task is expelled from all: what is pending anywhere and the bond are gone."""
+        self.total -= self.pending + self.kept
+        self.pending = self.kept = 0
+        for task in self.tasks.values():
+            task.my_pending = 0
 
     def _unit_ended(self, task: TaskHistory, each: events.UnitEnded, height: int) -> None:
         accepted = each.judgement.outcome == Verdict.ACCEPTED

@@ -37,9 +37,11 @@ DAY_MS = 24 * 3_600_000
 def earnings_facts(earnings: EarningsView) -> tuple[Fact, ...]:
     unpriced = earnings.currency is None or earnings.price_micro is None
     value = text.worth(earnings.total, currency=earnings.currency, price_micro=earnings.price_micro)
+    kept = (Fact("kept as bond", text.pot(earnings.kept)),) if earnings.kept else ()
     return (
         Fact("today", text.pot(earnings.today), Tone.GOOD if earnings.today else Tone.PLAIN),
         Fact("pending", text.pot(earnings.pending)),
+        *kept,
         Fact("paid", text.pot(earnings.paid)),
         Fact("total", text.pot(earnings.total)),
         Fact("worth", value, Tone.QUIET if unpriced else Tone.PLAIN),

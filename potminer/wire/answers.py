@@ -111,7 +111,8 @@ class DayEarnings(Photo, frozen=True, kw_only=True):
 
 
 class TaskEarnings(Photo, frozen=True, kw_only=True):
-    """*escrow*: what the requester's deposit still holds for everybody; *pending* and *paid* are this rig's."""
+    """*escrow*: what the requester's deposit still holds for everybody; *pending* and *paid* are this rig's, *paid*
+    with what was kept as bond."""
 
     task: Hex
     name: Line

@@ -154,7 +154,7 @@ class LossPoint(Photo, frozen=True, kw_only=True):
 
 
 class EarningsView(Photo, frozen=True, kw_only=True):
-    """*today* since local midnight, *pending* until the dispute window ends, *paid* spendable,
+    """*today* since local midnight, *pending* until the dispute window ends, *kept* as bond, *paid* spendable,
     *total* ever. Where no market price exists, *currency* and *price_micro* are null: nothing is invented."""
 
     today: Grains
@@ -164,6 +164,7 @@ class EarningsView(Photo, frozen=True, kw_only=True):
     currency: Line | None = None
     price_micro: U63 | None = None
     """Price of one POT in millionths of *currency*."""
+    kept: Grains = 0
 
 
 class ChainView(Photo, frozen=True, kw_only=True):

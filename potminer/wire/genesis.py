@@ -29,6 +29,10 @@ class Parameters(Wire, frozen=True):
     escrow_rounds: Annotated[int, Meta(ge=0, le=1_000)] = 30
     audit_factor: Annotated[int, Meta(ge=1, le=1_000)] = 10
     """How many times the expected gain a cheat must expect to lose (kappa)."""
+    keep_ppm: Share = 250_000
+    """Share of a reward that still becomes bond once the bond is large enough to train, until it is full."""
+    second_audit_ppm: Share = 50_000
+    """Share of passing audits that the committee repeats."""
     minimum_fee: Grains = 1_000
     """For transactions that move money. Work is free: a newcomer has no coins."""
     unbonding_ms: Annotated[int, Meta(ge=0, le=10**12)] = 7 * 24 * 3_600_000

@@ -65,9 +65,12 @@ class Account(Wire, frozen=True):
 
 
 class Trainer(Wire, frozen=True):
+    """*expelled*: proven to have cheated. Nobody assigns it work or pays it again."""
+
     payout: PublicKey
     bond: Grains = 0
     unbonding: Grains = 0
+    expelled: bool = False
 
 
 class Validator(Wire, frozen=True):
@@ -173,11 +176,16 @@ class TaskRecord(Wire, frozen=True):
 
 
 class Audit(Wire, frozen=True):
-    """Who recomputes which segment of which unit. No auditor: the committee judges at once."""
+    """Who recomputes which segment of which unit; a unit may have several. No auditor: the committee judges at once.
+
+    *disputed* is given to the committee, whose word is the *ruling*.
+    """
 
     slot: Slot
     segment: U8
     auditor: PublicKey | None
+    disputed: bool = False
+    ruling: Outcome | None = None
 
 
 class Score(Wire, frozen=True):
@@ -215,12 +223,13 @@ class RoundRecord(Wire, frozen=True):
     deadline_ms: Millis
     slots: Annotated[tuple[PublicKey, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
     witnesses: Annotated[tuple[PublicKey, ...], Meta(max_length=limits.COMMITTEE)]
-    audits: Annotated[tuple[Audit, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
+    audits: Annotated[tuple[Audit, ...], Meta(max_length=limits.AUDITS_PER_ROUND)]
     attestations: Annotated[tuple[Attestation, ...], Meta(max_length=limits.COMMITTEE)]
 
 
 class Verdict(Wire, frozen=True):
     judge: PublicKey
+    segment: U8
     finding: Finding
     error_ppm: Ppm
 
@@ -234,15 +243,17 @@ class Judgement(Wire, frozen=True):
 
 
 class UnitRecord(Wire, frozen=True):
-    """One unit of the round in progress. *verdict* is its auditor's, *judges* are the committee's in a dispute."""
+    """One unit of the round in progress. *verdicts* are its auditors', *judges* are the committee's in a dispute.
+    *stake* is what its trainer stood to lose when its audits were drawn."""
 
     trainer: PublicKey
     commitment: Hash | None = None
     loss_micro: U63 = 0
     snapshots: Annotated[tuple[BlobId, ...], Meta(max_length=limits.SEGMENTS)] = ()
-    verdict: Verdict | None = None
-    judges: Annotated[tuple[Verdict, ...], Meta(max_length=limits.COMMITTEE)] = ()
+    verdicts: Annotated[tuple[Verdict, ...], Meta(max_length=4 * limits.SEGMENTS)] = ()
+    judges: Annotated[tuple[Verdict, ...], Meta(max_length=limits.COMMITTEE * limits.SEGMENTS)] = ()
     judgement: Judgement | None = None
+    stake: Grains = 0
 
 
 class Share(Wire, frozen=True):

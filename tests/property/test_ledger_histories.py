@@ -3,6 +3,8 @@ money is conserved, every unit has one outcome, and everybody who replays the bl
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import comb
 from random import Random
 
 import pytest
@@ -11,11 +13,23 @@ from msgspec.structs import replace
 from potminer.core.ledger import event
 from potminer.core.ledger.apply import Applied, apply_block
 from potminer.core.ledger.ledger import Ledger
-from potminer.core.ledger.state import State, genesis_state, restored, supply
+from potminer.core.ledger.rewards import audited_ppm
+from potminer.core.ledger.stake import needs, stakes
+from potminer.core.ledger.state import Draft, State, genesis_state, restored, supply
 from potminer.wire import record as records
 from potminer.wire.block import Block, block_digest
 from potminer.wire.codec import decode
-from potminer.wire.record import EvaluationRecord, Outcome, Phase, RoundRecord, TaskRecord, UnitRecord, money
+from potminer.wire.record import (
+    EvaluationRecord,
+    Outcome,
+    PendingRound,
+    Phase,
+    RoundRecord,
+    TaskRecord,
+    Trainer,
+    UnitRecord,
+    money,
+)
 from potminer.wire.task import AuditSpec, Deadlines, Evaluation, Reward
 from potminer.wire.tx import (
     AggregateResult,
@@ -54,8 +68,10 @@ class Play:
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
+        second = self.random.choice((0, 300_000))
         self.world = World(
-            escrow_rounds=self.random.choice((0, 1, 3)), bond=BOND, epoch_blocks=self.random.choice((3, 7, 20))
+            escrow_rounds=self.random.choice((0, 1, 3)), bond=BOND, epoch_blocks=self.random.choice((3, 7, 20)),
+            second_audit_ppm=second,
         )
         self.state = self.world.state
         self.head = self.world.head
@@ -300,6 +316,99 @@ def check_expelled(play: Play) -> None:
             assert each.paid == 0
 
 
+# ---- cheating never pays -----------------------------------------------------------------
+
+
+def escapes(wanted_ppm: int, *, segments: int, cheated: int) -> Fraction:
+    """Chance that none of *cheated* segments of a unit is audited where *wanted_ppm* segments are."""
+    whole, part = divmod(wanted_ppm, 10**6)
+    few, more = (
+        Fraction(comb(segments - cheated, drawn), comb(segments, drawn)) if drawn <= segments else Fraction(0)
+        for drawn in (whole, whole + 1)
+    )
+    return few + (more - few) * Fraction(part, 10**6)
+
+
+def to_lose(state: State, trainer: bytes) -> int:
+    """All that an expulsion takes from *trainer*, counted record by record."""
+    found = state.need(Trainer, records.trainer_key(trainer))
+    owed = 0
+    for key_, value in state.items():
+        if key_[:1] == b"p":
+            owed += sum(s.amount for s in decode(PendingRound, value, max_bytes=1 << 24).shares if s.earner == trainer)
+    return found.bond + found.unbonding + owed
+
+
+Gamble = tuple[int, list[tuple[Fraction, Fraction]]]
+"""A task's stake, and for each cheated unit (chance to escape, gain in grains)."""
+
+
+def check_never_pays(loss: int, gambles: list[Gamble]) -> None:
+    """The tasks are decided one after the other; whoever is caught gains nothing from then on."""
+    expected_loss = expected_gain = Fraction(0)
+    alive = Fraction(1)
+    for stake, units in gambles:
+        assert stake <= loss, "what the audits trusted in is not there"
+        escaped = Fraction(1)
+        for missed, _ in units:
+            escaped *= missed
+        expected_loss += alive * (1 - escaped) * stake
+        alive *= escaped
+        expected_gain += alive * sum((gain for _, gain in units), Fraction(0))
+    assert expected_loss >= 10 * expected_gain
+
+
+def gambles_of(play: Play, trainer: bytes, *, moved: str, cheated: int, most_units: int) -> list[Gamble]:
+    """The units of *trainer* in progress, and what a cheat in *cheated* segments of each would come to if it
+    *moved* its bond away before the audits are drawn."""
+    draft, result = Draft(play.state), []
+    for task_id in play.state.head.open_tasks:
+        current = play.state.get(RoundRecord, records.round_key(task_id))
+        if current is None or trainer not in current.slots or current.phase == Phase.AGGREGATE:
+            continue
+        task = play.state.need(TaskRecord, records.task_key(task_id))
+        units = [play.state.need(UnitRecord, records.unit_key(task_id, s)) for s in range(len(current.slots))]
+        mine = [u for u in units if u.trainer == trainer and u.judgement is None][:most_units]
+        if current.phase in (Phase.AUDIT, Phase.DISPUTE):
+            stake = max((u.stake for u in mine), default=0)
+        else:
+            bond = play.state.need(Trainer, records.trainer_key(trainer)).bond
+            stake = stakes(draft, task_id, task, [trainer])[trainer]
+            least = needs(draft).get(trainer)
+            if moved == "unbond":
+                stake -= max(0, bond - (least.least if least is not None else 0))
+            elif moved == "leave":
+                stake -= bond
+        spec_ = task.spec
+        wanted = audited_ppm(
+            price=PRICE, stake=stake, segments=spec_.segments, factor=10, floor_ppm=spec_.audit.rate_ppm
+        )
+        missed = escapes(wanted, segments=spec_.segments, cheated=cheated)
+        gain = Fraction(cheated, spec_.segments) * PRICE
+        result.append((stake, [(missed, gain) for _ in mine]))
+    return result
+
+
+def check_cheats(play: Play) -> None:
+    """At this height, for everybody with work in progress, every cheat of the matrix."""
+    for name in TRAINERS:
+        trainer = key(name).public
+        found = play.state.get(Trainer, records.trainer_key(trainer))
+        if found is None or found.expelled:
+            continue
+        loss = to_lose(play.state, trainer)
+        for moved in ("", "unbond", "leave"):
+            for cheated in (1, 2, 4):
+                for most_units in (1, 2):
+                    gambles = gambles_of(play, trainer, moved=moved, cheated=cheated, most_units=most_units)
+                    check_never_pays(loss, gambles)
+                    check_never_pays(loss, gambles[::-1])
+                    for gamble in gambles:
+                        check_never_pays(loss, [gamble])
+    # A new key has no stake: everything it does is audited, and its cheat is worth nothing.
+    assert escapes(audited_ppm(price=PRICE, stake=0, segments=4, factor=10, floor_ppm=1), segments=4, cheated=1) == 0
+
+
 def replayed(play: Play) -> State:
     state = genesis_state(play.world.genesis, chain=play.world.chain)
     for block in play.blocks:
@@ -316,6 +425,7 @@ def test_whatever_they_do_the_books_balance(seed: int) -> None:
     for _ in range(BLOCKS):
         play.step(play.acts())
         check(play)
+        check_cheats(play)
     check_outcomes(play)
     check_money(play)
     check_expelled(play)

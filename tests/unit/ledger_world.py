@@ -97,7 +97,8 @@ class World:
     """A chain of blocks, each proposed by the next validator, a second apart unless told otherwise."""
 
     def __init__(
-        self, *, validators: int = 4, escrow_rounds: int = 2, bond: int = 0, epoch_blocks: int = 100
+        self, *, validators: int = 4, escrow_rounds: int = 2, bond: int = 0, epoch_blocks: int = 100,
+        second_audit_ppm: int = 0,
     ) -> None:
         self.validators = [f"validator-{i}" for i in range(validators)]
         genesis = Genesis(
@@ -105,7 +106,7 @@ class World:
             1_000_000,
             Parameters(
                 escrow_rounds=escrow_rounds, minimum_fee=10, unbonding_ms=5_000, epoch_blocks=epoch_blocks,
-                validator_bond=SMALLEST_BOND,
+                validator_bond=SMALLEST_BOND, second_audit_ppm=second_audit_ppm,
             ),
             tuple(GenesisValidator(key(v).public, 1, onion(v).outside, bond) for v in self.validators),
             (GenesisAccount(key("requester").public, RICH), GenesisAccount(key("rich").public, RICH)),
@@ -122,7 +123,7 @@ class World:
 
     def sign(self, name: str, body: Body, *, fee: int = 10, nonce: int | None = None) -> SignedTransaction:
         sender = key(name)
-        if self.state.account(sender.public).balance < fee:
+        if name in self.validators or self.state.account(sender.public).balance < fee:
             fee = 0
         if nonce is None:
             nonce = self.nonces.get(sender.public, self.state.account(sender.public).nonce)
@@ -213,24 +214,37 @@ class World:
             self.step()
         raise AssertionError(f"never reached {phase!r}")
 
+    def pass_deadline(self) -> None:
+        """A block just after the phase's deadline."""
+        self.step(after_ms=max(1, self.round.deadline_ms - self.state.head.time_ms + 1))
+
     def audit_all(self, *, bad: tuple[int, ...] = (), silent: tuple[int, ...] = ()) -> None:
+        """Every auditor speaks. Of a *bad* slot the first audit is bad, of a *silent* one it is missing."""
         self.until(Phase.AUDIT)
         bodies: list[tuple[str, Body]] = []
+        seen: set[int] = set()
         for audit in self.round.audits:
-            if audit.auditor is None or audit.slot in silent:
+            first = audit.slot not in seen
+            seen.add(audit.slot)
+            if audit.auditor is None or (first and audit.slot in silent):
                 continue
-            ppm = 900_000 if audit.slot in bad else 3
-            bodies.append((self.name_of(audit.auditor), self.verdict_of(audit.slot, ppm)))
+            ppm = 900_000 if first and audit.slot in bad else 3
+            bodies.append((self.name_of(audit.auditor), self.verdict_of(audit.slot, ppm, segment=audit.segment)))
         assert set(self.step(*bodies)) <= {None}
 
-    def verdict_of(self, slot: int, ppm: int, finding: Finding = Finding.MEASURED) -> AuditVerdict:
+    def verdict_of(
+        self, slot: int, ppm: int, finding: Finding = Finding.MEASURED, *, segment: int | None = None
+    ) -> AuditVerdict:
+        """Of the slot's first audit, unless another *segment* is named."""
         current = self.round
-        audit = next(a for a in current.audits if a.slot == slot)
-        return AuditVerdict(self.task, current.number, current.attempt, slot, audit.segment, finding, ppm)
+        drawn = segment or next(a.segment for a in current.audits if a.slot == slot)
+        return AuditVerdict(self.task, current.number, current.attempt, slot, drawn, finding, ppm)
 
     def judge(self, slot: int, ppm: int, *, judges: int = 4, finding: Finding = Finding.MEASURED) -> None:
-        body = self.verdict_of(slot, ppm, finding)
-        self.step(*[(v, body) for v in self.validators[:judges]])
+        """The committee's word on everything that is disputed of *slot*."""
+        segments = [a.segment for a in self.round.audits if a.slot == slot and a.disputed]
+        bodies = [self.verdict_of(slot, ppm, finding, segment=segment) for segment in dict.fromkeys(segments)]
+        self.step(*[(v, body) for body in bodies for v in self.validators[:judges]])
 
     def attest(self, count: int = 2, *, model: bytes | None = None, malformed: tuple[int, ...] = ()) -> None:
         current = self.round

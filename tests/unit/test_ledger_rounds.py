@@ -6,7 +6,8 @@ from itertools import pairwise
 
 from potminer.core.ledger import event
 from potminer.core.ledger.refusal import Refusal
-from potminer.wire.record import Outcome, Phase, Standing, TaskStatus
+from potminer.wire import record as records
+from potminer.wire.record import Outcome, Phase, Standing, TaskStatus, Trainer
 from potminer.wire.tx import Finding, JoinTask, RevealWork
 from tests.unit.ledger_world import World, blob, key, spec
 
@@ -32,7 +33,9 @@ def test_a_whole_task_is_trained_paid_and_refunded() -> None:
     assert paid == 3 * pot
     assert world.happened(event.TaskEnded)[0].refunded == 10**9 - 3 * pot
     for name in ("ann", "ben", "cy"):
-        assert world.balance(name + "-wallet") > 3 * 2 * 800_000
+        bond = world.state.need(Trainer, records.trainer_key(key(name).public)).bond
+        assert bond > 2 * 800_000, "what was paid while the task was open is kept: it is less than the task needs"
+        assert world.balance(name + "-wallet") > 2 * 2 * 800_000, "what was paid at its end is not"
         assert world.balance(name) == 0, "earnings go to the payout account, not to the hot key"
 
 
@@ -46,7 +49,8 @@ def test_nothing_is_audited_before_others_have_stirred_the_beacon() -> None:
     assert world.round.phase == Phase.DRAW, "one proposer is not a weak quorum of four"
     world.step()
     assert world.round.phase == Phase.AUDIT
-    assert {a.slot for a in world.round.audits} == set(range(6)), "without a bond every unit is audited"
+    everything = {(slot, segment) for slot in range(6) for segment in range(1, 5)}
+    assert {(a.slot, a.segment) for a in world.round.audits} == everything, "who has nothing to lose is audited whole"
     assert all(a.auditor != world.round.slots[a.slot] for a in world.round.audits)
 
 
@@ -132,7 +136,7 @@ def test_an_absent_auditor_passes_its_unit_to_the_committee_and_loses_only_the_n
     world.until(Phase.AUDIT)
     absent = next(a.auditor for a in world.round.audits if a.slot == 1)
     world.audit_all(silent=(1,))
-    world.step(after_ms=10_001)
+    world.pass_deadline()
     assert world.round.phase == Phase.DISPUTE
     world.judge(1, 7)
     world.attest()

@@ -91,7 +91,7 @@ def test_auditors_who_never_answer_send_the_work_to_the_committee() -> None:
     world.commit_all()
     world.reveal_all()
     world.until(Phase.AUDIT)
-    world.step(after_ms=10_001)
+    world.pass_deadline()
     assert world.round.phase == Phase.DISPUTE
     for slot in range(6):
         world.judge(slot, 3)

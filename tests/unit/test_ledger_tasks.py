@@ -25,6 +25,7 @@ from potminer.wire.record import (
 )
 from potminer.wire.task import Reward
 from potminer.wire.tx import (
+    Body,
     Bond,
     CancelTask,
     Finding,
@@ -89,12 +90,16 @@ def test_unbonding_does_not_save_a_cheat() -> None:
     world.reveal_all()
     world.until(Phase.AUDIT)
     slots = tuple(s for s, t in enumerate(world.round.slots) if t == key("ann").public)
-    world.step(("ann", Unbond(4_000)))
+    assert world.step(("ann", Unbond(4_000))) == [Refusal.BOND_TOO_LOW]
+    assert world.step(("ann", LeaveTask(world.task)), ("ann", Unbond(4_000)), after_ms=1) == [None, None]
+    world.step(after_ms=5_001)
+    assert world.balance("ann-wallet") == 0, "its delay is over, but its work is being judged"
     world.audit_all(bad=slots)
     for slot in slots:
         world.judge(slot, 900_000)
     found = world.happened(event.Expelled)
     assert sum(e.forfeited for e in found) == 5_000
+    assert world.balance("ann-wallet") == 0
     assert (trainer(world, "ann").bond, trainer(world, "ann").unbonding) == (0, 0)
     assert world.state.head.releases == ()
     world.step(after_ms=10_000)
@@ -250,12 +255,14 @@ def test_who_reveals_anothers_unit_first_does_not_make_its_author_a_copycat() ->
     world.reveal_all(but=(rival,))
     assert world.happened(event.Expelled) == []
     world.until(Phase.AUDIT)
-    audits = {a.slot: a for a in world.round.audits}
-    assert audits[rival].segment == audits[author].segment == 4
-    bodies = [
-        (auditor(world, s), world.verdict_of(s, 0, Finding.MALFORMED) if s == rival else world.verdict_of(s, 3))
-        for s in range(6)
-    ]
+    last = {a.slot: a for a in world.round.audits if a.segment == 4}
+    assert {rival, author} <= set(last)
+    bodies: list[tuple[str, Body]] = []
+    for audit in world.round.audits:
+        bad = Finding.MALFORMED if audit == last[rival] else Finding.MEASURED
+        assert audit.auditor is not None
+        said = world.verdict_of(audit.slot, 0, bad, segment=audit.segment)
+        bodies.append((world.name_of(audit.auditor), said))
     world.step(*bodies)
     thief = world.round.slots[rival]
     world.judge(rival, 0, finding=Finding.MALFORMED)

@@ -221,7 +221,7 @@ def test_history_survives_a_restart() -> None:
 
 def test_history_adds_up() -> None:
     history, _ = lived()
-    assert (history.paid, history.pending, history.total) == (7, 100, 107)
+    assert (history.paid, history.pending, history.total) == (7, 0, 7)
     assert history.tasks[TASK].ended == "cancelled"
     assert (history.earned_on(4_000), history.earned_on(DAY_MS)) == (127, 0)
     unit = history.unit(TASK, round=0, slot=1)
@@ -231,11 +231,15 @@ def test_history_adds_up() -> None:
     assert history.my_units(SECOND, 10) == ()
 
 
-def test_to_be_expelled_from_one_task_forfeits_nothing_of_another() -> None:
-    history, _ = lived()
-    assert history.pending == 100
-    history.fold([event.Paid(SECOND, 0, (Share(OWN, OWN, 100),))], height=9, time_ms=9_000)
-    assert (history.pending, history.paid) == (0, 107)
+def test_what_is_kept_as_bond_is_neither_pending_nor_paid_and_gone_when_expelled() -> None:
+    history = History(OWN)
+    history.fold(happenings()[0], height=0, time_ms=0)
+    history.fold([event.Rewarded(TASK, 0, (Share(OWN, OWN, 100),)), event.Rewarded(SECOND, 0, (Share(OWN, OWN, 9),))],
+                 height=1, time_ms=1)
+    history.fold([event.Paid(TASK, 0, (Share(OWN, OWN, 100),), (Share(OWN, OWN, 60),))], height=2, time_ms=2)
+    assert (history.pending, history.kept, history.paid, history.total) == (9, 60, 40, 109)
+    history.fold([event.Expelled(TASK, OWN, "malformed", 60)], height=3, time_ms=3)
+    assert (history.pending, history.kept, history.paid, history.total) == (0, 0, 40, 40), "what another task owed, too"
 
 
 def test_history_keeps_so_many_units() -> None:

@@ -290,7 +290,7 @@ def test_only_what_the_audit_needs_is_fetched() -> None:
 
 def test_an_audit_done_is_not_done_again() -> None:
     node = auditing()
-    told = replace(THEIR_UNIT, verdict=Verdict(OWN, Finding.MEASURED, 7))
+    told = replace(THEIR_UNIT, verdicts=(Verdict(OWN, 3, Finding.MEASURED, 7),))
     assert node.tell(seen(AUDIT, (OWN_UNIT, told))) == []
 
 
@@ -315,14 +315,15 @@ def test_a_snapshot_that_was_found_at_last_is_audited() -> None:
 
 def test_a_disputed_segment_is_recomputed_by_every_validator_once() -> None:
     node = Node(payout=False, validator=True, have=(*DATA, *THEIRS))
-    dispute = replace(AUDIT, phase=Phase.DISPUTE)
+    disputed = tuple(replace(audit, disputed=True) for audit in AUDIT.audits)
+    dispute = replace(AUDIT, phase=Phase.DISPUTE, audits=disputed)
     judged = replace(OWN_UNIT, judgement=ACCEPTED)
     (job,) = jobs(node.tell(seen(dispute, (judged, THEIR_UNIT))))
     assert isinstance(job, AuditJob)
     (verdict,) = said(node.tell(Reported(Audited(job.job, Finding.MALFORMED, 0, 1, 1, b""))))
     assert isinstance(verdict, AuditVerdict)
     assert verdict.finding == Finding.MALFORMED
-    done = replace(THEIR_UNIT, judges=(Verdict(OWN, Finding.MALFORMED, 0),))
+    done = replace(THEIR_UNIT, judges=(Verdict(OWN, 3, Finding.MALFORMED, 0),))
     assert node.tell(seen(dispute, (judged, done)), after_ms=60_000) == []
     assert jobs(Node(have=(*DATA, *THEIRS)).tell(seen(dispute, (judged, THEIR_UNIT)))) == [], "trainers do not judge"
 

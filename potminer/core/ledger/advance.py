@@ -8,21 +8,22 @@ One function a phase. Each looks at the round and either leaves it or moves it o
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 from msgspec.structs import replace
 
 from potminer.base import draw
+from potminer.base.bounded import MILLION
 from potminer.base.digest import Domain, digest, number
 from potminer.base.quorum import is_weak_quorum
 from potminer.core.ledger import event
+from potminer.core.ledger.audits import audit_load, draw_audits
 from potminer.core.ledger.close import close_round, end_task
 from potminer.core.ledger.evaluate import has_reached_target, is_evaluating, settle_evaluation
 from potminer.core.ledger.event import Event
-from potminer.core.ledger.judge import audit_passes, resolve_dispute
+from potminer.core.ledger.judge import BAD, UnitRuling, audit_passes, rule_unit, verdict_of
 from potminer.core.ledger.penalty import expel
-from potminer.core.ledger.rewards import audit_rate_ppm
+from potminer.core.ledger.stake import held, pending_of
 from potminer.core.ledger.state import Draft
 from potminer.core.ledger.transact import with_standing
 from potminer.wire import record as records
@@ -33,6 +34,7 @@ from potminer.wire.record import (
     Judgement,
     Outcome,
     Phase,
+    Release,
     RoundRecord,
     Standing,
     TaskRecord,
@@ -40,6 +42,7 @@ from potminer.wire.record import (
     Trainer,
     UnitRecord,
     UpdateOwner,
+    Verdict,
 )
 from potminer.wire.tx import Finding
 
@@ -49,7 +52,6 @@ MAX_STEPS = 16
 
 def advance(draft: Draft, *, proposer: bytes, events: list[Event]) -> None:
     """Move on everything that is due at the draft's block time."""
-    _release_bonds(draft)
     for task in draft.head.open_tasks:
         _witness(draft, task, proposer)
         settle_evaluation(draft, task, events)
@@ -58,11 +60,12 @@ def advance(draft: Draft, *, proposer: bytes, events: list[Event]) -> None:
                 break
         else:
             raise AssertionError("a task does not come to rest")
+    _release_bonds(draft)
 
 
 def is_due(draft: Draft, *, now: int) -> bool:
     """Whether a block at *now* would move anything on: a deadline passed, a draw waits, a round can open."""
-    if any(release.time_ms <= now for release in draft.head.releases):
+    if _due(draft, now=now):
         return True
     for task_id in draft.head.open_tasks:
         current = draft.get(RoundRecord, records.round_key(task_id))
@@ -80,15 +83,22 @@ def is_due(draft: Draft, *, now: int) -> bool:
 
 
 def _release_bonds(draft: Draft) -> None:
+    """Pay out what has been unbonding long enough, but not of those whose work is being judged."""
     head = draft.head
-    due = [release for release in head.releases if release.time_ms <= head.time_ms]
+    due = _due(draft, now=head.time_ms)
     for release in due:
         key = records.trainer_key(release.trainer)
         trainer = draft.need(Trainer, key)
         draft.put(key, replace(trainer, unbonding=trainer.unbonding - release.amount))
         draft.credit(trainer.payout, release.amount)
     if due:
-        draft.put(records.CHAIN, replace(head, releases=tuple(r for r in head.releases if r.time_ms > head.time_ms)))
+        draft.put(records.CHAIN, replace(head, releases=tuple(r for r in head.releases if r not in due)))
+
+
+def _due(draft: Draft, *, now: int) -> list[Release]:
+    due = [release for release in draft.head.releases if release.time_ms <= now]
+    judged = held(draft) if due else set()
+    return [release for release in due if release.trainer not in judged]
 
 
 def _witness(draft: Draft, task: bytes, proposer: bytes) -> None:
@@ -226,50 +236,12 @@ def _draw(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, 
     power = sum(p for m, p in zip(committee.members, committee.powers, strict=True) if m in current.witnesses)
     if not is_weak_quorum(power, sum(committee.powers)):
         return False
-    audits = _draw_audits(draft, task_id, task, current)
+    audits = draw_audits(draft, task_id, task, current, _units(draft, task_id, current))
     _remember_auditors(draft, task_id, current, audits)
     current = replace(current, audits=audits)
-    return _enter(draft, task_id, current, Phase.AUDIT, lasting_ms=task.spec.deadlines.audit_ms, events=events)
-
-
-def _draw_audits(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord) -> tuple[Audit, ...]:
-    """Which unit, which segment, by whom. Auditors take turns in a drawn order: nobody gets much more
-    than others, nobody audits itself, and the pair of the last round is avoided where it can be.
-    Where several units claim one update, each is audited in its last segment: the tag at the head of
-    the snapshot names the author."""
-    stream = draw.words(draft.head.beacon, task_id, number(current.number), number(current.attempt))
-    units = _units(draft, task_id, current)
-    expelled = {member.trainer for member in task.members if member.standing == Standing.EXPELLED}
-    present = sorted({unit.trainer for unit in units if unit.judgement is None} - expelled)
-    turns = draw.shuffled(stream, present)
-    last = {member.trainer: member.last_auditor for member in task.members}
-    claims = Counter(unit.snapshots[-1] for unit in units if unit.judgement is None)
-    audits = []
-    for slot, unit in enumerate(units):
-        if unit.judgement is not None:
-            continue
-        contested = claims[unit.snapshots[-1]] > 1
-        if draw.below(stream, 1_000_000) >= _rate_ppm(draft, task, unit.trainer) and not contested:
-            continue
-        segment = task.spec.segments if contested else draw.below(stream, task.spec.segments) + 1
-        others = [trainer for trainer in turns if trainer != unit.trainer]
-        fresh = [trainer for trainer in others if trainer != last[unit.trainer]] or others
-        auditor = fresh[0] if fresh else None
-        if auditor is not None:
-            turns.remove(auditor)
-            turns.append(auditor)
-        audits.append(Audit(slot, segment, auditor))
-    return tuple(audits)
-
-
-def _rate_ppm(draft: Draft, task: TaskRecord, trainer: bytes) -> int:
-    found = draft.need(Trainer, records.trainer_key(trainer))
-    return audit_rate_ppm(
-        unit_reward=task.spec.reward.price_per_unit,
-        bond=found.bond,
-        factor=draft.parameters.audit_factor,
-        floor_ppm=task.spec.audit.rate_ppm,
-    )
+    # The deadline is meant for a segment of each unit that one trainer has: more of them take longer.
+    lasting = task.spec.deadlines.audit_ms * max(1, -(-audit_load(audits) // task.spec.units_per_trainer))
+    return _enter(draft, task_id, current, Phase.AUDIT, lasting_ms=lasting, events=events)
 
 
 def _remember_auditors(draft: Draft, task_id: bytes, current: RoundRecord, audits: tuple[Audit, ...]) -> None:
@@ -281,62 +253,102 @@ def _remember_auditors(draft: Draft, task_id: bytes, current: RoundRecord, audit
 
 def _audit(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
     units = _units(draft, task_id, current)
-    missing = [a for a in current.audits if a.auditor is not None and units[a.slot].verdict is None]
+    said = [verdict_of(audit, units[audit.slot]) for audit in current.audits]
+    missing = [a for a, verdict in zip(current.audits, said, strict=True) if a.auditor is not None and verdict is None]
     if missing and draft.head.time_ms <= current.deadline_ms:
         return False
-    audited = {audit.slot for audit in current.audits}
+    audits = _to_dispute(draft, task_id, task, current, said)
+    doubted = {audit.slot for audit in audits if audit.disputed}
+    worst: dict[int, int] = {}
+    for verdict, audit in zip(said, audits, strict=True):
+        if verdict is not None:
+            worst[audit.slot] = max(worst.get(audit.slot, 0), verdict.error_ppm)
     for slot, unit in enumerate(units):
-        if unit.judgement is not None:
-            continue
-        if slot not in audited:
-            _judge(draft, task_id, slot, Outcome.ACCEPTED)
-        elif unit.verdict is not None and audit_passes(unit.verdict, task.spec.audit.tolerance_ppm):
-            _judge(draft, task_id, slot, Outcome.ACCEPTED, measured_ppm=unit.verdict.error_ppm)
+        if unit.judgement is None and slot not in doubted:
+            _judge(draft, task_id, slot, Outcome.ACCEPTED, measured_ppm=worst.get(slot))
     for audit in missing:
         if audit.auditor is not None:
             _missed(draft, task_id, audit.auditor)
-    if any(u.judgement is None for u in _units(draft, task_id, current)):
-        return _enter(draft, task_id, current, Phase.DISPUTE, lasting_ms=task.spec.deadlines.dispute_ms, events=events)
-    return _to_aggregate(draft, task_id, task, current, events)
+    current = replace(current, audits=audits)
+    if not doubted:
+        return _to_aggregate(draft, task_id, task, current, events)
+    disputed = sum(audit.disputed for audit in audits)
+    lasting = task.spec.deadlines.dispute_ms * max(1, -(-disputed // len(current.slots)))
+    return _enter(draft, task_id, current, Phase.DISPUTE, lasting_ms=lasting, events=events)
+
+
+def _to_dispute(
+    draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, said: list[Verdict | None]
+) -> tuple[Audit, ...]:
+    """The audits, with those disputed that did not pass, and some that did: an auditor and a trainer who are friends
+    must not know which."""
+    place = (number(current.number), number(current.attempt))
+    stream = draw.words(draft.head.beacon, task_id, *place, b"second")
+    audits = []
+    for audit, verdict in zip(current.audits, said, strict=True):
+        passed = verdict is not None and audit_passes(verdict, task.spec.audit.tolerance_ppm)
+        again = draw.below(stream, MILLION) < draft.parameters.second_audit_ppm
+        audits.append(replace(audit, disputed=not passed or again))
+    return tuple(audits)
 
 
 def _dispute(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
     over = draft.head.time_ms > current.deadline_ms
-    waiting = False
-    for audit in current.audits:
-        unit = draft.need(UnitRecord, records.unit_key(task_id, audit.slot))
+    waiting, rulings = False, {}
+    for slot in sorted({audit.slot for audit in current.audits if audit.disputed}):
+        unit = draft.need(UnitRecord, records.unit_key(task_id, slot))
         if unit.judgement is not None:
             continue
-        ruling = resolve_dispute(unit.judges, draft.committee, tolerance_ppm=task.spec.audit.tolerance_ppm, final=over)
-        if ruling is None:
+        audits = [audit for audit in current.audits if audit.slot == slot]
+        found = rule_unit(audits, unit, draft.committee, tolerance_ppm=task.spec.audit.tolerance_ppm, final=over)
+        if found.outcome is None:
             waiting = True
             continue
-        outcome, measured = ruling
-        _judge(draft, task_id, audit.slot, outcome, measured_ppm=measured)
-        _loser_pays(draft, task_id, audit, unit, outcome, task.spec.audit.tolerance_ppm, events)
+        _judge(draft, task_id, slot, found.outcome, measured_ppm=found.measured_ppm)
+        _losers_pay(draft, task_id, unit, audits, found, events)
+        rulings.update({(slot, segment): ruling for segment, ruling in found.rulings.items()})
+    if rulings:
+        ruled = (replace(a, ruling=rulings.get((a.slot, a.segment), a.ruling)) for a in current.audits)
+        current = replace(current, audits=tuple(ruled))
+        draft.put(records.round_key(task_id), current)
     return False if waiting else _to_aggregate(draft, task_id, task, current, events)
 
 
-def _loser_pays(
-    draft: Draft, task_id: bytes, audit: Audit, unit: UnitRecord, outcome: Outcome, tolerance_ppm: int,
-    events: list[Event],
+def _losers_pay(
+    draft: Draft, task_id: bytes, unit: UnitRecord, audits: list[Audit], found: UnitRuling, events: list[Event]
 ) -> None:
-    """A proven cheat is expelled, and so is an auditor who accused proven honest work of a measured fault."""
-    if outcome in (Outcome.OUT_OF_TOLERANCE, Outcome.MALFORMED):
-        expel(draft, task=task_id, trainer=unit.trainer, reason=outcome, events=events)
-    elif outcome == Outcome.UNAVAILABLE:
+    """A proven cheat is expelled, and so is an auditor whose number a quorum contradicts, either way."""
+    if found.outcome in BAD:
+        expel(draft, task=task_id, trainer=unit.trainer, reason=found.outcome, events=events)
+    elif found.outcome == Outcome.UNAVAILABLE:
         _missed(draft, task_id, unit.trainer)
-    elif audit.auditor is not None and unit.verdict is not None and unit.verdict.finding != Finding.UNAVAILABLE:
-        if audit_passes(unit.verdict, tolerance_ppm):
-            raise AssertionError("a passing verdict is never disputed")
-        expel(draft, task=task_id, trainer=audit.auditor, reason="false-accusation", events=events)
+    tolerance = draft.need(TaskRecord, records.task_key(task_id)).spec.audit.tolerance_ppm
+    for audit in audits:
+        verdict, ruling = verdict_of(audit, unit), found.rulings.get(audit.segment)
+        if verdict is None or ruling is None or verdict.finding == Finding.UNAVAILABLE:
+            continue
+        passed = audit_passes(verdict, tolerance)
+        if ruling == Outcome.ACCEPTED and not passed:
+            expel(draft, task=task_id, trainer=verdict.judge, reason="false-accusation", events=events)
+        elif ruling in BAD and passed:
+            expel(draft, task=task_id, trainer=verdict.judge, reason="false-pass", events=events)
 
 
 def _to_aggregate(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
+    _check_stakes(draft, task_id, task, current)
     if not any(u.judgement and u.judgement.outcome == Outcome.ACCEPTED for u in _units(draft, task_id, current)):
         return _fail(draft, task_id, current, "no unit was accepted", events)
     lasting = task.spec.deadlines.aggregate_ms
     return _enter(draft, task_id, current, Phase.AGGREGATE, lasting_ms=lasting, events=events)
+
+
+def _check_stakes(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord) -> None:
+    """What decided how much was audited was there to be lost until all was decided, whatever its owner did."""
+    owed = pending_of(draft, task_id, task)
+    for unit in _units(draft, task_id, current):
+        trainer = draft.need(Trainer, records.trainer_key(unit.trainer))
+        if not trainer.expelled and trainer.bond + trainer.unbonding + owed[unit.trainer] < unit.stake:
+            raise AssertionError("a stake left while its owner's work was being judged")
 
 
 def _aggregate(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from potminer.core.ledger import event
 from potminer.core.ledger.evaluate import begin_evaluation, settle_evaluation
 from potminer.core.ledger.event import Event
-from potminer.core.ledger.judge import audit_passes
+from potminer.core.ledger.judge import BAD, audit_passes, verdict_of
 from potminer.core.ledger.rewards import split
+from potminer.core.ledger.stake import pay, window
 from potminer.core.ledger.state import Draft
 from potminer.wire import record as records
 from potminer.wire.genesis import Parameters
@@ -25,13 +26,13 @@ from potminer.wire.record import (
     PendingRound,
     RoundRecord,
     Share,
-    Standing,
     TaskRecord,
     TaskStatus,
     Trainer,
     UnitRecord,
     UpdateOwner,
 )
+from potminer.wire.tx import Finding
 
 
 def close_round(
@@ -51,10 +52,11 @@ def close_round(
     if not accepted:
         return False
     task = draft.need(TaskRecord, records.task_key(task_id))
-    expelled = {member.trainer for member in task.members if member.standing == Standing.EXPELLED}
+    expelled = _expelled(draft, units, attesters)
     trainers = [unit.trainer for unit in accepted if unit.trainer not in expelled]
     auditors = _paid_auditors(current, units, tolerance_ppm=task.spec.audit.tolerance_ppm)
     auditors = [auditor for auditor in auditors if auditor not in expelled]
+    attesters = tuple(attester for attester in attesters if attester not in expelled)
     pot = task.spec.reward.price_per_unit * len(trainers)
     earned = _earnings(draft.parameters, pot, trainers, auditors, attesters)
     shares = tuple(Share(earner, _account_of(draft, earner), amount) for earner, amount in earned)
@@ -64,8 +66,8 @@ def close_round(
     closed = replace(task, escrow=task.escrow - pot, round=task.round + 1, attempt=0, model=model)
     draft.put(records.task_key(task_id), closed)
     draft.put(records.round_key(task_id), None)
-    pay = _unit_pay(draft, task, expelled)
-    _report(task_id, current, units, accepted, model=model, pot=pot, pay=pay, events=events)
+    unit_pay = _unit_pay(draft, task, expelled)
+    _report(task_id, current, units, accepted, model=model, pot=pot, pay=unit_pay, events=events)
     for slot in range(len(units)):
         draft.put(records.unit_key(task_id, slot), None)
     events.append(event.Rewarded(task_id, current.number, shares))
@@ -76,17 +78,25 @@ def close_round(
 
 def end_task(draft: Draft, task_id: bytes, *, reason: str, events: list[Event]) -> None:
     """Pay what is pending, return what is left and forget the task's rounds. Every dispute of a
-    round is decided before the round closes, so nothing can still be forfeited."""
+    round is decided before the round closes, so nothing can still be forfeited; the task asks for no bond any more."""
     settle_evaluation(draft, task_id, events, final=True)
+    head = draft.head
+    draft.put(records.CHAIN, replace(head, open_tasks=tuple(t for t in head.open_tasks if t != task_id)))
     task = draft.need(TaskRecord, records.task_key(task_id))
-    for number in range(max(0, task.round - draft.parameters.escrow_rounds), task.round):
+    for number in window(draft.parameters, task):
         _pay(draft, task_id, number, events)
+    task = draft.need(TaskRecord, records.task_key(task_id))
     draft.credit(task.requester, task.escrow)
     status = TaskStatus.CANCELLED if task.status == TaskStatus.CANCELLED else TaskStatus.CLOSED
     draft.put(records.task_key(task_id), replace(task, escrow=0, status=status))
-    head = draft.head
-    draft.put(records.CHAIN, replace(head, open_tasks=tuple(t for t in head.open_tasks if t != task_id)))
     events.append(event.TaskEnded(task_id, task.model, task.round, task.escrow, reason))
+
+
+def _expelled(draft: Draft, units: list[UnitRecord], attesters: tuple[bytes, ...]) -> set[bytes]:
+    """Who of this round was proven to have cheated, here or in another task."""
+    there = {unit.trainer for unit in units} | {said.judge for unit in units for said in unit.verdicts} | set(attesters)
+    found = {key: draft.get(Trainer, records.trainer_key(key)) for key in there}
+    return {key for key, trainer in found.items() if trainer is not None and trainer.expelled}
 
 
 def _outcome(unit: UnitRecord) -> Outcome:
@@ -102,16 +112,19 @@ def _without_malformed(unit: UnitRecord, malformed: bool) -> UnitRecord:
 
 
 def _paid_auditors(current: RoundRecord, units: list[UnitRecord], *, tolerance_ppm: int) -> list[bytes]:
-    """One entry per audit whose verdict agrees with the unit's outcome."""
+    """One entry per audit whose verdict a quorum confirmed, or nobody had to doubt."""
+    proven = {audit.slot for audit in current.audits if audit.ruling in BAD}
     paid = []
     for audit in current.audits:
         unit = units[audit.slot]
-        if audit.auditor is None or unit.verdict is None:
+        verdict = verdict_of(audit, unit)
+        if verdict is None or verdict.finding == Finding.UNAVAILABLE:
             continue
-        said_good = audit_passes(unit.verdict, tolerance_ppm)
-        proven_bad = _outcome(unit) in (Outcome.OUT_OF_TOLERANCE, Outcome.MALFORMED)
-        if said_good == (_outcome(unit) == Outcome.ACCEPTED) and (said_good or proven_bad):
-            paid.append(audit.auditor)
+        said_good = audit_passes(verdict, tolerance_ppm)
+        decided = _outcome(unit) == Outcome.ACCEPTED or audit.slot in proven
+        holds = said_good if audit.ruling is None else said_good != (audit.ruling in BAD)
+        if decided and holds and audit.ruling != Outcome.UNAVAILABLE:
+            paid.append(verdict.judge)
     return paid
 
 
@@ -178,11 +191,13 @@ def _pay(draft: Draft, task_id: bytes, number: int, events: list[Event]) -> None
     pending = draft.get(PendingRound, key)
     if pending is None:
         return
-    for share in pending.shares:
-        draft.credit(share.account, share.amount)
+    paid, kept, forfeited = pay(draft, pending.shares)
     for update in pending.updates:
         owner = draft.get(UpdateOwner, records.update_key(task_id, update))
         if owner is not None and owner.round == number:
             draft.put(records.update_key(task_id, update), None)
     draft.put(key, None)
-    events.append(event.Paid(task_id, number, pending.shares))
+    if forfeited:
+        task = draft.need(TaskRecord, records.task_key(task_id))
+        draft.put(records.task_key(task_id), replace(task, escrow=task.escrow + forfeited))
+    events.append(event.Paid(task_id, number, paid, kept))

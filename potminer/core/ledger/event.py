@@ -75,14 +75,18 @@ class Rewarded:
 
 @dataclass(frozen=True, slots=True)
 class Paid:
+    """*kept* is what of the *shares* became bond instead of going to its account."""
+
     task: bytes
     round: int
     shares: tuple[Share, ...]
+    kept: tuple[Share, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Expelled:
-    """*forfeited* grains went back to the task's escrow."""
+    """Out of *task*; *forfeited* is what it lost for what it did there: pending rewards and bond. Of other tasks
+    it is put out with nothing more to lose."""
 
     task: bytes
     trainer: bytes

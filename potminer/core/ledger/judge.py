@@ -1,46 +1,99 @@
-"""Judging one unit: by its auditor's integer, or by the committee's in a dispute."""
+"""Judging one unit: by its auditors' integers, or by the committee's in a dispute."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from potminer.base.quorum import is_quorum
-from potminer.wire.record import CommitteeRecord, Outcome, Verdict
+from potminer.wire.record import Audit, CommitteeRecord, Outcome, UnitRecord, Verdict
 from potminer.wire.tx import Finding
+
+BAD = (Outcome.OUT_OF_TOLERANCE, Outcome.MALFORMED)
+"""What a quorum of judges calls proven."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitRuling:
+    """*outcome* is None while the committee may still agree. *rulings* are those on its segments."""
+
+    outcome: Outcome | None
+    measured_ppm: int | None = None
+    rulings: dict[int, Outcome] = field(default_factory=dict)
 
 
 def audit_passes(verdict: Verdict, tolerance_ppm: int) -> bool:
     return verdict.finding == Finding.MEASURED and verdict.error_ppm <= tolerance_ppm
 
 
+def verdict_of(audit: Audit, unit: UnitRecord) -> Verdict | None:
+    """What the auditor of *audit* said."""
+    of = (said for said in unit.verdicts if said.judge == audit.auditor and said.segment == audit.segment)
+    return next(of, None)
+
+
+def rule_unit(
+    audits: list[Audit], unit: UnitRecord, committee: CommitteeRecord, *, tolerance_ppm: int, final: bool
+) -> UnitRuling:
+    """One bad segment makes a unit bad, whatever the others are; it is good once all that was disputed is."""
+    rulings: dict[int, Outcome] = {}
+    measured: list[int] = []
+    waiting = False
+    for audit in audits:
+        verdict = verdict_of(audit, unit)
+        if not audit.disputed:
+            measured += [verdict.error_ppm] if verdict is not None else []
+            continue
+        passed = verdict is not None and audit_passes(verdict, tolerance_ppm)
+        otherwise = (Outcome.ACCEPTED, verdict.error_ppm) if verdict is not None and passed else None
+        judges = tuple(said for said in unit.judges if said.segment == audit.segment)
+        ruling = resolve_dispute(judges, committee, tolerance_ppm=tolerance_ppm, final=final, otherwise=otherwise)
+        if ruling is None:
+            waiting = True
+            continue
+        rulings[audit.segment] = ruling[0]
+        if ruling[0] in BAD:
+            return UnitRuling(*ruling, rulings)
+        measured += [ruling[1]] if ruling[1] is not None else []
+    if waiting:
+        return UnitRuling(None)
+    if Outcome.UNAVAILABLE in rulings.values():
+        return UnitRuling(Outcome.UNAVAILABLE, None, rulings)
+    return UnitRuling(Outcome.ACCEPTED, max(measured, default=None), rulings)
+
+
 def resolve_dispute(
-    judges: tuple[Verdict, ...], committee: CommitteeRecord, *, tolerance_ppm: int, final: bool
+    judges: tuple[Verdict, ...], committee: CommitteeRecord, *, tolerance_ppm: int, final: bool,
+    otherwise: tuple[Outcome, int | None] | None = None,
 ) -> tuple[Outcome, int | None] | None:
     """Outcome and measured ppm once a quorum of the committee agrees, or None while it may still.
 
-    Without a quorum at the deadline (*final*), or when all have spoken, the unit counts as
-    unavailable: unpaid, nobody punished.
+    Without a quorum at the deadline (*final*), or when all have spoken, it is *otherwise*: by default unavailable,
+    unpaid, nobody punished.
     """
     power = dict(zip(committee.members, committee.powers, strict=True))
     total = sum(committee.powers)
 
     def agreed(side: list[Verdict]) -> bool:
-        return is_quorum(sum(power[v.judge] for v in side), total)
+        return is_quorum(sum(power.get(v.judge, 0) for v in side), total)
 
     good = [v for v in judges if audit_passes(v, tolerance_ppm)]
     measured_bad = [v for v in judges if v.finding == Finding.MEASURED and v.error_ppm > tolerance_ppm]
     malformed = [v for v in judges if v.finding == Finding.MALFORMED]
     absent = [v for v in judges if v.finding == Finding.UNAVAILABLE]
     if agreed(good):
-        return Outcome.ACCEPTED, _median_ppm(good)
+        return Outcome.ACCEPTED, median_ppm([v.error_ppm for v in good])
     if agreed(measured_bad + malformed):
         if len(malformed) > len(measured_bad):
             return Outcome.MALFORMED, None
-        return Outcome.OUT_OF_TOLERANCE, _median_ppm(measured_bad)
-    if agreed(absent) or final or len(judges) == len(committee.members):
+        return Outcome.OUT_OF_TOLERANCE, median_ppm([v.error_ppm for v in measured_bad])
+    if agreed(absent):
         return Outcome.UNAVAILABLE, None
+    if final or len(judges) == len(committee.members):
+        return otherwise or (Outcome.UNAVAILABLE, None)
     return None
 
 
-def _median_ppm(verdicts: list[Verdict]) -> int:
+def median_ppm(errors: list[int]) -> int:
     """Lower median: between honest judges' numbers whatever a minority says."""
-    ordered = sorted(v.error_ppm for v in verdicts)
+    ordered = sorted(errors)
     return ordered[(len(ordered) - 1) // 2]

@@ -23,12 +23,13 @@ def split(total: int, weights: Sequence[int]) -> list[int]:
     return parts
 
 
-def audit_rate_ppm(*, unit_reward: int, bond: int, factor: int, floor_ppm: int) -> int:
-    """Share of a trainer's units that is audited: clamp(factor * reward / bond, floor, 1).
+def audited_ppm(*, price: int, stake: int, segments: int, factor: int, floor_ppm: int) -> int:
+    """Segments of a unit that are audited, in millionths: factor * price / (stake + factor * price / segments),
+    between the floor and all of them.
 
-    With it a cheat's expected loss is *factor* times its expected gain (docs/spec/rounds.md);
-    without a bond every unit is audited.
+    With it a cheat expects to lose *factor* times what it expects to gain (docs/spec/rounds.md): who has
+    nothing to lose is audited in every segment.
     """
-    if bond <= 0:
-        return MILLION
-    return max(min(MILLION, -(-factor * unit_reward * MILLION // bond)), min(floor_ppm, MILLION))
+    gain = factor * price
+    wanted = -(-gain * segments * MILLION // (stake * segments + gain))
+    return min(segments * MILLION, max(wanted, floor_ppm))

@@ -15,6 +15,7 @@ from potminer.core.ledger.evaluate import take_score
 from potminer.core.ledger.event import Event
 from potminer.core.ledger.penalty import expel
 from potminer.core.ledger.refusal import Refusal
+from potminer.core.ledger.stake import Need, needs
 from potminer.core.ledger.state import Draft
 from potminer.wire import record as records
 from potminer.wire import tx
@@ -136,6 +137,8 @@ def _unbond(draft: Draft, sender: bytes, body: tx.Unbond) -> Refusal | None:
         return Refusal.NOT_REGISTERED
     if trainer.bond < body.amount or not body.amount:
         return Refusal.BOND_TOO_LOW
+    if trainer.bond - body.amount < needs(draft).get(sender, Need()).least:
+        return Refusal.BOND_TOO_LOW
     if len(head.releases) >= 4_096:
         return Refusal.TOO_MANY
     trainer = _replace(trainer, bond=trainer.bond - body.amount, unbonding=trainer.unbonding + body.amount)
@@ -214,11 +217,12 @@ def _join(draft: Draft, sender: bytes, body: tx.JoinTask) -> Refusal | None:
     task = _open_task(draft, body.task)
     if isinstance(task, Refusal):
         return task
-    if draft.get(Trainer, records.trainer_key(sender)) is None:
+    trainer = draft.get(Trainer, records.trainer_key(sender))
+    if trainer is None:
         return Refusal.NOT_REGISTERED
-    member = next((m for m in task.members if m.trainer == sender), None)
-    if member is not None and member.standing == Standing.EXPELLED:
+    if trainer.expelled:
         return Refusal.EXPELLED
+    member = next((m for m in task.members if m.trainer == sender), None)
     if member is not None and member.standing == Standing.ACTIVE:
         return Refusal.ALREADY_MEMBER
     if sum(m.standing == Standing.ACTIVE for m in task.members) >= task.spec.max_trainers:
@@ -337,22 +341,25 @@ def _verdict(draft: Draft, sender: bytes, body: tx.AuditVerdict) -> Refusal | No
     current = _current_round(draft, body, Phase.AUDIT, Phase.DISPUTE)
     if isinstance(current, Refusal):
         return current
-    audit = next((a for a in current.audits if a.slot == body.slot and a.segment == body.segment), None)
-    if audit is None:
+    audits = [a for a in current.audits if a.slot == body.slot and a.segment == body.segment]
+    if not audits:
         return Refusal.NOT_AUDITOR
     key = records.unit_key(body.task, body.slot)
-    unit, verdict = draft.need(UnitRecord, key), Verdict(sender, body.finding, body.error_ppm)
+    unit, verdict = draft.need(UnitRecord, key), Verdict(sender, body.segment, body.finding, body.error_ppm)
     if current.phase == Phase.AUDIT:
-        if audit.auditor != sender:
+        if not any(audit.auditor == sender for audit in audits):
             return Refusal.NOT_AUDITOR
-        if unit.verdict is not None:
+        if any(said.judge == sender and said.segment == body.segment for said in unit.verdicts):
             return Refusal.ALREADY_DONE
-        draft.put(key, _replace(unit, verdict=verdict))
+        draft.put(key, _replace(unit, verdicts=(*unit.verdicts, verdict)))
         return None
     if sender not in draft.committee.members:
         return Refusal.NOT_VALIDATOR
-    if unit.judgement is not None or any(judge.judge == sender for judge in unit.judges):
+    spoken = any(said.judge == sender and said.segment == body.segment for said in unit.judges)
+    if unit.judgement is not None or spoken:
         return Refusal.ALREADY_DONE
+    if not any(audit.disputed for audit in audits):
+        return Refusal.NOT_AUDITOR
     draft.put(key, _replace(unit, judges=(*unit.judges, verdict)))
     return None
 

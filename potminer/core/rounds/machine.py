@@ -29,7 +29,7 @@ from potminer.core.rounds.events import (
 from potminer.core.rounds.job import Jobs, Place, Purpose, Running, Scoring
 from potminer.core.rounds.scoring import Scorer, is_timely
 from potminer.wire.codec import decode, encode
-from potminer.wire.record import Audit, Outcome, Phase, RoundRecord, Standing, TaskStatus
+from potminer.wire.record import Audit, Outcome, Phase, RoundRecord, Standing, TaskStatus, Verdict
 from potminer.wire.task import Unit, data_bytes, model_bytes, snapshot_bytes, unit_digest
 from potminer.wire.trainer import (
     Aggregated,
@@ -268,8 +268,7 @@ class Rounds:
             case Phase.DRAW:
                 return self._prefetch(seen, now)
             case Phase.AUDIT:
-                mine = [a for a in current.audits if a.auditor == self._key and seen.units[a.slot].verdict is None]
-                return self._audits(seen, current, mine, now) + self._prefetch(seen, now)
+                return self._audits(seen, current, self._drawn(seen, current), now) + self._prefetch(seen, now)
             case Phase.DISPUTE:
                 return self._audits(seen, current, self._disputed(seen, current), now)
             case Phase.AGGREGATE:
@@ -318,15 +317,28 @@ class Rounds:
                 effects += self._fetch(unit.snapshots[-1], limit, now)
         return effects
 
-    def _disputed(self, seen: TaskSeen, current: RoundRecord) -> list[Audit]:
-        if not self._validator:
-            return []
+    def _drawn(self, seen: TaskSeen, current: RoundRecord) -> list[Audit]:
+        """Audits drawn for us that we have not spoken on."""
         return [
             audit
             for audit in current.audits
-            if seen.units[audit.slot].judgement is None
-            and not any(judge.judge == self._key for judge in seen.units[audit.slot].judges)
+            if audit.auditor == self._key and not self._spoken(seen.units[audit.slot].verdicts, audit.segment)
         ]
+
+    def _disputed(self, seen: TaskSeen, current: RoundRecord) -> list[Audit]:
+        if not self._validator:
+            return []
+        audits = {
+            (audit.slot, audit.segment): audit
+            for audit in current.audits
+            if audit.disputed
+            and seen.units[audit.slot].judgement is None
+            and not self._spoken(seen.units[audit.slot].judges, audit.segment)
+        }
+        return list(audits.values())
+
+    def _spoken(self, verdicts: tuple[Verdict, ...], segment: int) -> bool:
+        return any(said.judge == self._key and said.segment == segment for said in verdicts)
 
     def _audits(self, seen: TaskSeen, current: RoundRecord, audits: list[Audit], now: int) -> list[Effect]:
         if not (self._may_train or self._validator):

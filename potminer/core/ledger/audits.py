@@ -1,0 +1,69 @@
+"""Which units are audited, in which segments, by whom."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from potminer.base import draw
+from potminer.base.bounded import MILLION
+from potminer.base.digest import number
+from potminer.core.ledger.rewards import audited_ppm
+from potminer.core.ledger.stake import stakes
+from potminer.core.ledger.state import Draft
+from potminer.wire import record as records
+from potminer.wire.record import Audit, RoundRecord, TaskRecord, Trainer, UnitRecord
+
+
+def draw_audits(
+    draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, units: list[UnitRecord]
+) -> tuple[Audit, ...]:
+    """How many segments follows from what each trainer stands to lose, which is noted in its units. Auditors take turns
+    in a drawn order: nobody gets much more than others, nobody audits itself, and the pair of the last round is avoided
+    where it can be. Where several units claim one update, each is audited in its last segment: the tag
+    at the head of the snapshot names the author."""
+    stream = draw.words(draft.head.beacon, task_id, number(current.number), number(current.attempt))
+    playing = [slot for slot, unit in enumerate(units) if unit.judgement is None]
+    at_stake = stakes(draft, task_id, task, sorted({units[slot].trainer for slot in playing}))
+    present = [t for t in at_stake if not draft.need(Trainer, records.trainer_key(t)).expelled]
+    turns = draw.shuffled(stream, present)
+    last = {member.trainer: member.last_auditor for member in task.members}
+    claims = Counter(units[slot].snapshots[-1] for slot in playing)
+    audits = []
+    for slot in playing:
+        unit = replace(units[slot], stake=at_stake[units[slot].trainer])
+        draft.put(records.unit_key(task_id, slot), unit)
+        segments = _segments(stream, draft, task, unit.stake)
+        if claims[unit.snapshots[-1]] > 1:
+            segments |= {task.spec.segments}
+        for segment in sorted(segments):
+            audits.append(Audit(slot, segment, _next_auditor(turns, unit.trainer, last[unit.trainer])))
+    return tuple(audits)
+
+
+def _segments(stream: Iterator[int], draft: Draft, task: TaskRecord, stake: int) -> set[int]:
+    """As many segments as the stake asks for; what is left of a segment is a chance."""
+    spec = task.spec
+    wanted = audited_ppm(
+        price=spec.reward.price_per_unit, stake=stake, segments=spec.segments,
+        factor=draft.parameters.audit_factor, floor_ppm=spec.audit.rate_ppm,
+    )  # fmt: skip
+    count = wanted // MILLION + (draw.below(stream, MILLION) < wanted % MILLION)
+    return set(draw.shuffled(stream, range(1, spec.segments + 1))[:count])
+
+
+def _next_auditor(turns: list[bytes], trainer: bytes, last: bytes | None) -> bytes | None:
+    others = [auditor for auditor in turns if auditor != trainer]
+    fresh = [auditor for auditor in others if auditor != last] or others
+    if not fresh:
+        return None
+    turns.remove(fresh[0])
+    turns.append(fresh[0])
+    return fresh[0]
+
+
+def audit_load(audits: tuple[Audit, ...]) -> int:
+    """Most audits that one auditor has."""
+    return max(Counter(audit.auditor for audit in audits if audit.auditor is not None).values(), default=0)
