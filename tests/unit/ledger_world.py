@@ -220,7 +220,10 @@ class World:
 
     def audit_all(self, *, bad: tuple[int, ...] = (), silent: tuple[int, ...] = ()) -> None:
         """Every auditor speaks. Of a *bad* slot the first audit is bad, of a *silent* one it is missing."""
-        self.until(Phase.AUDIT)
+        while self.round.phase < Phase.AUDIT:
+            self.step()
+        if self.round.phase > Phase.AUDIT:
+            return  # nothing was drawn
         bodies: list[tuple[str, Body]] = []
         seen: set[int] = set()
         for audit in self.round.audits:
