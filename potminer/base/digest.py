@@ -32,7 +32,6 @@ class Domain(StrEnum):
     SNAPSHOTS = "pot/snapshots"
     RESIDUES = "pot/residues"
     TASK = "pot/task"
-    FORFEIT = "pot/forfeit"
     VIEW_CHANGE = "pot/view-change"
     NEW_VIEW = "pot/new-view"
     CHECKPOINT = "pot/checkpoint"

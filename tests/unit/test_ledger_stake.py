@@ -9,7 +9,6 @@ import pytest
 
 from potminer.base.bounded import MILLION
 from potminer.core.ledger import event
-from potminer.core.ledger.penalty import FORFEITED
 from potminer.core.ledger.refusal import Refusal
 from potminer.core.ledger.rewards import audited_ppm
 from potminer.core.ledger.stake import Need
@@ -197,7 +196,7 @@ def test_who_is_expelled_from_one_task_is_out_of_all_and_paid_by_none() -> None:
 
 
 def test_a_cheat_does_not_rescue_its_bond_by_being_caught_in_a_task_of_its_own() -> None:
-    """Forfeited bonds go to nobody: the requester of the task it is caught in may be the cheat itself."""
+    """Forfeited bonds are burnt: the requester of the task it is caught in may be the cheat itself."""
     world = World()
     world.submit()
     world.step(("rich", Transfer(key("ann").public, 2 * NEED)))
@@ -211,7 +210,7 @@ def test_a_cheat_does_not_rescue_its_bond_by_being_caught_in_a_task_of_its_own()
     world.judge(slot, 900_000)
     assert world.happened(event.Expelled)[0].forfeited == NEED
     assert world.record.escrow == escrow
-    assert world.state.account(FORFEITED).balance == NEED
+    assert world.state.head.burnt == NEED
 
 
 def test_one_bad_segment_makes_a_unit_bad_and_the_others_auditors_are_paid() -> None:

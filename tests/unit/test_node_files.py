@@ -14,10 +14,10 @@ from potminer.base.address import encode_address
 from potminer.base.errors import ConfigError, Exit
 from potminer.core.ledger import event
 from potminer.core.ledger.ledger import Ledger
-from potminer.node.genesisfile import MAX_BYTES, read_genesis, write_genesis
+from potminer.node.genesisfile import read_genesis, write_genesis
 from potminer.node.history import DAY_MS, UNITS_KEPT, Fact, History
 from potminer.node.outbox import LIFETIME_BLOCKS, Outbox
-from potminer.wire.genesis import chain_id
+from potminer.wire.genesis import GENESIS_BYTES, chain_id
 from potminer.wire.record import Judgement, Outcome, Phase, Share
 from potminer.wire.tx import JoinTask, LeaveTask, RegisterTrainer, signature_holds
 from tests.unit.ledger_world import World, blob, key
@@ -155,7 +155,7 @@ def test_no_file_a_folder_and_a_huge_file_are_refused(tmp_path: Path) -> None:
     refused(tmp_path)
     huge = tmp_path / "huge.json"
     with huge.open("wb") as file:
-        file.truncate(MAX_BYTES + 1)
+        file.truncate(GENESIS_BYTES + 1)
     assert "larger than any genesis" in refused(huge)
 
 
@@ -239,7 +239,7 @@ def test_what_is_kept_as_bond_is_neither_pending_nor_paid_and_gone_when_expelled
     history.fold([event.Paid(TASK, 0, (Share(OWN, OWN, 100),), (Share(OWN, OWN, 60),))], height=2, time_ms=2)
     assert (history.pending, history.kept, history.paid, history.total) == (9, 60, 40, 109)
     history.fold([event.Expelled(TASK, OWN, "malformed", 60)], height=3, time_ms=3)
-    assert (history.pending, history.kept, history.paid, history.total) == (0, 0, 40, 40), "what another task owed, too"
+    assert (history.pending, history.kept, history.paid, history.total) == (0, 0, 40, 40), "what others owed, too"
 
 
 def test_history_keeps_so_many_units() -> None:

@@ -1,8 +1,8 @@
 """What a proven cheat loses: its place in every task, its rewards in every dispute window and its bond,
 also the part that is being unbonded: or a cheat would unbond as soon as its unit is drawn.
 
-Rewards go back to the escrow they came from. Bonds go to an account that nobody has the key of: were they paid to a
-requester, a cheat could order a task of its own, be caught there, and so take its bond out in time.
+Rewards go back to the escrow they came from. Bonds are burnt: were they paid to a requester, a cheat could order a
+task of its own, be caught there, and so take its bond out in time.
 
 Lateness and absence are never penalised here.
 """
@@ -11,15 +11,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from potminer.base.digest import Domain, digest
 from potminer.core.ledger.event import Event, Expelled
 from potminer.core.ledger.stake import window
 from potminer.core.ledger.state import Draft
 from potminer.wire import record as records
 from potminer.wire.record import PendingRound, Standing, TaskRecord, Trainer
-
-FORFEITED = digest(Domain.FORFEIT, b"bonds")
-"""Account of forfeited bonds: a digest, so nobody can sign for it."""
 
 
 def expel(draft: Draft, *, task: bytes, trainer: bytes, reason: str, events: list[Event]) -> None:
@@ -68,9 +64,7 @@ def _forfeit_pending(draft: Draft, task: bytes, trainer: bytes) -> int:
 def _slash_bond(draft: Draft, key: bytes, trainer: bytes, found: Trainer) -> int:
     slashed = found.bond + found.unbonding
     draft.put(key, replace(found, bond=0, unbonding=0, expelled=True))
-    if slashed:
-        head = draft.head
-        kept = tuple(release for release in head.releases if release.trainer != trainer)
-        draft.put(records.CHAIN, replace(head, releases=kept))
-        draft.credit(FORFEITED, slashed)
+    head = draft.head
+    kept = tuple(release for release in head.releases if release.trainer != trainer)
+    draft.put(records.CHAIN, replace(head, releases=kept, burnt=head.burnt + slashed))
     return slashed
