@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from potminer.base import limits
 from potminer.core.ledger import event
+from potminer.core.ledger.apply import Applied, apply_block
 from potminer.core.ledger.bonds import evidence_holds
 from potminer.core.ledger.mempool import Mempool
 from potminer.core.ledger.refusal import Refusal
@@ -220,3 +221,14 @@ def test_a_larger_bond_takes_the_place_of_the_smallest() -> None:
     assert key("requester").public in roster(world).candidates
     assert len(roster(world).candidates) == limits.CANDIDATES
     assert supply(world.state) == world.state.head.supply
+
+
+def test_evidence_does_not_make_its_validators_own_free_transaction_spoil_the_block() -> None:
+    """The block is built on a state in which both are proper."""
+    world = bonded()
+    world.step(("rich", RegisterValidator(onion("rich").outside, BOND)))
+    proven = world.sign("validator-0", evidence(world, "rich"), fee=0)
+    free = world.sign("rich", RegisterValidator(None, 1), fee=0)
+    applied = apply_block(world.state, world.block(proven, free))
+    assert isinstance(applied, Applied)
+    assert [receipt.refusal for receipt in applied.receipts] == [None, Refusal.SLASHED]

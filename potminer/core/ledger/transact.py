@@ -54,7 +54,14 @@ MONEY_MOVERS = (tx.Transfer, tx.Bond, tx.Unbond, tx.SubmitTask, tx.CancelTask)
 
 def minimum_fee(draft: Draft, transaction: Transaction) -> int:
     """Least fee of *transaction*. Free are work of those the ledger knows, and registering while there
-    is room: a stranger's refused transaction would still leave an account behind."""
+    is room: a stranger's refused transaction would still leave an account behind.
+
+    What was free before the block is free in it: a block is built on the state before, and one transaction of it
+    must not make another improper, as evidence against the sender would."""
+    return min(_least_fee(draft, transaction), _least_fee(Draft(draft.base), transaction))
+
+
+def _least_fee(draft: Draft, transaction: Transaction) -> int:
     sender, body = transaction.sender, transaction.body
     if isinstance(body, MONEY_MOVERS):
         return draft.parameters.minimum_fee
