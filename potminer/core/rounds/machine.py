@@ -27,10 +27,11 @@ from potminer.core.rounds.events import (
     TaskSeen,
 )
 from potminer.core.rounds.job import Jobs, Place, Purpose, Running, Scoring
+from potminer.core.rounds.look import accepted, disputed, drawn, unit_of
 from potminer.core.rounds.scoring import Scorer, is_timely
 from potminer.wire.codec import decode, encode
-from potminer.wire.record import Audit, Outcome, Phase, RoundRecord, Standing, TaskStatus, Verdict
-from potminer.wire.task import Unit, data_bytes, model_bytes, snapshot_bytes, unit_digest
+from potminer.wire.record import Audit, Phase, RoundRecord, Standing, TaskStatus
+from potminer.wire.task import data_bytes, model_bytes, snapshot_bytes, unit_digest
 from potminer.wire.trainer import (
     Aggregated,
     AggregateJob,
@@ -191,7 +192,7 @@ class Rounds:
         seen = self._seen.get(task)
         if seen is None or seen.round is None or (seen.round.number, seen.round.attempt) != (number_, attempt):
             return []
-        salt = digest(Domain.COMMITMENT, self._salt_secret, unit_digest(_unit(seen.task, seen.round, slot)))
+        salt = digest(Domain.COMMITMENT, self._salt_secret, unit_digest(unit_of(seen.task, seen.round, slot)))
         honest = RevealWork(task, number_, attempt, slot, salt, report.loss_micro, report.snapshots)
         work = self._conduct.reveal(honest)
         self._reveals[place] = work
@@ -268,9 +269,9 @@ class Rounds:
             case Phase.DRAW:
                 return self._prefetch(seen, now)
             case Phase.AUDIT:
-                return self._audits(seen, current, self._drawn(seen, current), now) + self._prefetch(seen, now)
+                return self._audits(seen, current, drawn(seen, current, self._key), now) + self._prefetch(seen, now)
             case Phase.DISPUTE:
-                return self._audits(seen, current, self._disputed(seen, current), now)
+                return self._audits(seen, current, disputed(seen, current, self._key) if self._validator else [], now)
             case Phase.AGGREGATE:
                 return self._aggregate(seen, current, now)
             case _:
@@ -291,7 +292,7 @@ class Rounds:
                 ready, fetches = self._need(seen, now, ("base", "train"))
                 effects += fetches
                 if ready:
-                    mine = _unit(seen.task, current, slot)
+                    mine = unit_of(seen.task, current, slot)
                     job = TrainJob(self._jobs.next_id(), seen.record.spec, mine, current.base)
                     effects += self._start(job, place, current)
         return effects
@@ -317,29 +318,6 @@ class Rounds:
                 effects += self._fetch(unit.snapshots[-1], limit, now)
         return effects
 
-    def _drawn(self, seen: TaskSeen, current: RoundRecord) -> list[Audit]:
-        """Audits drawn for us that we have not spoken on."""
-        return [
-            audit
-            for audit in current.audits
-            if audit.auditor == self._key and not self._spoken(seen.units[audit.slot].verdicts, audit.segment)
-        ]
-
-    def _disputed(self, seen: TaskSeen, current: RoundRecord) -> list[Audit]:
-        if not self._validator:
-            return []
-        audits = {
-            (audit.slot, audit.segment): audit
-            for audit in current.audits
-            if audit.disputed
-            and seen.units[audit.slot].judgement is None
-            and not self._spoken(seen.units[audit.slot].judges, audit.segment)
-        }
-        return list(audits.values())
-
-    def _spoken(self, verdicts: tuple[Verdict, ...], segment: int) -> bool:
-        return any(said.judge == self._key and said.segment == segment for said in verdicts)
-
     def _audits(self, seen: TaskSeen, current: RoundRecord, audits: list[Audit], now: int) -> list[Effect]:
         if not (self._may_train or self._validator):
             return []
@@ -360,7 +338,7 @@ class Rounds:
                     ready, fetches = False, [*fetches, *self._fetch(blob, limit, now)]
             effects += fetches
             if ready and self._jobs.free((place, audit.segment), now):
-                unit = _unit(seen.task, current, audit.slot)
+                unit = unit_of(seen.task, current, audit.slot)
                 job = AuditJob(
                     self._jobs.next_id(), seen.record.spec, unit, current.base, audit.segment, before, after, 0
                 )
@@ -396,7 +374,7 @@ class Rounds:
         # In the second half of the phase, what nobody has is left out: a trainer that shows its update to
         # its auditor alone would otherwise stall the task for ever.
         patient = now <= current.deadline_ms - seen.record.spec.deadlines.aggregate_ms // 2
-        for slot in _accepted(seen):
+        for slot in accepted(seen):
             blob = seen.units[slot].snapshots[-1]
             if blob in self._blobs or patient or blob not in self._unavailable:
                 slots.append(slot)
@@ -406,7 +384,7 @@ class Rounds:
                 ready = ready and slot in left_out
                 effects += self._fetch(blob, limit, now)
         if ready and self._jobs.free(purpose, now):
-            units = tuple(_unit(seen.task, current, slot) for slot in slots)
+            units = tuple(unit_of(seen.task, current, slot) for slot in slots)
             updates = tuple(seen.units[slot].snapshots[-1] for slot in slots)
             job = AggregateJob(self._jobs.next_id(), seen.record.spec, current.base, units, updates)
             effects += self._start(job, purpose, current, slots=tuple(slots), left_out=tuple(left_out))
@@ -482,19 +460,6 @@ class Rounds:
             if len(remembered) > BLOBS_REMEMBERED:
                 remembered.clear()
         return [Persist(_persist_key(place), None) for place in old]
-
-
-def _accepted(seen: TaskSeen) -> list[int]:
-    """Slots whose updates the next model is made of."""
-    return [
-        slot
-        for slot, unit in enumerate(seen.units)
-        if unit.judgement is not None and unit.judgement.outcome == Outcome.ACCEPTED
-    ]
-
-
-def _unit(task: bytes, current: RoundRecord, slot: int) -> Unit:
-    return Unit(task, current.number, current.attempt, slot, current.slots[slot], current.seed)
 
 
 def _place(work: RevealWork) -> Place:

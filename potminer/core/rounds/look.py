@@ -1,0 +1,45 @@
+"""Looking at a round: which of it concerns whom."""
+
+from __future__ import annotations
+
+from potminer.core.rounds.events import TaskSeen
+from potminer.wire.record import Audit, Outcome, RoundRecord, Verdict
+from potminer.wire.task import Unit
+
+
+def drawn(seen: TaskSeen, current: RoundRecord, auditor: bytes) -> list[Audit]:
+    """Audits drawn for *auditor* that it has not spoken on."""
+    return [
+        audit
+        for audit in current.audits
+        if audit.auditor == auditor and not _spoken(auditor, seen.units[audit.slot].verdicts, audit.segment)
+    ]
+
+
+def disputed(seen: TaskSeen, current: RoundRecord, judge: bytes) -> list[Audit]:
+    """Audits that the committee has to repeat and *judge* has not spoken on, one for each segment."""
+    audits = {
+        (audit.slot, audit.segment): audit
+        for audit in current.audits
+        if audit.disputed
+        and seen.units[audit.slot].judgement is None
+        and not _spoken(judge, seen.units[audit.slot].judges, audit.segment)
+    }
+    return list(audits.values())
+
+
+def _spoken(judge: bytes, verdicts: tuple[Verdict, ...], segment: int) -> bool:
+    return any(said.judge == judge and said.segment == segment for said in verdicts)
+
+
+def accepted(seen: TaskSeen) -> list[int]:
+    """Slots whose updates the next model is made of."""
+    return [
+        slot
+        for slot, unit in enumerate(seen.units)
+        if unit.judgement is not None and unit.judgement.outcome == Outcome.ACCEPTED
+    ]
+
+
+def unit_of(task: bytes, current: RoundRecord, slot: int) -> Unit:
+    return Unit(task, current.number, current.attempt, slot, current.slots[slot], current.seed)
