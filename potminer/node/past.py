@@ -8,9 +8,10 @@ from typing import Final
 
 from potminer.core.ledger.apply import Applied
 from potminer.core.ledger.state import State
+from potminer.core.light.epochs import KEYS
 from potminer.wire import record as records
 from potminer.wire.codec import encode
-from potminer.wire.proof import BlockOutcomes, CertifiedHeader
+from potminer.wire.proof import BlockOutcomes, CertifiedHeader, Shown
 
 STATES: Final = 64
 """Blocks back that anything can be proven: minutes of clients' patience."""
@@ -18,6 +19,7 @@ CHANGES: Final = 20_000
 """Changed records that may lie between the oldest state kept and the newest: a state shares all else with the next."""
 
 OUTCOMES: Final = "outcomes"
+STEP: Final = "step"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,13 @@ class Kept:
     state: State
     certified: CertifiedHeader | None
     changes: int
+
+
+def _outcomes(applied: Applied) -> tuple[tuple[str, bytes], ...]:
+    if not applied.receipts:
+        return ()
+    refusals = tuple(receipt.refusal for receipt in applied.receipts)
+    return ((OUTCOMES, encode(BlockOutcomes(applied.state.prove(records.RECEIPTS), refusals))),)
 
 
 class Past:
@@ -45,11 +54,14 @@ class Past:
         ):
             self._kept.popleft()
         self.newest = frozenset(receipt.transaction for receipt in applied.receipts)
-        if not applied.receipts:
+        return (*_outcomes(applied), *self._step(certified))
+
+    def _step(self, certified: CertifiedHeader) -> tuple[tuple[str, bytes], ...]:
+        """The last header of an epoch shows the committee of the next, for as long as the chain lives."""
+        before = self._kept[-2].state
+        if certified.header.height % before.parameters.epoch_blocks:
             return ()
-        refusals = tuple(receipt.refusal for receipt in applied.receipts)
-        outcomes = BlockOutcomes(applied.state.prove(records.RECEIPTS), refusals)
-        return ((OUTCOMES, encode(outcomes)),)
+        return ((STEP, encode(Shown(certified, tuple(before.prove(key) for key in KEYS)))),)
 
     @property
     def provable(self) -> tuple[int, int] | None:

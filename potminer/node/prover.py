@@ -17,17 +17,20 @@ from potminer.base.errors import NotPermitted, PotminerError, Unreachable, Usage
 from potminer.core.ledger.apply import RULES
 from potminer.core.ledger.ledger import Ledger
 from potminer.core.ledger.refusal import Refusal
-from potminer.node.past import OUTCOMES, Past
+from potminer.core.light.epochs import KEYS as STEP_KEYS
+from potminer.node.past import OUTCOMES, STEP, Past
 from potminer.wire.answers import ChainStatus, PeerHead, Seat
 from potminer.wire.block import Block, Certificate, Receipt
 from potminer.wire.codec import decode, encode
 from potminer.wire.control import ReceiptStatus, ReceiptView, Until
 from potminer.wire.genesis import Genesis
 from potminer.wire.proof import (
+    EPOCHS_PER_REPLY,
     HEADERS_PER_REPLY,
     PROOF_BYTES,
     BlockOutcomes,
     CertifiedHeader,
+    Epochs,
     Headers,
     ListProof,
     OutcomeProof,
@@ -195,6 +198,21 @@ class Prover:
         if len(encode(shown)) > PROOF_BYTES:
             raise UsageError(f"the proofs are larger than {PROOF_BYTES} bytes", "Ask for fewer keys at once.")
         return shown
+
+    async def epochs(self, first: int, count: int) -> Epochs:
+        """Steps from epoch *first* on: of each that is over its last header, of the one that runs its newest."""
+        state = self._ledger.state
+        blocks, steps = state.parameters.epoch_blocks, list[Shown]()
+        for epoch in range(first, min(first + min(count, EPOCHS_PER_REPLY), state.committee.epoch + 1)):
+            stored = await self._store.proof(STEP, (epoch + 1) * blocks)
+            if stored is not None:
+                steps.append(decode(Shown, stored, max_bytes=PROOF_BYTES))
+            elif self._past.provable is not None:
+                shown = await self.show(STEP_KEYS, None)
+                return Epochs((*steps, shown) if shown.certified.header.epoch == epoch else tuple(steps))
+            else:
+                break
+        return Epochs(tuple(steps))
 
     async def _certified(self, height: int) -> CertifiedHeader | None:
         headers = (await self.headers(height, 1)).headers

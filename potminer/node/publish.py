@@ -41,7 +41,7 @@ from potminer.wire.control import (
     Until,
     YieldNow,
 )
-from potminer.wire.proof import Headers, Shown
+from potminer.wire.proof import Epochs, Headers, Shown
 from potminer.wire.record import PendingRound, RoundRecord, TaskRecord, Trainer
 from potminer.wire.tx import RegisterTrainer, SignedTransaction
 from potminer.world.net.network import Network
@@ -229,6 +229,9 @@ class Publisher:
 
     async def headers(self, first: int, count: int) -> Headers:
         return await self._prover.headers(first, count)
+
+    async def epochs(self, first: int, count: int) -> Epochs:
+        return await self._prover.epochs(first, count)
 
     async def show(self, keys: Sequence[bytes], height: int | None) -> Shown:
         return await self._prover.show(keys, height)

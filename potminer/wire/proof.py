@@ -22,6 +22,7 @@ VALUE_BYTES = 2_097_152
 """A record of the largest round is below 1.5 MiB."""
 HEADERS_PER_REPLY = 64
 KEYS_PER_REPLY = 64
+EPOCHS_PER_REPLY = 64
 PROOF_BYTES = 4_194_304
 """The largest reply with proofs."""
 
@@ -75,6 +76,13 @@ class Shown(Wire, frozen=True):
 
     certified: CertifiedHeader
     proofs: Annotated[tuple[StateProof, ...], Meta(min_length=1, max_length=KEYS_PER_REPLY)]
+
+
+class Epochs(Wire, frozen=True):
+    """Steps from each of consecutive epochs to the next: its committee's record and that of the committee after it,
+    under one of its headers."""
+
+    steps: Annotated[tuple[Shown, ...], Meta(max_length=EPOCHS_PER_REPLY)]
 
 
 class BlockOutcomes(Wire, frozen=True):

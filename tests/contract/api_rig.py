@@ -29,7 +29,7 @@ from potminer.wire.control import (
     Until,
 )
 from potminer.wire.genesis import Genesis, GenesisValidator, Parameters
-from potminer.wire.proof import CertifiedHeader, Headers, Shown, StateProof
+from potminer.wire.proof import CertifiedHeader, Epochs, Headers, Shown, StateProof
 from potminer.wire.seal import SigningKey
 from potminer.wire.tx import SignedTransaction, transaction_digest
 
@@ -109,6 +109,9 @@ class Rig:
 
     async def headers(self, first: int, count: int) -> Headers:
         return Headers((CERTIFIED,) * min(count, 2))
+
+    async def epochs(self, first: int, count: int) -> Epochs:
+        return Epochs((Shown(CERTIFIED, (StateProof((), (b"K", b"value")),)),) * min(count, 2))
 
     async def show(self, keys: Sequence[bytes], height: int | None) -> Shown:
         if height is not None and height > 6:

@@ -16,7 +16,7 @@ from potminer.wire.answers import ChainStatus
 from potminer.wire.block import Block, block_digest
 from potminer.wire.codec import encode
 from potminer.wire.control import ReceiptView, Until
-from potminer.wire.proof import Headers, Shown
+from potminer.wire.proof import Epochs, Headers, Shown
 from potminer.wire.tx import SignedTransaction
 from potminer.world.api.address import Address
 from potminer.world.api.serve import ApiServer
@@ -87,6 +87,9 @@ class ChainNode(Rig):
 
     async def headers(self, first: int, count: int) -> Headers:
         return await self.prover.headers(first, count)
+
+    async def epochs(self, first: int, count: int) -> Epochs:
+        return await self.prover.epochs(first, count)
 
     async def show(self, keys: Sequence[bytes], height: int | None) -> Shown:
         return await self.prover.show(keys, height)

@@ -197,7 +197,7 @@ def test_a_certificate_must_be_the_committee_s_word_for_this_header(world: Certi
     assert judged(outside) is Flaw.DUPLICATE
     assert judged(replace(world.headers[2], certificate=world.headers[3].certificate)) is Flaw.OTHER
     later = replace(block, header=replace(block.header, epoch=1))
-    assert judged(certified(later, world.keys(0, 1, 2), chain=world.chain)) is Flaw.UNKNOWN_EPOCH
+    assert judged(certified(later, world.keys(0, 1, 2), chain=world.chain)) is Flaw.WRONG_EPOCH
 
 
 def test_old_future_and_unconnected_headers_are_not_followed(world: Certified) -> None:

@@ -217,6 +217,7 @@ OTHERS: tuple[Wire, ...] = (
     ),
     proof.Headers(headers=(CERTIFIED,)),
     proof.Shown(certified=CERTIFIED, proofs=(IN_STATE, proof.StateProof(siblings=(), end=None))),
+    proof.Epochs(steps=(proof.Shown(certified=CERTIFIED, proofs=(IN_STATE,)),)),
     proof.BlockOutcomes(record=IN_STATE, refusals=(None, "bad-nonce")),
 )  # fmt: skip
 

@@ -18,6 +18,8 @@ def flaw_in(certified: CertifiedHeader, trust: Trust, terms: Terms, *, now_ms: i
     Two final blocks of one height need more than a third of a committee to sign both.
     """
     header = certified.header
+    if header.height < 1 or header.epoch != trust.epoch_of(header.height):
+        return Flaw.WRONG_EPOCH
     committee = trust.committee(header.epoch)
     if committee is None:
         return Flaw.UNKNOWN_EPOCH

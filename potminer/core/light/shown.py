@@ -89,11 +89,17 @@ def facts(
         return flaw
     if header.height == trust.height and block_digest(header) != trust.digest:
         return Flaw.CONFLICT
+    told = facts_under(shown, keys)
+    return Flaw.NOT_SHOWN if told is None else told
+
+
+def facts_under(shown: Shown, keys: Sequence[bytes]) -> tuple[Fact, ...] | None:
+    """What *shown* proves of *keys* for somebody who believes its header already; None: not all of them."""
     if len(keys) != len(shown.proofs):
-        return Flaw.NOT_SHOWN
+        return None
     found = [_fact(shown.certified, key, proof) for key, proof in zip(keys, shown.proofs, strict=True)]
     sound = tuple(fact for fact in found if fact is not None)
-    return sound if len(sound) == len(keys) else Flaw.NOT_SHOWN
+    return sound if len(sound) == len(keys) else None
 
 
 def _fact(certified: CertifiedHeader, key: bytes, proof: StateProof) -> Fact | None:

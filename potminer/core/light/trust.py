@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from potminer.core.committee import Committee
 from potminer.wire.genesis import Genesis, chain_id
 
+COMMITTEES_KEPT = 1_024
 DRIFT_MS = 10_000
 """How far a block's time may be ahead of the client's clock: a fresh proposal is within 5 s of its voters'."""
 
@@ -24,14 +25,23 @@ class Terms:
 class Trust:
     """The newest block believed. *digest* of the genesis (height 0) is the chain itself.
 
-    *committees* are those of consecutive epochs, oldest first.
+    *committees* are those of consecutive epochs, oldest first; an epoch has *epoch_blocks* blocks.
     """
 
     chain: bytes
+    epoch_blocks: int
     height: int
     digest: bytes
     time_ms: int
     committees: tuple[Committee, ...]
+
+    @property
+    def newest_epoch(self) -> int:
+        """The last epoch whose committee is known."""
+        return self.committees[-1].epoch
+
+    def epoch_of(self, height: int) -> int:
+        return (height - 1) // self.epoch_blocks
 
     def committee(self, epoch: int) -> Committee | None:
         at = epoch - self.committees[0].epoch
@@ -43,4 +53,4 @@ def from_genesis(genesis: Genesis) -> Trust:
     chain = chain_id(genesis)
     validators = genesis.validators
     first = Committee(0, tuple(v.key for v in validators), tuple(v.power for v in validators))
-    return Trust(chain, 0, chain, genesis.time_ms, (first,))
+    return Trust(chain, genesis.parameters.epoch_blocks, 0, chain, genesis.time_ms, (first,))

@@ -45,7 +45,7 @@ from potminer.wire.control import (
     to_json,
 )
 from potminer.wire.genesis import GENESIS_BYTES, Genesis
-from potminer.wire.proof import PROOF_BYTES, Headers, Shown
+from potminer.wire.proof import PROOF_BYTES, Epochs, Headers, Shown
 from potminer.wire.tx import SignedTransaction
 from potminer.world.api.address import LOOPBACK, Address, TcpAddress, UnixAddress, parse_address
 from potminer.world.api.lockfile import read_note
@@ -163,6 +163,9 @@ class Client:
 
     async def headers(self, first: int, count: int) -> Headers:
         return await self._ask_bytes(Headers, "/v1/headers", PROOF_BYTES, first=str(first), count=str(count))
+
+    async def epochs(self, first: int, count: int) -> Epochs:
+        return await self._ask_bytes(Epochs, "/v1/epochs", PROOF_BYTES, first=str(first), count=str(count))
 
     async def show(self, keys: Sequence[bytes], *, height: int | None = None) -> Shown:
         """Proofs of *keys* after block *height*, without it after the newest that can be proven."""

@@ -17,7 +17,7 @@ from potminer.wire.control import (
     UnitOutcome,
     Until,
 )
-from potminer.wire.proof import Headers, Shown
+from potminer.wire.proof import Epochs, Headers, Shown
 from potminer.wire.tx import SignedTransaction
 
 
@@ -40,6 +40,10 @@ class ChainBackend(Protocol):
 
     async def headers(self, first: int, count: int) -> Headers:
         """Certified headers from *first* on, at most *count*."""
+        ...
+
+    async def epochs(self, first: int, count: int) -> Epochs:
+        """Steps from committee to committee, at most *count*, from epoch *first* on."""
         ...
 
     async def show(self, keys: Sequence[bytes], height: int | None) -> Shown:

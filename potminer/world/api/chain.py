@@ -8,7 +8,7 @@ from potminer.base import limits
 from potminer.wire.answers import ChainStatus
 from potminer.wire.codec import decode, encode
 from potminer.wire.control import ReceiptView, Until
-from potminer.wire.proof import HEADERS_PER_REPLY, KEY_BYTES, KEYS_PER_REPLY
+from potminer.wire.proof import EPOCHS_PER_REPLY, HEADERS_PER_REPLY, KEY_BYTES, KEYS_PER_REPLY
 from potminer.wire.tx import SignedTransaction
 from potminer.world.api.backend import ChainBackend
 from potminer.world.api.body import read_body
@@ -47,6 +47,14 @@ class Chain:
                 ),
             ),
             Route(
+                "GET", "/v1/epochs", self.epochs, "Canonical bytes of Epochs: steps from committee to committee.",
+                media=BYTES, refusals=(503,),
+                query=(
+                    number("first", "The first epoch.", most=2**32 - 1, default=0),
+                    number("count", "How many at most.", most=EPOCHS_PER_REPLY, default=EPOCHS_PER_REPLY),
+                ),
+            ),
+            Route(
                 "GET", "/v1/proofs", self.show, "Canonical bytes of Shown: proofs of records, or of their absence.",
                 media=BYTES, refusals=(503,),
                 query=(_keys(), number("height", "After which block; without it the newest.", most=_HEIGHT)),
@@ -72,6 +80,9 @@ class Chain:
 
     async def headers(self, _: web.Request, asked: Asked) -> web.Response:
         return _binary(encode(await self._backend.headers(asked["first"], asked["count"])))
+
+    async def epochs(self, _: web.Request, asked: Asked) -> web.Response:
+        return _binary(encode(await self._backend.epochs(asked["first"], asked["count"])))
 
     async def show(self, _: web.Request, asked: Asked) -> web.Response:
         if asked["keys"] is None:
