@@ -66,5 +66,11 @@ class NotPermitted(PotminerError):
     exit = Exit.NOT_PERMITTED
 
 
+class NotProven(PotminerError):
+    """Somebody showed us something that its signatures and digests do not bear out."""
+
+    exit = Exit.BAD_SIGNATURE
+
+
 class Malformed(ValueError):
     """Bytes from outside are not what they must be. Caught at the wall, never shown raw."""

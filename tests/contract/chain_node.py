@@ -96,16 +96,18 @@ class ChainNode(Rig):
 
 
 @asynccontextmanager
-async def chain_nodes(folder: Path, count: int = 1) -> AsyncIterator[tuple[Certified, list[tuple[ChainNode, Address]]]]:
-    """A world and *count* nodes of it behind their APIs."""
+async def chain_nodes(
+    folder: Path, *kinds: type[ChainNode]
+) -> AsyncIterator[tuple[Certified, list[tuple[ChainNode, Address]]]]:
+    """A world, and a node of each of *kinds* (without any: one) behind its API."""
     world = Certified()
     made: list[tuple[ChainNode, Address]] = []
     async with AsyncExitStack() as stack:
-        for index in range(count):
+        for index, kind in enumerate(kinds or (ChainNode,)):
             home = folder / f"node-{index}"
             home.mkdir()
             store = await stack.enter_async_context(Store.open(home / "potminer.sqlite"))
-            node = ChainNode(home, world, store)
+            node = kind(home, world, store)
             await node.begin()
             paths = locate({}, datadir=home, network="devnet")
             server = await ApiServer.open(node, paths, clock=lambda: world.now)

@@ -1,0 +1,101 @@
+"""A light client at work: asks one node, believes none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+from potminer.base.errors import NotProven, PotminerError
+from potminer.core.light import epochs, header, shown
+from potminer.core.light.flaw import Flaw
+from potminer.core.light.shown import Fact, Fate
+from potminer.core.light.trust import Terms, Trust
+from potminer.wire.block import block_digest
+from potminer.wire.genesis import Genesis
+from potminer.wire.proof import EPOCHS_PER_REPLY, Shown, TransactionProof
+from potminer.world.api.attach import Client
+
+T = TypeVar("T")
+
+WHY: Final[dict[Flaw, str]] = {
+    Flaw.OTHER: "a certificate of something else",
+    Flaw.UNKNOWN_EPOCH: "a committee that nothing names",
+    Flaw.WRONG_EPOCH: "a block of an epoch that it cannot be of",
+    Flaw.DUPLICATE: "a certificate with a signer twice, or one who is not of the committee",
+    Flaw.INSUFFICIENT: "a certificate without a quorum",
+    Flaw.FORGED: "a signature that does not hold",
+    Flaw.STALE: "something older than what is known already",
+    Flaw.EXPIRED: "something older than the trusting period",
+    Flaw.FUTURE: "a block from the future",
+    Flaw.BROKEN: "a block that does not follow the one before",
+    Flaw.CONFLICT: "a second final block of one height: a committee broke agreement (potminer chain blame)",
+    Flaw.NOT_SHOWN: "a proof that does not show what it is for",
+    Flaw.BAD_COMMITTEE: "a committee that cannot be one",
+}
+
+
+class Follower:
+    """*trust* moves on with ``catch_up``. *clock* gives Unix milliseconds. NotProven where a node misleads."""
+
+    def __init__(self, trust: Trust, terms: Terms, *, clock: Callable[[], int]) -> None:
+        self.trust = trust
+        self._terms = terms
+        self._clock = clock
+
+    async def catch_up(self, node: Client) -> Trust:
+        """To the newest block that *node* can show."""
+        status = await node.chain()
+        if status.chain != self.trust.chain.hex():
+            raise NotProven(f"the node is of another chain, {status.chain[:12]}", "Check the genesis file.")
+        while self.trust.newest_epoch < status.epoch:
+            before = self.trust.newest_epoch
+            for step in (await node.epochs(before, EPOCHS_PER_REPLY)).steps:
+                self.trust = self._sound(epochs.learn(self.trust, step, self._terms, now_ms=self._clock()))
+            if self.trust.newest_epoch == before:
+                raise PotminerError(f"the node cannot show the committee of epoch {before + 1}", "Ask another node.")
+        for certified in (await node.headers(status.height, 1)).headers:
+            self.trust = self._sound(header.follow(self.trust, certified, self._terms, now_ms=self._clock()))
+        return self.trust
+
+    async def facts(self, node: Client, keys: Sequence[bytes]) -> tuple[Fact, ...]:
+        """The records of *keys*, after the newest block that *node* can prove."""
+        told = await node.show(keys)
+        moved = header.follow(self.trust, told.certified, self._terms, now_ms=self._clock())
+        if moved is Flaw.UNKNOWN_EPOCH:
+            await self.catch_up(node)
+            told = await node.show(keys)
+        return self._sound(shown.facts(told, keys, self.trust, self._terms, now_ms=self._clock()))
+
+    async def fate(self, node: Client, proof: TransactionProof) -> Fate:
+        """What *proof*, which came from *node*, shows."""
+        told = self.judge(proof)
+        if told is Flaw.UNKNOWN_EPOCH:
+            await self.catch_up(node)
+            told = self.judge(proof)
+        return self._sound(told)
+
+    def judge(self, proof: TransactionProof) -> Fate | Flaw:
+        return shown.fate(proof, self.trust, self._terms, now_ms=self._clock())
+
+    def _sound(self, told: T | Flaw) -> T:
+        if isinstance(told, Flaw):
+            raise NotProven(f"the node shows {WHY[told]} ({told})", "Do not believe it; ask another node.")
+        return told
+
+
+async def anchored(node: Client, genesis: Genesis, *, height: int, digest: bytes) -> Trust:
+    """Trust in block *height* with that *digest*, which somebody vouches for. Nodes keep what an anchor needs for
+    the last block of every epoch, and of other blocks only for some minutes."""
+    blocks = genesis.parameters.epoch_blocks
+    if height % blocks == 0:
+        steps: tuple[Shown, ...] = (await node.epochs(height // blocks - 1, 1)).steps
+    else:
+        steps = (await node.show(epochs.KEYS, height=height - 1),)
+    if not steps or steps[0].certified.header.height != height:
+        hint = f"Take the last block of an epoch (a height that {blocks} divides)."
+        raise PotminerError(f"the node cannot show the committees of block {height}", hint)
+    trust = epochs.from_anchor(genesis, digest, steps[0])
+    if isinstance(trust, Flaw):
+        found = block_digest(steps[0].certified.header).hex()
+        raise NotProven(f"block {height} of the node is {found}, not {digest.hex()} ({trust})", "One of them lies.")
+    return trust
