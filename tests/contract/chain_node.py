@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from potminer.base.address import encode_address
 from potminer.core.ledger.apply import RULES
 from potminer.core.ledger.ledger import Ledger
 from potminer.core.ledger.refusal import Refusal
@@ -15,7 +16,7 @@ from potminer.node.prover import Prover
 from potminer.wire.answers import ChainStatus
 from potminer.wire.block import Block, block_digest
 from potminer.wire.codec import encode
-from potminer.wire.control import ReceiptView, Until
+from potminer.wire.control import AccountView, ReceiptView, Until
 from potminer.wire.proof import Epochs, Headers, Shown
 from potminer.wire.tx import SignedTransaction
 from potminer.world.api.address import Address
@@ -78,6 +79,13 @@ class ChainNode(Rig):
 
     async def receipt(self, transaction: bytes, *, wait_ms: int, until: Until) -> ReceiptView | None:
         return await self.prover.receipt(transaction, wait_ms=wait_ms, until=until)
+
+    async def account(self, key: bytes) -> AccountView:
+        state = self.ledger.state
+        return AccountView(
+            address=encode_address(key), balance=state.account(key).balance, pending=0, bond=0,
+            nonce=self.ledger.mempool.next_nonce(key, state), height=state.head.height,
+        )  # fmt: skip
 
     async def genesis(self) -> bytes:
         return await self.prover.genesis()

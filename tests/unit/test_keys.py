@@ -6,11 +6,26 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from potminer.base.errors import ConfigError, NotPermitted
+from potminer.base.address import encode_address
+from potminer.base.errors import ConfigError, NotPermitted, UsageError
 from potminer.wire import seal
-from potminer.world.keys import create_key, load_key, load_or_create_key
+from potminer.world.keys import (
+    Effort,
+    WalletFile,
+    create_key,
+    create_wallet,
+    load_key,
+    load_or_create_key,
+    open_wallet,
+    read_wallet,
+    seal_wallet,
+)
+from potminer.world.words import seed_of, words_of
 
 SEED = bytes(range(32))
 
@@ -109,3 +124,77 @@ def test_many_that_start_at_once_agree_on_one_key(tmp_path: Path) -> None:
         keys = list(pool.map(lambda _: load_or_create_key(path).public, range(8)))
     assert set(keys) == {load_key(path).public}
     assert [p.name for p in tmp_path.iterdir()] == ["node.key"]
+
+
+# ---- the wallet --------------------------------------------------------------------------
+
+CHEAP = Effort(1, 8_192)
+"""Enough to test the form; the real effort is tested once, from the command line."""
+
+
+def test_a_wallet_opens_with_its_passphrase_however_it_is_spelt(tmp_path: Path) -> None:
+    path = tmp_path / "keys" / "wallet.json"
+    create_wallet(path, seal_wallet(SEED, "caf\u00e9 au lait", effort=CHEAP))
+    closed = read_wallet(path)
+    assert closed.address == encode_address(seal.SigningKey(SEED).public)
+    assert open_wallet(closed, "cafe\u0301 au lait") == SEED
+    assert SEED.hex() not in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(NotPermitted):
+        create_wallet(path, b"")
+
+
+def test_two_wallets_of_one_key_share_nothing_but_the_address() -> None:
+    one, two = (msgspec.json.decode(seal_wallet(SEED, "the same words", effort=CHEAP)) for _ in range(2))
+    assert one["address"] == two["address"]
+    assert one["salt"] != two["salt"]
+    assert one["sealed"] != two["sealed"]
+
+
+@pytest.mark.parametrize("part", ["salt", "sealed", "address", "passes"])
+def test_a_changed_wallet_does_not_open(part: str) -> None:
+    said = msgspec.json.decode(seal_wallet(SEED, "passphrase", effort=CHEAP), type=WalletFile)
+    other = msgspec.json.decode(seal_wallet(bytes(32), "passphrase", effort=Effort(2, 8_192)), type=WalletFile)
+    with pytest.raises(NotPermitted):
+        open_wallet(msgspec.structs.replace(said, **{part: getattr(other, part)}), "passphrase")
+
+
+@pytest.mark.parametrize(
+    "change", [{"memory": 2**31}, {"passes": 1_000}, {"salt": "AAAA"}, {"sealed": ""}, {"format": "other"}, {"x": 1}]
+)
+def test_a_wallet_that_is_none_or_a_trap_is_refused_before_any_work(tmp_path: Path, change: dict[str, object]) -> None:
+    said = msgspec.json.decode(seal_wallet(SEED, "passphrase", effort=CHEAP)) | change
+    create_wallet(tmp_path / "w", msgspec.json.encode(said))
+    with pytest.raises(ConfigError):
+        read_wallet(tmp_path / "w")
+    create_wallet(tmp_path / "large", b" " * 5_000)
+    with pytest.raises(ConfigError):
+        read_wallet(tmp_path / "large")
+
+
+# ---- words -------------------------------------------------------------------------------
+
+
+def test_words_are_those_of_bip_39() -> None:
+    assert words_of(bytes(32)) == "abandon " * 23 + "art"
+    assert words_of(b"\xff" * 32) == "zoo " * 23 + "vote"
+
+
+@settings(max_examples=50)
+@given(st.binary(min_size=32, max_size=32))
+def test_every_seed_comes_back_from_its_words(seed: bytes) -> None:
+    assert seed_of(f"  {words_of(seed).upper()}\n") == seed
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("", "there are 0 words"),
+        ("abandon " * 24, "checksum"),
+        ("abandon " * 22 + "abandno art", "word 23 is not in the list"),
+        ("x" * 100_000, "there are 1 words"),
+    ],
+)
+def test_words_that_are_none_are_refused_in_words(words: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        seed_of(words)
