@@ -320,3 +320,13 @@ def test_the_audit_spec_bounds_what_full_means() -> None:
     for _ in range(14):
         world.whole_round()
     assert trainer(world, "ann").bond == NEED, "where everything is audited anyway more bond is of no use"
+
+
+def test_whatever_is_drawn_a_cheat_escapes_no_more_often_than_the_proof_says() -> None:
+    """(S - a) / (S - a + c * a), for every number of segments, audited or cheated."""
+    for segments in range(1, 13):
+        for cheated in range(1, segments + 1):
+            for quarters in range(4 * segments):
+                audited = Fraction(quarters, 4)
+                bound = (segments - audited) / (segments - audited + cheated * audited)
+                assert escapes(quarters * MILLION // 4, segments=segments, cheated=cheated) <= bound
