@@ -1,4 +1,4 @@
-"""``potminer task``: write a task, and check it before any money moves."""
+"""``potminer task``: write a task, check it before any money moves, order it, follow it, take its model home."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from potminer.cli import taskorder
 from potminer.cli.output import print_json, say
 
 if TYPE_CHECKING:
@@ -77,4 +78,5 @@ def new(file: Path) -> None:
     say(f"{file} is written. Fill in your data, then: potminer task check {file}")
 
 
-command = task
+for command in taskorder.COMMANDS:
+    task.add_command(command)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from potminer.base.errors import UsageError
-from potminer.cli.node import ask
+from potminer.cli.node import ask, find_task
 from potminer.cli.output import print_json, say
 from potminer.cli.place import Place
 
@@ -36,7 +36,7 @@ def why(place: Place, *, unit: str | None, last: int | None, as_json: bool, sock
         if unit is None:
             return await node.units(last=last or 1)
         task, round_number, slot = _parse(unit)
-        return (await node.unit(await _task_id(node, task), round=round_number, slot=slot),)
+        return (await node.unit(await find_task(node, task), round=round_number, slot=slot),)
 
     units = ask(place, question, socket=socket)
     if as_json:
@@ -60,16 +60,3 @@ def _parse(unit: str) -> tuple[str, int, int]:
     if int(numbers[0]) < 1:
         raise UsageError("rounds count from 1", "Write TASK/ROUND/SLOT, for example digits/1/0.")
     return task, int(numbers[0]) - 1, int(numbers[1])
-
-
-async def _task_id(node: Client, said: str) -> str:
-    """The full id of the task that a person named."""
-    if len(said) == 64:
-        return said
-    tasks = await node.tasks()
-    found = [task.task for task in tasks if task.name == said or (len(said) >= 4 and task.task.startswith(said))]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise UsageError(f"no task is called {said[:80]!r}", "Give its name, or at least 4 digits of its id.")
-    raise UsageError(f"{len(found)} tasks are called {said[:80]!r}", "Give more digits of the id.")

@@ -21,6 +21,7 @@ from potminer.world.keys import NODE_KEY, create_key
 from potminer.world.paths import private_folder
 
 MARK = "devnet.json"
+REQUESTER_KEY = "requester.key"
 VALIDATOR_FAULTS = ("silent", "equivocate", "slow-leader", "censor")
 PARAMETERS = Parameters(escrow_rounds=2, unbonding_ms=60_000)
 HOST = "127.0.0.1"
@@ -42,6 +43,8 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+    """*folder* also holds the requester's key as a file, for ``potminer task submit --key``."""
+
     folder: Path
     genesis: Path
     members: tuple[Member, ...]
@@ -93,7 +96,7 @@ def make_plan(folder: Path, *, validators: int, trainers: int, seed: int, byzant
     for index, (port, kind) in enumerate(zip(ports, kinds, strict=True)):
         role, number = ("validator", index) if index < validators else ("trainer", index - validators)
         members.append(_member(folder, root, role, number, port, kind))
-    requester = SigningKey(digest(Domain.DRAW, root, b"requester"))
+    requester = create_key(folder / REQUESTER_KEY, seed=digest(Domain.DRAW, root, b"requester"))
     keys = {m.name: SigningKey(_seed_of(root, m.name)) for m in members if m.role == "validator"}
     genesis = Genesis(
         f"devnet-{seed}",

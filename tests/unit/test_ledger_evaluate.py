@@ -70,10 +70,22 @@ def test_the_target_ends_the_task_when_its_round_is_over() -> None:
     made.step(*((name, score(made, 960_000)) for name in evaluators(made)))
     assert made.record.status == TaskStatus.OPEN  # round 2 is in progress, and its work is paid
     made.whole_round()
+    assert made.record.status == TaskStatus.OPEN  # the model to end with is scored first
+    made.step(*((name, score(made, 955_000, closed=2)) for name in evaluators(made)))
     assert made.record.status == TaskStatus.CLOSED
     (ended,) = made.happened(event.TaskEnded)
     assert (ended.reason, ended.rounds) == ("target reached", 2)
     assert ended.refunded > 0
+    assert made.record.metric == Metric(2, 955_000, 1_910_000, 3)
+
+
+def test_a_worse_model_after_the_target_goes_on_training() -> None:
+    made = world(target_ppm=950_000, rounds=5)
+    made.step(*((name, score(made, 960_000)) for name in evaluators(made)))
+    made.whole_round()
+    made.step(*((name, score(made, 940_000, closed=2)) for name in evaluators(made)))
+    assert made.record.status == TaskStatus.OPEN
+    assert made.round.number == 2
 
 
 def test_the_last_model_is_scored_before_the_task_ends() -> None:

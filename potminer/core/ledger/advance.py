@@ -130,9 +130,10 @@ def _active(task: TaskRecord) -> int:
 
 
 def _last_evaluation(draft: Draft, task_id: bytes, task: TaskRecord) -> bool:
-    """Whether all rounds are done and the last model is still being scored: the task waits for that."""
-    done = task.round >= task.spec.rounds and task.status == TaskStatus.OPEN
-    return done and is_evaluating(draft, task_id)
+    """Whether the task would end with a model that is still being scored: it waits, and where a target was
+    reached before it ends only if this model reaches it too."""
+    done = task.round >= task.spec.rounds or has_reached_target(task)
+    return done and task.status == TaskStatus.OPEN and is_evaluating(draft, task_id)
 
 
 def _open(draft: Draft, task_id: bytes, task: TaskRecord, events: list[Event]) -> bool:

@@ -1,0 +1,84 @@
+"""A requester's way through the commands, at a running network of real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from potminer.base.errors import Exit
+from potminer.devnet.plan import REQUESTER_KEY, make_plan
+from potminer.devnet.processes import Processes
+from potminer.world.assets import asset
+from tests.e2e.test_devnet import PLAIN_PYTORCH
+
+pytestmark = pytest.mark.e2e
+
+
+async def command(datadir: Path, *words: str, cwd: Path | None = None) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "potminer.cli.main", "--datadir", str(datadir), *words,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=cwd,
+    )  # fmt: skip
+    out, err = await asyncio.wait_for(process.communicate(), 200)
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+def task_file(folder: Path) -> Path:
+    """Digits, scored after every round, to be ended long before its 40 rounds by its target."""
+    text = asset("tasks/digits.toml").read_text().replace("../digits/", f"{asset('digits/train.safetensors').parent}/")
+    text = text.replace("rounds = 15 ", "rounds = 40 ").replace("every_rounds = 5", "every_rounds = 1\ntarget = 0.9")
+    path = folder / "digits.toml"
+    path.write_text(text.replace("budget_pot = 121", "budget_pot = 400"))
+    return path
+
+
+async def test_submit_watch_fetch_and_cancel(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path / "net", validators=4, trainers=2, seed=3, byzantine=[])
+    trust = ("--genesis", str(plan.genesis))
+    pays = ("--key", str(plan.folder / REQUESTER_KEY), *trust)
+    async with Processes(plan) as processes:
+        for member in plan.members:
+            await processes.face(member)
+        home, other = plan.validators[0].datadir, plan.validators[2].datadir
+
+        async def run(*words: str, at: Path = home) -> str:
+            code, out, err = await command(at, *words, cwd=tmp_path)
+            assert code == 0, out + err
+            return out
+
+        ordered = json.loads(await run("task", "submit", str(task_file(tmp_path)), "--json", *pays))
+        assert ordered["name"] == "digits"
+        watched = await run("task", "watch", ordered["task"], at=other)
+        assert "closed" in watched
+        assert 1 < watched.count("accuracy") < 40
+        listed = json.loads(await run("task", "list", "--all", "--json"))
+        (seen,) = listed["tasks"]
+        assert seen["status"] == "closed"
+        assert seen["accuracy_ppm"] >= 900_000
+
+        taken = json.loads(await run("task", "fetch", ordered["task"][:8], *trust, "--json"))
+        assert taken["proven"] is True
+        assert taken["round"] == seen["round"]
+        model = tmp_path / "digits" / "model.safetensors"
+        assert json.loads((model.parent / "config.json").read_text())["architecture"] == "mlp"
+        scored = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", PLAIN_PYTORCH, str(model), str(asset("digits/validation.safetensors")),
+            stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert float((await scored.communicate())[0]) == pytest.approx(seen["accuracy_ppm"] / 1e6, abs=2e-6)
+        first = ("task", "fetch", "digits", "--round", "1", "--to", "older", *trust, "--json")
+        older = json.loads(await run(*first, at=other))
+        assert older == {"schema": 1, "path": "older/model.safetensors", "round": 1, "proven": False}
+
+        second = json.loads(await run("task", "submit", str(task_file(tmp_path)), "--json", *pays))
+        await run("task", "cancel", second["task"], *pays)
+        assert "cancelled" in await run("task", "watch", second["task"])
+
+        code, _, err = await command(home, "task", "cancel", ordered["task"], *pays)
+        assert (code, "task-not-open" in err) == (Exit.FAILURE, True)
+        code, _, err = await command(home, "task", "submit", str(task_file(tmp_path)), "--json", *trust)
+        assert (code, "refuses" in err) == (Exit.FAILURE, True)  # the node's own key has no money
