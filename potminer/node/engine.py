@@ -110,6 +110,8 @@ class Engine:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._commit_ms: deque[int] = deque(maxlen=512)
+        self._work_told = False
+        """The replica has a word of new transactions waiting that it has not read: one is enough."""
 
     # ---- asked by faces -------------------------------------------------------------------
 
@@ -156,6 +158,7 @@ class Engine:
         match to:
             case To.REPLICA:
                 replica = self._m.replica
+                event = self._read_work() if isinstance(event, pbft.WorkArrived) else event
                 return [] if replica is None else self._hands.transform(replica.handle(event, now))  # type: ignore[arg-type]
             case To.GOSSIP:
                 return self._m.gossip.handle(event, now)  # type: ignore[arg-type]
@@ -206,8 +209,9 @@ class Engine:
 
     def _perform_gossip(self, effect: gossip.Validate | gossip.Deliver | gossip.Dial | gossip.Ban) -> None:
         match effect:
-            case gossip.Validate(item_id, item):
-                self._soon.append((To.GOSSIP, gossip.Validated(item_id, self._validate(item))))
+            case gossip.Validate(items):
+                verdicts = tuple((item_id, self._validate(item)) for item_id, item in items)
+                self._soon.append((To.GOSSIP, gossip.Validated(verdicts)))
             case gossip.Deliver():
                 self._work_arrived()
             case gossip.Dial(host, port, key):
@@ -350,9 +354,14 @@ class Engine:
             self._work_arrived()
 
     def _work_arrived(self) -> None:
-        if self._m.replica is not None:
-            full = len(self._m.ledger.mempool) >= limits.BLOCK_TRANSACTIONS
-            self._inbox.post(To.REPLICA, pbft.WorkArrived(full=full))
+        if self._m.replica is not None and not self._work_told:
+            self._work_told = True
+            self._inbox.post(To.REPLICA, pbft.WorkArrived())
+
+    def _read_work(self) -> pbft.WorkArrived:
+        """How much there is when the replica gets to hear of it."""
+        self._work_told = False
+        return pbft.WorkArrived(full=len(self._m.ledger.mempool) >= limits.BLOCK_TRANSACTIONS)
 
     # ---- things that take time ------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from potminer.base import limits
 from potminer.base.errors import NotPermitted, Unreachable, UsageError
 from potminer.core.light.flaw import Flaw
 from potminer.core.light.header import follow
@@ -105,3 +106,17 @@ async def test_a_node_serves_what_a_light_client_follows(tmp_path: Path) -> None
         for height in (14, 79, 10**9):
             with pytest.raises(UsageError, match="cannot be proven"):
                 await client.show([ann], height=height)
+
+
+async def test_a_block_far_larger_than_its_proposal_is_proven_too(tmp_path: Path) -> None:
+    async with chain_nodes(tmp_path) as (world, [(node, address)]), Client(address) as client:
+        many = [world.sign("rich", Transfer(TO, 1), nonce=nonce) for nonce in range(250)]
+        assert sum(len(signed.encoded) for signed in many) > limits.PREPREPARE_BYTES
+        for signed in many:
+            assert node.ledger.submit(signed) is None
+        await node.step()
+        await node.step()
+        told = checked(world, await client.receipt(many[-1].digest.hex(), until=Until.DECIDED))
+        assert isinstance(told, Fate)
+        assert (told.height, told.refusal) == (1, None)
+        assert len((await client.headers(1, 2)).headers) == 2

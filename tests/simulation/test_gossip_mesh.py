@@ -54,6 +54,10 @@ def item(text: str) -> Item:
     return Item(Topic.TRANSACTION, text.encode())
 
 
+def reject(one: Item) -> Verdict:
+    return Verdict.REJECT if one.body.startswith(INVALID) else Verdict.ACCEPT
+
+
 @dataclass
 class World:
     """The network and what was observed on it."""
@@ -116,10 +120,10 @@ class World:
             case SetTimer():
                 self.later(node, TimerFired(effect.name), effect.delay_ms)
             case Validate():
-                verdict = Verdict.REJECT if effect.item.body.startswith(INVALID) else Verdict.ACCEPT
-                self.later(node, Validated(effect.item_id, verdict), 5)
+                verdicts = tuple((i, reject(one)) for i, one in effect.items)
+                self.later(node, Validated(verdicts), 5)
             case Deliver():
-                self.got[node][item_digest(effect.item)] += 1
+                self.got[node].update(item_digest(one) for one in effect.items)
             case Penalize():
                 self.penalties[effect.peer] += 1
                 self.later(node, Offended(effect.peer, effect.offence), 0)

@@ -9,6 +9,7 @@ from potminer.core.gossip.events import (
     Event,
     Offended,
     Publish,
+    Seek,
     Started,
     Validate,
     Validated,
@@ -79,11 +80,11 @@ def test_started_sets_the_heartbeat_and_each_beat_sets_the_next() -> None:
 def test_nothing_is_forwarded_before_the_verdict() -> None:
     node = Node(A, B, C)
     one = item("one")
-    assert node.hears(A, Push((one,))) == [Validate(item_digest(one), one, A)]
+    assert node.hears(A, Push((one,))) == [Validate(((item_digest(one), one),), A)]
     assert said(node.beats(3), Have) == []
     assert said(node.hears(B, Want(TOPIC, (item_digest(one),))), Push) == []
-    effects = node.does(Validated(item_digest(one), Verdict.ACCEPT))
-    assert effects[0] == Deliver(one, A)
+    effects = node.does(Validated(((item_digest(one), Verdict.ACCEPT),)))
+    assert effects[0] == Deliver((one,), A)
     assert sorted(peer for peer, _ in said(effects, Push)) == [B, C]
 
 
@@ -92,10 +93,10 @@ def test_a_second_copy_is_neither_judged_nor_forwarded_and_its_sender_needs_none
     one = item("one")
     node.hears(A, Push((one,)))
     assert node.hears(B, Push((one,))) == []
-    effects = node.does(Validated(item_digest(one), Verdict.ACCEPT))
+    effects = node.does(Validated(((item_digest(one), Verdict.ACCEPT),)))
     assert said(effects, Push) == [(C, Push((one,)))]
     assert node.hears(C, Push((one,))) == []
-    assert node.does(Validated(item_digest(one), Verdict.ACCEPT)) == []
+    assert node.does(Validated(((item_digest(one), Verdict.ACCEPT),))) == []
 
 
 def test_a_rejected_item_costs_everybody_who_pushed_it() -> None:
@@ -103,7 +104,7 @@ def test_a_rejected_item_costs_everybody_who_pushed_it() -> None:
     bad = item("bad")
     node.hears(A, Push((bad,)))
     node.hears(B, Push((bad,)))
-    effects = node.does(Validated(item_digest(bad), Verdict.REJECT))
+    effects = node.does(Validated(((item_digest(bad), Verdict.REJECT),)))
     assert [(e.peer, e.offence) for e in effects if isinstance(e, Penalize)] == [
         (A, Offence.FORGED),
         (B, Offence.FORGED),
@@ -115,7 +116,7 @@ def test_a_rejected_item_costs_everybody_who_pushed_it() -> None:
 def test_an_ignored_item_is_nobodys_fault_and_goes_nowhere() -> None:
     node = Node(A, B)
     node.hears(A, Push((item("old"),)))
-    assert node.does(Validated(item_digest(item("old")), Verdict.IGNORE)) == []
+    assert node.does(Validated(((item_digest(item("old")), Verdict.IGNORE),))) == []
     assert node.hears(B, Push((item("old"),))) == []
 
 
@@ -273,3 +274,40 @@ def test_batches_never_exceed_a_messages_bounds() -> None:
     assert [i for group in groups for i in group] == items
     for group in groups:
         pack(Push(group))
+
+
+# ---- the committee ----------------------------------------------------------------------
+
+
+def test_in_the_committee_an_item_is_sent_once_to_each_by_whoever_brought_it_in() -> None:
+    client, one = b"c" * 32, item("one")
+    node = Node(A, B, C, client)
+    node.does(Seek(frozenset({A, B, C})))
+
+    def pushed_on(first: bytes) -> list[bytes]:
+        fresh = item(f"from {first.hex()}")
+        node.hears(first, Push((fresh,)))
+        return sorted(peer for peer, _ in said(node.does(Validated(((item_digest(fresh), Verdict.ACCEPT),))), Push))
+
+    assert pushed_on(client) == [A, B, C]
+    assert pushed_on(A) == [client]
+    assert sorted(peer for peer, _ in said(node.does(Publish(one)), Push)) == sorted([A, B, C, client])
+
+
+def test_what_a_member_of_the_committee_kept_from_others_they_hear_by_announcement() -> None:
+    node, one = Node(A, B, C), item("one")
+    node.does(Seek(frozenset({A, B, C})))
+    node.hears(A, Push((one,)))
+    node.does(Validated(((item_digest(one), Verdict.ACCEPT),)))
+    assert {peer for peer, _ in said(node.beats(), Have)} == {B, C}
+    assert said(node.hears(B, Want(TOPIC, (item_digest(one),))), Push) == [(B, Push((one,)))]
+
+
+def test_many_items_of_one_push_are_judged_and_delivered_together() -> None:
+    node = Node(A)
+    many = tuple(item(str(number)) for number in range(64))
+    (judged,) = node.hears(A, Push(many))
+    assert isinstance(judged, Validate)
+    assert [one for _, one in judged.items] == list(many)
+    verdicts = tuple((name, Verdict.ACCEPT) for name, _ in judged.items)
+    assert node.does(Validated(verdicts)) == [Deliver(many, A)]

@@ -43,10 +43,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """Answers ``Validate``."""
+    """Answers ``Validate``: (item id, verdict) each."""
 
-    item_id: bytes
-    verdict: Verdict
+    verdicts: tuple[tuple[bytes, Verdict], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,8 @@ class Introduce:
 
 @dataclass(frozen=True, slots=True)
 class Seek:
-    """Keys to be linked with beyond the usual count: the committee, for a validator."""
+    """Keys to be linked with beyond the usual count: the rest of the committee, for a validator. What comes
+    from outside goes to all of them; what comes from one of them has been sent to the others."""
 
     keys: frozenset[bytes]
 
@@ -114,18 +114,17 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class Validate:
-    """Judge *item* and answer with ``Validated(item_id, verdict)``; until then it goes nowhere."""
+    """Judge *items*, (item id, item) each, and answer with ``Validated``; until then they go nowhere."""
 
-    item_id: bytes
-    item: Item
+    items: tuple[tuple[bytes, Item], ...]
     peer: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """An accepted item from *peer*, once. Items published here are not delivered here."""
+    """Accepted items that *peer* was the first to push, each once. Items published here are not delivered here."""
 
-    item: Item
+    items: tuple[Item, ...]
     peer: bytes
 
 

@@ -7,7 +7,9 @@ Nothing is forwarded, cached or announced before its verdict.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from functools import partial
+from itertools import takewhile
 
 from potminer.base import draw
 from potminer.core.gossip.addresses import AddressBook
@@ -100,7 +102,7 @@ class Gossip:
             case Publish():
                 return self._publish(event.item, now)
             case Validated():
-                return self._validated(event.item_id, event.verdict, now)
+                return self._validated(event.verdicts, now)
             case Offended():
                 return self._offended(event, now)
             case _:
@@ -173,7 +175,7 @@ class Gossip:
     def _message(self, peer: bytes, message: Wire, now: int) -> list[Effect]:
         match message:
             case Push():
-                return [effect for item in message.items for effect in self._pushed(peer, item, now)]
+                return self._pushed(peer, message.items, now)
             case Have():
                 return self._announced(peer, message, now)
             case Want():
@@ -191,20 +193,25 @@ class Gossip:
             case _:
                 return []
 
-    def _pushed(self, peer: bytes, item: Item, now: int) -> list[Effect]:
-        incoming = self._incoming[peer]
-        if not incoming.take(now, size=len(item.body)):
-            return [Penalize(peer, Offence.FLOOD, "more items than its quota")] if incoming.first_excess() else []
-        item_id = item_digest(item)
-        self._wanted.came(item_id)
-        if item_id in self._seen:
-            return self._seen_before(peer, item_id)
-        if item_id in self._waiting:
-            self._waiting.also_from(item_id, peer)
-            return []
-        if not self._waiting.admit(item_id, item, peer, now):
-            return []
-        return [Validate(item_id, item, peer)]
+    def _pushed(self, peer: bytes, items: tuple[Item, ...], now: int) -> list[Effect]:
+        incoming, effects = self._incoming[peer], list[Effect]()
+        fresh: list[tuple[bytes, Item]] = []
+        for item in items:
+            if not incoming.take(now, size=len(item.body)):
+                if incoming.first_excess():
+                    effects.append(Penalize(peer, Offence.FLOOD, "more items than its quota"))
+                continue
+            item_id = item_digest(item)
+            self._wanted.came(item_id)
+            if item_id in self._seen:
+                effects += self._seen_before(peer, item_id)
+            elif item_id in self._waiting:
+                self._waiting.also_from(item_id, peer)
+            elif self._waiting.admit(item_id, item, peer, now):
+                fresh.append((item_id, item))
+        if fresh:
+            effects.append(Validate(tuple(fresh), peer))
+        return effects
 
     def _seen_before(self, peer: bytes, item_id: bytes) -> list[Effect]:
         if self._seen.rejected(item_id):
@@ -241,24 +248,38 @@ class Gossip:
         self._wanted.came(item_id)
         held = self._hold(item_id, item, waiting.pushers if waiting else {}, now)
         flooded = len(item.body) <= self._parameters.flood_bytes
-        targets = self._peers if flooded else self._meshes[item.topic].members
-        return self._forward(held, targets, now)
+        return self._forward([(held, self._peers if flooded else self._targets(item.topic, None))], now)
 
-    def _validated(self, item_id: bytes, verdict: Verdict, now: int) -> list[Effect]:
-        waiting = self._waiting.take(item_id)
-        if waiting is None:
-            return []
-        match verdict:
-            case Verdict.ACCEPT:
+    def _validated(self, verdicts: tuple[tuple[bytes, Verdict], ...], now: int) -> list[Effect]:
+        effects: list[Effect] = []
+        accepted: list[tuple[Held, Collection[bytes]]] = []
+        delivered: dict[bytes, list[Item]] = {}
+        for item_id, verdict in verdicts:
+            waiting = self._waiting.take(item_id)
+            if waiting is None:
+                continue
+            if verdict is Verdict.ACCEPT:
+                first = next(iter(waiting.pushers))
                 held = self._hold(item_id, waiting.item, waiting.pushers, now)
-                delivered = Deliver(waiting.item, next(iter(waiting.pushers)))
-                return [delivered, *self._forward(held, self._meshes[waiting.item.topic].members, now)]
-            case Verdict.IGNORE:
-                self._seen.add(item_id, now)
-                return []
-            case Verdict.REJECT:
-                self._seen.add(item_id, now, rejected=True)
-                return [Penalize(peer, Offence.FORGED, "an invalid item") for peer in waiting.pushers]
+                accepted.append((held, self._targets(waiting.item.topic, first)))
+                delivered.setdefault(first, []).append(waiting.item)
+                continue
+            rejected = verdict is Verdict.REJECT
+            self._seen.add(item_id, now, rejected=rejected)
+            pushers = waiting.pushers if rejected else {}
+            effects += [Penalize(peer, Offence.FORGED, "an invalid item") for peer in pushers]
+        effects += [Deliver(tuple(items), peer) for peer, items in delivered.items()]
+        return [*effects, *self._forward(accepted, now)]
+
+    def _targets(self, topic: Topic, first: bytes | None) -> Collection[bytes]:
+        """Whom to push an item to that came from *first* (None: from here). The committee is fully linked: who brings
+        something in sends it to all of it, and nobody in it passes on what another of it brought."""
+        members, committee = self._meshes[topic].members, self._dialling.sought
+        if not committee:
+            return members
+        if first in committee:
+            return [peer for peer in members if peer not in committee]
+        return [*(peer for peer in self._peers if peer in committee), *(m for m in members if m not in committee)]
 
     def _hold(self, item_id: bytes, item: Item, holders: dict[bytes, None], now: int) -> Held:
         self._seen.add(item_id, now)
@@ -267,10 +288,14 @@ class Gossip:
         self._cache.add(item_id, held)
         return held
 
-    def _forward(self, held: Held, targets: dict[bytes, bool] | dict[bytes, None], now: int) -> list[Effect]:
+    def _forward(self, items: Sequence[tuple[Held, Collection[bytes]]], now: int) -> list[Effect]:
         resting = not self._pushes.waiting
         effects: list[Effect] = [
-            send for peer in targets if peer not in held.holders for send in self._pushes.offer(peer, held, now)
+            send
+            for held, targets in items
+            for peer in targets
+            if peer not in held.holders
+            for send in self._pushes.offer(peer, held, now)
         ]
         if resting and self._pushes.waiting:
             effects.append(SetTimer(FLUSH, self._parameters.push_flush_ms))
@@ -305,7 +330,7 @@ class Gossip:
 
     def _announce(self, topic: Topic, now: int) -> list[Effect]:
         """Recent ids to some peers outside the mesh; a small network has only mesh, then to those."""
-        newest = [(i, held) for i, held in self._cache.newest(topic) if held.announce_until_ms > now]
+        newest = list(takewhile(lambda entry: entry[1].announce_until_ms > now, self._cache.newest(topic)))
         if not newest:
             return []
         members = self._meshes[topic].members
