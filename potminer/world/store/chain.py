@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, insert, select
 
 from potminer.world.store.journal import Fact, forget, write_facts
+from potminer.world.store.rows import remove_rows, replace_rows
 from potminer.world.store.tables import BLOCKS, LEDGER, META, PROOFS, RECEIPTS
 
 
@@ -127,23 +128,13 @@ def read_receipt(connection: Connection, tx_digest: bytes) -> tuple[int, int, st
 
 
 def _write_state(connection: Connection, changes: Mapping[bytes, bytes | None]) -> None:
-    if not changes:
-        return
-    gone = delete(LEDGER).where(LEDGER.c.key == bindparam("gone"))
-    connection.execute(gone, [{"gone": key} for key in changes])
-    rows = [{"key": key, "value": value} for key, value in changes.items() if value is not None]
-    if rows:
-        connection.execute(insert(LEDGER), rows)
+    replace_rows(connection, LEDGER, [(key, value) for key, value in changes.items() if value is not None])
+    remove_rows(connection, LEDGER, [key for key, value in changes.items() if value is None])
 
 
 def _write_receipts(connection: Connection, record: Applied) -> None:
     """A refused transaction may come again in a later block: its newest receipt is the one kept."""
     rows = {
-        digest: {"tx_digest": digest, "height": record.height, "position": position, "code": code, "detail": detail}
-        for digest, position, code, detail in record.receipts
+        digest: (digest, record.height, position, code, detail) for digest, position, code, detail in record.receipts
     }
-    if not rows:
-        return
-    gone = delete(RECEIPTS).where(RECEIPTS.c.tx_digest == bindparam("gone"))
-    connection.execute(gone, [{"gone": digest} for digest in rows])
-    connection.execute(insert(RECEIPTS), list(rows.values()))
+    replace_rows(connection, RECEIPTS, list(rows.values()))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
+from potminer.world.store.rows import remove_rows, replace_rows
 from potminer.world.store.tables import ADDRESSES, FACTS, JOURNAL
 
 FACT_ROWS: Final = 100_000
@@ -21,16 +22,12 @@ Fact = tuple[int, str, str]
 def write(connection: Connection, entries: Iterable[Entry]) -> None:
     """Set or forget (None) each key; the last of a key wins."""
     final = dict(entries)
-    forget(connection, final)
-    rows = [{"key": key, "value": value} for key, value in final.items() if value is not None]
-    if rows:
-        connection.execute(insert(JOURNAL), rows)
+    replace_rows(connection, JOURNAL, [(key, value) for key, value in final.items() if value is not None])
+    remove_rows(connection, JOURNAL, [key for key, value in final.items() if value is None])
 
 
 def forget(connection: Connection, keys: Iterable[bytes]) -> None:
-    rows = [{"gone": key} for key in keys]
-    if rows:
-        connection.execute(delete(JOURNAL).where(JOURNAL.c.key == bindparam("gone")), rows)
+    remove_rows(connection, JOURNAL, list(keys))
 
 
 def read(connection: Connection) -> dict[bytes, bytes]:

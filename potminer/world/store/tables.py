@@ -25,6 +25,7 @@ LEDGER = Table(
     METADATA,
     Column("key", LargeBinary, primary_key=True),
     Column("value", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
 )
 """The state after the last block: written in the transaction that writes the block."""
 
@@ -64,6 +65,7 @@ RECEIPTS = Table(
     Column("position", Integer, nullable=False),
     Column("code", String(64), nullable=False),
     Column("detail", Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 JOURNAL = Table(
@@ -71,6 +73,7 @@ JOURNAL = Table(
     METADATA,
     Column("key", LargeBinary, primary_key=True),
     Column("value", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
 )
 """What a machine asked to be made durable before it spoke."""
 
