@@ -108,6 +108,26 @@ class MinerSample(Wire, frozen=True):
     algorithm: Label = ""
 
 
+MicroMoney = Annotated[int, Meta(ge=-(10**15), le=10**15)]
+"""Millionths of the owner's currency."""
+
+
+class Terms(Wire, frozen=True):
+    """What work, mining and power are worth on one device at a moment; money in millionths of one currency.
+
+    *week_minute* counts local minutes since Monday 00:00. *pay_h*: what training earns in an hour, *mine_h*: what
+    the miner earns in an hour while it mines, both before power. *surplus_mw*: power that the house gives away;
+    negative where it buys.
+    """
+
+    week_minute: Annotated[int, Meta(ge=0, lt=10_080)] | None = None
+    pay_h: MicroMoney | None = None
+    mine_h: MicroMoney | None = None
+    kwh: MicroMoney | None = None
+    carbon_g_kwh: Annotated[int, Meta(ge=0, le=10_000)] | None = None
+    surplus_mw: Annotated[int, Meta(ge=-(10**12), le=10**12)] | None = None
+
+
 class RigSample(Wire, frozen=True):
     """One look at the whole rig. *gpu_reason* says why GPUs are missing, empty where none are."""
 

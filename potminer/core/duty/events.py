@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from potminer.core.duty.state import Mode
 from potminer.core.machine import TimerFired
-from potminer.wire.facts import GpuSample, HostSample, MinerSample
+from potminer.wire.facts import GpuSample, HostSample, MinerSample, Terms
 
 
 class Ask(StrEnum):
@@ -23,6 +23,8 @@ class Sampled:
     host: HostSample
     gpu: GpuSample | None
     miner: MinerSample | None
+    terms: Terms | None = None
+    """What work and power are worth now; None where nobody asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,9 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from msgspec.structs import replace
-
-from potminer.base.errors import Malformed
 from potminer.core.duty.company import MINERS_BUSINESS, Company
 from potminer.core.duty.effects import Effect, FinishWork, Note, PauseMiner, ResumeMiner, StartWork, StopWork
+from potminer.core.duty.entry import Entry
 from potminer.core.duty.events import (
     Ask,
     Event,
@@ -34,20 +32,19 @@ from potminer.core.duty.events import (
     WorkerReleased,
 )
 from potminer.core.duty.parameters import Parameters
+from potminer.core.duty.purse import Purse
 from potminer.core.duty.senses import Senses
 from potminer.core.duty.sentence import Status
-from potminer.core.duty.state import LEGAL_MOVES, PASSING, RESTING, Mode, Policy, Reason, State
+from potminer.core.duty.state import LEGAL_MOVES, PASSING, RESTING, TERMS, Mode, Policy, Reason, State
 from potminer.core.duty.steady import Steady
 from potminer.core.duty.switches import SwitchBudget
 from potminer.core.duty.wishes import endings, hindrances
 from potminer.core.machine import Persist, SetTimer, TimerFired
-from potminer.wire.codec import decode, encode
-from potminer.wire.facts import JOURNAL_BYTES, DutyJournal
 
-_CLEAN = DutyJournal(resume_miner=False, expected_hs=0, off=False)
-_TORN = DutyJournal(resume_miner=True, expected_hs=0, off=False)
 _OWN_DOING = frozenset({Reason.MINER_EARNS, Reason.MINER_UNKNOWN})
 """Of no weight during a hand-over: pausing the miner is what it is about."""
+_MINES_ON = frozenset({Reason.COMPANY, Reason.MANUAL, Reason.MINER_EARNS}) | TERMS
+"""For these a miner that earns is simply left alone."""
 _MOVES_PER_EVENT = 8
 
 
@@ -71,6 +68,8 @@ class Device:
         self._senses = Senses(bus=bus, has_miner=has_miner, parameters=parameters, ask_kernels=ask_kernels)
         self._clock = Steady()
         self._budget = SwitchBudget(parameters.switches_per_hour)
+        self._purse = Purse(parameters)
+        self._begun_at = 0  # when the miner was asked last, either way
         self._state = State.IDLE_WAIT
         self._since = 0
         self._reasons: frozenset[Reason] = frozenset({Reason.BLIND})
@@ -79,7 +78,7 @@ class Device:
         self._mode_until: int | None = None
         self._finishing = False
         self._willing = False
-        self._journal = _CLEAN
+        self._journal = Entry(self.key)
         self._run = 0
         self._failures = 0
         self._blocks: dict[Reason, int] = {}
@@ -108,12 +107,9 @@ class Device:
     def companions(self) -> list[Device]:
         return self._company.others(self)
 
-    def inherit(self, journal: DutyJournal) -> Persist | None:
+    def inherit(self, expected_hs: int) -> list[Persist]:
         """From now on this device sees to it that the miner is resumed; what must be written for that."""
-        if self._journal.resume_miner:
-            return None
-        self._journal = replace(journal, off=self._journal.off)
-        return Persist(self.key, encode(self._journal))
+        return [] if self._journal.resume_miner else self._journal.write(resume_miner=True, expected_hs=expected_hs)
 
     def handle(self, event: Event, now: int) -> list[Effect]:
         """Effects of *event*, to be performed in order. *now* in ms may jump; waits go on regardless."""
@@ -154,6 +150,7 @@ class Device:
             case Sampled():
                 taken = 0 if event.miner is None else self._clock.of(event.miner.taken_at_ms)
                 self._senses.learn(event, now=self._now, miner_taken_at=taken)
+                self._count_money()
             case Overridden():
                 self._override(event)
             case MinerReplied():
@@ -174,6 +171,20 @@ class Device:
                 pass
             case _:
                 assert_never(event)
+
+    def _count_money(self) -> None:
+        senses, ours = self._senses, self._state not in RESTING
+        training = self._state is State.TRAINING
+        self._purse.learn_power(senses.power_mw, training=training, mining=senses.miner_earns, now=self._now)
+        mines = bool(self._journal.expected_hs) if ours else senses.miner_earns
+        self._purse.look(senses.terms, mines=mines, now=self._now)
+
+    def _worthless(self, *, to_begin: bool) -> frozenset[Reason]:
+        """Under ``profit``: why it does not pay."""
+        if self._parameters.policy is not Policy.PROFIT or self._mode is Mode.TRAIN:
+            return frozenset()
+        since = self._budget.last_ms if to_begin else self._since
+        return self._purse.against(to_begin=to_begin, since_ms=self._now - since)
 
     def _finish(self) -> None:
         """Where nothing is under way, to finish is to stop."""
@@ -232,13 +243,9 @@ class Device:
         self._give_back(reasons, rest_ms=rest_ms)
 
     def _remember(self, value: bytes) -> None:
-        """A torn entry counts as an unfinished hand-over: at worst a running miner is told to run."""
         if self._state is not State.IDLE_WAIT:
             raise AssertionError("the journal is read before anything else")
-        try:
-            self._journal = decode(DutyJournal, value, max_bytes=JOURNAL_BYTES)
-        except Malformed:
-            self._journal = _TORN
+        self._journal.restore(value)
         if self._journal.off:
             self._mode = Mode.OFF
         if self._journal.resume_miner:
@@ -266,7 +273,7 @@ class Device:
 
     def _rest(self) -> bool:
         reasons = hindrances(self._senses, mode=self._mode, parameters=self._parameters, now=self._now)
-        reasons |= self._blocks.keys()
+        reasons |= self._blocks.keys() | self._worthless(to_begin=True)
         if self._failures >= self._parameters.failures_allowed:
             reasons |= {Reason.WORKER_FAILED}
         self._willing = not reasons
@@ -284,7 +291,7 @@ class Device:
             return State.OFF
         if reasons & {Reason.DEVICE_LOST, Reason.WORKER_FAILED}:
             return State.FAULT
-        if self._senses.miner_earns and reasons & {Reason.COMPANY, Reason.MANUAL, Reason.MINER_EARNS}:
+        if self._senses.miner_earns and reasons & _MINES_ON:
             return State.MINING
         return State.IDLE_WAIT if reasons <= PASSING else State.BLOCKED
 
@@ -294,7 +301,7 @@ class Device:
             self._blocks[Reason.FLAPPING] = self._now + self._parameters.flapping_ms
             return True
         self._budget.count(self._now)
-        self._fresh_since = self._now
+        self._fresh_since = self._begun_at = self._now
         if not self._senses.miner_runs:
             self._move(State.VERIFYING)
             return True
@@ -305,7 +312,9 @@ class Device:
         return True
 
     def _take_over(self) -> bool:
-        unwilling = self._endings() - _OWN_DOING
+        found = self._endings()
+        # A miner's last load is read for some seconds more: what came from an earning one must only be gone in time.
+        unwilling = found - _OWN_DOING - ({Reason.FOREIGN_LOAD} if self._journal.expected_hs else set())
         if unwilling:
             self._give_back(unwilling, rest_ms=self._parameters.cooldown_ms)
             return True
@@ -313,19 +322,21 @@ class Device:
         if verifying and not self._journal.resume_miner and self._senses.miner_runs:
             self._give_back(frozenset({Reason.MINER_EARNS}), rest_ms=self._parameters.cooldown_ms)
             return True
-        if verifying and self._senses.miner_released(self._fresh_since) and not self._senses.lacks_memory():
+        freed = verifying and self._senses.miner_released(self._fresh_since)
+        if freed and not self._senses.lacks_memory() and Reason.FOREIGN_LOAD not in found:
             self._run += 1
+            if self._journal.resume_miner:
+                self._purse.learn_hand_over(self._now - self._begun_at, to_work=True)
             self._effects.append(StartWork(self.bus, self._run))
             self._move(State.TRAINING)
             return True
         if self._now < self._since + self._parameters.verify_ms:
             return False
-        freed = verifying and self._senses.miner_released(self._fresh_since)
         self._refuse(Reason.LOW_MEMORY if freed else Reason.MINER_UNCONTROLLABLE)
         return True
 
     def _train(self) -> bool:
-        reasons = self._endings()
+        reasons = self._endings() | self._worthless(to_begin=False)
         due = self._lent_until()
         if due is not None and self._now >= due:
             reasons |= {Reason.MINER_TURN}
@@ -350,6 +361,8 @@ class Device:
         seen = senses.miner_seen(self._fresh_since)
         self._ran = self._ran or (seen and senses.miner_runs)
         if self._ran and (self._is_restored() or not senses.miner_runs):
+            if self._journal.expected_hs and senses.miner_runs:
+                self._purse.learn_hand_over(self._now - self._since, to_work=False)
             return self._close()
         if self._ran and late:
             return self._close(Reason.MINER_SLOW)
@@ -391,9 +404,7 @@ class Device:
         heir = self._company.heir(self)
         if heir is None or self._mode is Mode.MINE or reasons & MINERS_BUSINESS:
             return False
-        written = heir.inherit(self._journal)
-        if written is not None:
-            self._effects.append(written)
+        self._effects += heir.inherit(self._journal.expected_hs)
         self._write(resume_miner=False, expected_hs=0)
         return True
 
@@ -424,23 +435,17 @@ class Device:
 
     def _lent_until(self) -> int | None:
         """When the miner that we paused is due: at once if it earned before; None where nobody waits."""
-        waits = self._mode is Mode.AUTO and self._parameters.policy is Policy.IDLE_ONLY
-        if not waits or not self._journal.resume_miner:
+        policy = self._parameters.policy
+        if self._mode is not Mode.AUTO or policy is Policy.ALWAYS or not self._journal.resume_miner:
             return None
+        if policy is Policy.PROFIT and self._journal.expected_hs:
+            return None  # its earnings are weighed against ours all the time
         return self._since if self._journal.expected_hs else self._since + self._parameters.lend_ms
 
     def _write(
         self, *, resume_miner: bool | None = None, expected_hs: int | None = None, off: bool | None = None
     ) -> None:
-        old = self._journal
-        self._journal = DutyJournal(
-            resume_miner=old.resume_miner if resume_miner is None else resume_miner,
-            expected_hs=old.expected_hs if expected_hs is None else expected_hs,
-            off=old.off if off is None else off,
-        )
-        if self._journal != old:
-            value = None if self._journal == _CLEAN else encode(self._journal)
-            self._effects.append(Persist(self.key, value))
+        self._effects += self._journal.write(resume_miner=resume_miner, expected_hs=expected_hs, off=off)
 
     def _move(self, target: State, reasons: frozenset[Reason] = frozenset()) -> None:
         if target not in LEGAL_MOVES[self._state]:

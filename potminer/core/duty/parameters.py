@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from potminer.core.duty.state import Policy
+from potminer.core.duty.week import Spans
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -67,6 +68,28 @@ class Parameters:
     """How long a paused miner's API may be silent before training ends."""
     override_ms: int = HOUR_MS
     """How long ``mine`` and ``train`` hold where the owner names no time. ``off`` holds until changed."""
+
+    hours: Spans = ()
+    """When training is allowed, in minutes of the local week; empty: always."""
+    kwh_most: int | None = None
+    """Train only while a kWh costs no more than this, in millionths."""
+    carbon_most_g_kwh: int | None = None
+    surplus_least_mw: int | None = None
+    """Begin only with so much power to spare; end when none is left: our own draw is part of what the meter sees."""
+
+    gain_ppm: int = 50_000
+    """How much better than mining training must pay before it begins. Lower: hand-overs for cents."""
+    confirmations: int = 3
+    """Looks in a row that must say so; a single one is enough to end."""
+    check_ms: int = MINUTE_MS
+    min_run_ms: int = 10 * MINUTE_MS
+    """Prices do not end a run younger than this, nor begin one so soon after the last."""
+    horizon_ms: int = HOUR_MS
+    """Within this time the gain must pay for the hand-overs there and back."""
+    switch_cost_ms: int = MINUTE_MS
+    """What a hand-over costs until it was measured."""
+    watts_mw: int = 0
+    """Power of the device where no sensor tells; 0: unknown."""
 
     failure_backoff_ms: tuple[int, ...] = (5_000, 30_000, 120_000, 600_000)
     failures_allowed: int = 5

@@ -10,7 +10,7 @@ from statistics import median_low
 
 from potminer.core.duty.events import Sampled
 from potminer.core.duty.parameters import MINUTE_MS, Parameters
-from potminer.wire.facts import CPU, MinerSample
+from potminer.wire.facts import CPU, MinerSample, Terms
 
 RATES = 60
 """Hash rates kept, one a minute: the median is over the last hour of mining."""
@@ -94,6 +94,14 @@ class Senses:
 
     def is_blind(self, now: int) -> bool:
         return self._sample is None or now - self._sampled_at > self._parameters.stale_ms
+
+    @property
+    def terms(self) -> Terms | None:
+        return None if self._sample is None else self._sample.terms
+
+    @property
+    def power_mw(self) -> int | None:
+        return None if self._sample is None or self._sample.gpu is None else self._sample.gpu.power_mw
 
     def quiet_ms(self, now: int) -> int:
         """How long nobody but us has used the device."""

@@ -78,6 +78,14 @@ class Reason(StrEnum):
     MINER_UNKNOWN = "miner-unknown"
     NO_KERNELS = "no-kernels"
     """The installed torch has no code for this card."""
+    NO_SURPLUS = "no-surplus"
+    """The house does not give away enough power."""
+    POWER_DEAR = "power-dear"
+    POWER_DIRTY = "power-dirty"
+    POWER_UNKNOWN = "power-unknown"
+    """A limit on power is set and its source does not tell."""
+    PRICES_UNKNOWN = "prices-unknown"
+    SCHEDULE = "schedule"
     THERMAL = "thermal"
     UNPROFITABLE = "unprofitable"
     USER_ACTIVE = "user-active"
@@ -85,13 +93,23 @@ class Reason(StrEnum):
     WORKER_STUCK = "worker-stuck"
 
 
-PASSING = frozenset({Reason.COMPANY, Reason.FOREIGN_LOAD, Reason.USER_ACTIVE})
+TERMS = frozenset(
+    {Reason.NO_SURPLUS, Reason.POWER_DEAR, Reason.POWER_DIRTY, Reason.POWER_UNKNOWN, Reason.PRICES_UNKNOWN,
+     Reason.SCHEDULE, Reason.UNPROFITABLE}
+)  # fmt: skip
+"""What hours, power and prices say."""
+
+PASSING = frozenset({Reason.COMPANY, Reason.FOREIGN_LOAD, Reason.USER_ACTIVE}) | (
+    TERMS - {Reason.POWER_UNKNOWN, Reason.PRICES_UNKNOWN}
+)
 """Reasons that pass by waiting: they make IDLE_WAIT, any other makes BLOCKED."""
 
 
 class Policy(StrEnum):
     IDLE_ONLY = "idle_only"
     """Train only while nobody uses the device and its miner does not earn."""
+    PROFIT = "profit"
+    """Train while nobody uses the device and it pays better than its miner, net of power."""
     ALWAYS = "always"
     """For dedicated trainers and devnets: no waiting for idleness; heat, overrides and OFF still count."""
 

@@ -19,6 +19,11 @@ class SwitchBudget:
         self._cap = cap
         self._times: deque[int] = deque(maxlen=cap)
 
+    @property
+    def last_ms(self) -> int:
+        """When the last switch was; long ago where there was none."""
+        return self._times[-1] if self._times else -HOUR_MS
+
     def room(self, now_ms: int) -> bool:
         while self._times and self._times[0] <= now_ms - HOUR_MS:
             self._times.popleft()
