@@ -46,6 +46,7 @@ from potminer.node.publish import Identity, Publisher
 from potminer.node.rig import Rig, RigHands
 from potminer.node.rigform import price_micro
 from potminer.node.settings import settings_view
+from potminer.node.terms import pay_of
 from potminer.wire import record as records
 from potminer.wire.codec import decode, encode
 from potminer.wire.control import AlertLevel
@@ -162,7 +163,10 @@ async def _compose(
     cards = Cards.look(unix_ms) if trains else Cards({}, Sight((), ""))
     cheat = byzantine if byzantine in TRAINER_CHEATS or (byzantine or "").startswith("lazy-") else None
     rig = Rig(
-        outfit(config, paths, trains=trains, cheat=cheat, clock=unix_ms, cards=cards),
+        outfit(
+            config, paths, trains=trains, cheat=cheat, clock=unix_ms, cards=cards,
+            pay=pay_of(ledger, history, price_micro(config.prices.pot)),
+        ),
         RigHands(
             clock=unix_ms,
             persist=store.persist,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psutil
 
@@ -14,8 +14,12 @@ from potminer.core.duty.company import Company
 from potminer.core.duty.duties import Duties
 from potminer.core.duty.machine import Device
 from potminer.core.duty.parameters import DEDICATED, Parameters
+from potminer.core.duty.state import Policy
 from potminer.node.config import Config
+from potminer.node.hours import parse_hours
 from potminer.node.rig import Outfit
+from potminer.node.rigform import price_micro
+from potminer.node.terms import check_prices, market
 from potminer.wire.facts import CPU, GpuSample
 from potminer.world.child import Launch
 from potminer.world.paths import Paths
@@ -77,13 +81,19 @@ def own_pids() -> set[int]:
     return {us.pid, *(child.pid for child in us.children(recursive=True))}
 
 
-def outfit(config: Config, paths: Paths, *, trains: bool, cheat: str | None, clock: Clock, cards: Cards) -> Outfit:
-    """*trains*: duty decides; without it the workers of a validator begin when there is work."""
+def outfit(
+    config: Config, paths: Paths, *, trains: bool, cheat: str | None, clock: Clock, cards: Cards,
+    pay: Callable[[], int | None] = lambda: None,
+) -> Outfit:
+    """*trains*: duty decides; without it the workers of a validator begin when there is work. *pay*: what the rig
+    would earn in an hour, in millionths of the owner's currency."""
+    if trains:
+        check_prices(config)
     buses = _buses(config, cards) if trains and config.idle.policy != "off" else ()
     miners = _miners(config, buses, clock)
     every = tuple(dict.fromkeys(miners.values()))
     return Outfit(
-        duties=Duties(_devices(buses, miners, duty_parameters(config))),
+        duties=Duties(_devices(buses, miners, config)),
         look=Look(
             clock=clock,
             host=HostProbe(clock=clock, own_pids=own_pids, person=_person(config, clock)),
@@ -92,6 +102,7 @@ def outfit(config: Config, paths: Paths, *, trains: bool, cheat: str | None, clo
         ),
         launches=_launches(buses or (CPU,), config, paths, cheat, cards),
         miners=miners,
+        market=market(config, buses, pay, clock),
         one_by_one=psutil.virtual_memory().total <= SMALL_HOST_BYTES,
     )
 
@@ -117,13 +128,15 @@ def _buses(config: Config, cards: Cards) -> tuple[str, ...]:
 
 
 def _devices(
-    buses: Collection[str], miners: Mapping[str, MinerAdapter], parameters: Parameters
+    buses: Collection[str], miners: Mapping[str, MinerAdapter], config: Config
 ) -> list[Device]:
     """Devices of one miner that pauses as a whole keep company."""
+    parameters, watts = duty_parameters(config), {each.bus: each.watts for each in config.devices}
     companies = {miner.name: Company() for miner in miners.values() if not miner.capabilities.single_gpus}
     return [
         Device(
-            bus=bus, has_miner=bus in miners, parameters=parameters,
+            bus=bus, has_miner=bus in miners,
+            parameters=replace(parameters, watts_mw=watts.get(bus, 0) * 1_000),
             company=companies.get(miners[bus].name) if bus in miners else None, ask_kernels=bus != CPU,
         )
         for bus in buses
@@ -147,10 +160,18 @@ def _miners(config: Config, buses: Collection[str], clock: Clock) -> dict[str, M
 
 
 def duty_parameters(config: Config) -> Parameters:
-    idle = config.idle
+    idle, power = config.idle, config.power
+    limits = {
+        "hours": tuple(span for said in idle.hours for span in parse_hours(said)),
+        "kwh_most": price_micro(power.max_price),
+        "carbon_most_g_kwh": int(power.max_carbon) if power.max_carbon else None,
+        "surplus_least_mw": int(power.min_surplus_watts) * 1_000 if power.min_surplus_watts else None,
+    }
     if idle.policy == "always":
-        return DEDICATED
+        return replace(DEDICATED, **limits)  # type: ignore[arg-type]
     return Parameters(
+        policy=Policy(idle.policy) if idle.policy != "off" else Policy.IDLE_ONLY,
+        **limits,  # type: ignore[arg-type]
         input_idle_ms=idle.min_idle_s * 1_000, quiet_ms=idle.quiet_s * 1_000,
         gpu_quiet_ppm=idle.gpu_util_max_percent * 10_000,
         gpu_busy_ppm=max(100_000, idle.gpu_util_max_percent * 20_000),

@@ -29,6 +29,7 @@ from potminer.core.duty.state import State
 from potminer.core.machine import Persist, SetTimer, TimerFired
 from potminer.node.crew import Crew, CrewHands
 from potminer.node.rigview import device_view, miner_view
+from potminer.node.terms import Market
 from potminer.wire.control import ControlView, DeviceView, MinerView, Mode
 from potminer.wire.facts import CPU, GpuSample, MinerSample, RigSample
 from potminer.wire.trainer import Job, Report
@@ -64,6 +65,7 @@ class Outfit:
     look: Look
     launches: Mapping[str, Sequence[Launch]]
     miners: Mapping[str, MinerAdapter] = field(default_factory=dict)
+    market: Market | None = None
     one_by_one: bool = False
 
 
@@ -74,6 +76,7 @@ class Rig:
         self._duties = outfit.duties
         self._look = outfit.look
         self._miners = outfit.miners
+        self._market = outfit.market
         self._hands = hands
         self._crew = Crew(
             outfit.launches,
@@ -106,6 +109,8 @@ class Rig:
                 group.create_task(self._poll())
                 group.create_task(self._decide())
                 group.create_task(self._ask_kernels())
+                if self._market is not None:
+                    group.create_task(self._market.source.follow(self._hands.note))
         finally:
             for timer in self._timers.values():
                 timer.cancel()
@@ -115,7 +120,8 @@ class Rig:
         while True:
             sample = self._sample = await self._look.take()
             for bus in self._duties.devices:
-                self._tell(bus, Sampled(sample.host, self._gpu(bus), self._miner_of(bus)))
+                terms = None if self._market is None else self._market.terms(bus)
+                self._tell(bus, Sampled(sample.host, self._gpu(bus), self._miner_of(bus), terms))
             self._hands.changed()
             training = any(device.state is State.TRAINING for device in self._duties.devices.values())
             await asyncio.sleep(POLL_TRAINING_S if training else POLL_S)

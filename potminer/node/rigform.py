@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from potminer.node.form import Reader, choice, integer, many, parsed, setting, text
+from potminer.node.hours import parse_hours, parse_tariff
 from potminer.wire.facts import CPU, bus_key
 
 MINER_KINDS = (
@@ -50,6 +51,28 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _hours(said: str) -> str:
+    parse_hours(said)
+    return said
+
+
+def _tariff(said: str) -> str:
+    parse_tariff(said)
+    return said
+
+
+def _source(said: str) -> str:
+    """A file, an https address, or one on this computer: prices from a stranger's http are anybody's."""
+    parts = urlsplit(said)
+    if "://" not in said:
+        return said
+    if parts.username or parts.password:
+        raise ValueError("must not hold a password")
+    if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or "")):
+        return said
+    raise ValueError("must be a path, https://..., or http:// on this computer")
+
+
 def _take_price(value: object) -> object:
     """A price as people write it, kept as their digits; empty where nobody knows it."""
     if value == "":
@@ -73,6 +96,9 @@ def price_micro(said: str) -> int | None:
 _PRICE = Reader("a price such as 0.32 with at most six decimal places, or empty", _take_price)
 _BUS = parsed(text(32, what="a PCI bus such as 0000:01:00.0, or cpu"), _parse_bus)
 _URL = parsed(text(300, what="the URL of a miner's API"), _parse_miner_url)
+_HOURS = parsed(text(80, what="hours such as mon-fri 22:00-07:00"), _hours)
+_TARIFF = parsed(text(80, what="hours and a price such as mon-fri 22:00-07:00 0.18"), _tariff)
+_SOURCE = parsed(text(2_000, what="a path, or an https address"), _source)
 _PATH = text(4_000, what="a path")
 _DEVICE = text(32, pattern=r"auto|cpu|cuda(:\d{1,2})?|mps", what="auto, cpu, cuda, cuda:N or mps")
 
@@ -83,7 +109,13 @@ _DEVICE = text(32, pattern=r"auto|cpu|cuda(:\d{1,2})?|mps", what="auto, cpu, cud
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdleSettings:
     policy: str = setting(
-        choice("idle_only", "always", "off"), "when to train: on idle devices, always, or never", default="idle_only"
+        choice("idle_only", "profit", "always", "off"),
+        "when to train: on idle devices, also where it pays better than the miner, always, or never",
+        default="idle_only",
+    )
+    hours: tuple[str, ...] = setting(
+        many(_HOURS, most=32), "when training is allowed, as mon-fri 22:00-07:00 or sat+sun 00:00-24:00; empty: always",
+        default=(),
     )
     min_idle_s: int = setting(
         integer(0, 86_400), "seconds without keyboard or mouse before a display's GPU is idle", default=180
@@ -118,6 +150,10 @@ class MinerSettings:
     devices: tuple[str, ...] = setting(
         many(_BUS, most=64), "buses of the devices it uses (potminer gpus shows them), or cpu; empty: all", default=()
     )
+    revenue_per_day: str = setting(
+        _PRICE, "what it earns in a day at its usual rate, in power.currency, before power; policy profit needs it",
+        default="",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +162,7 @@ class DeviceSettings:
 
     bus: str = setting(_BUS, "which device: its bus as potminer gpus shows it, or cpu")
     role: str = setting(choice("train", "off"), "whether potminer may use it", default="train")
+    watts: int = setting(integer(0, 10_000), "power it draws at work, where no sensor tells; 0: unknown", default=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +181,21 @@ class PowerSettings:
     kwh_price: str = setting(_PRICE, "price of a kWh; empty where unknown", default="")
     currency: str = setting(
         text(8, pattern=r"[A-Za-z]*", what="a currency such as EUR"), "money that prices here are in", default=""
+    )
+    tariff: tuple[str, ...] = setting(
+        many(_TARIFF, most=64), "prices of a kWh by hours, as mon-fri 22:00-07:00 0.18; the first that fits", default=()
+    )
+    source: str = setting(
+        _SOURCE, "file or address (https, or on this computer) that tells price, carbon or surplus now", default=""
+    )
+    max_price: str = setting(_PRICE, "train only while a kWh costs no more; empty: whatever it costs", default="")
+    max_carbon: str = setting(
+        text(5, pattern=r"\d*", what="grams of CO2 per kWh, or empty"),
+        "train only while a kWh stands for no more grams of CO2; empty: whatever it does", default="",
+    )
+    min_surplus_watts: str = setting(
+        text(7, pattern=r"\d*", what="watts, or empty"),
+        "begin only with so many watts to spare, end when none are left; empty: whatever there is", default="",
     )
 
 

@@ -205,4 +205,5 @@ def test_limits_of_the_owner_hold_at_once(
 
 def test_a_span_of_hours_may_go_over_sunday_midnight() -> None:
     night = ((10_020, 60),)
-    assert [minute for minute in (10_019, 10_020, 10_079, 0, 59, 60) if within(minute, night)] == [10_020, 10_079, 0, 59]
+    minutes = (10_019, 10_020, 10_079, 0, 59, 60)
+    assert [minute for minute in minutes if within(minute, night)] == [10_020, 10_079, 0, 59]
