@@ -18,6 +18,7 @@ from potminer.cli.place import Place
 if TYPE_CHECKING:
     from potminer.node.requester import Requester
     from potminer.wire.control import RoundView, TaskDetail
+    from potminer.wire.seal import SigningKey
     from potminer.world.api.attach import Client
 
 POLL_S = 1.0
@@ -31,21 +32,27 @@ _genesis = click.option(
 )  # fmt: skip
 _key = click.option(
     "--key", "key_file", type=click.Path(path_type=Path, dir_okay=False),
-    help="File of the key that signs and pays; without it the node's own.",
+    help="File of a node key that signs and pays; without it and --wallet the node's own.",
 )  # fmt: skip
+_wallet = click.option(
+    "--wallet", type=click.Path(path_type=Path, dir_okay=False), help="Wallet that signs and pays, with a passphrase."
+)
+_passphrase = click.option("--passphrase-fd", type=int, help="Read the passphrase from this file descriptor.")
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_key
+@_wallet
+@_passphrase
 @_genesis
 @_json
 @_socket
 @click.pass_obj
 def submit(
-    place: Place, *, file: Path, yes: bool, key_file: Path | None, genesis: Path | None, as_json: bool,
-    socket: str | None,
+    place: Place, *, file: Path, yes: bool, key_file: Path | None, wallet: Path | None, passphrase_fd: int | None,
+    genesis: Path | None, as_json: bool, socket: str | None,
 ) -> None:
     """Order the task in FILE: upload its data, put its budget in escrow.
 
@@ -57,7 +64,8 @@ def submit(
     if not yes and not as_json and sys.stdin.isatty():
         question = f"Put {show_pot(task.reward.budget)} in escrow for {task.rounds:,} rounds of {task.name}?"
         click.confirm(question, abort=True)
-    ordered = _require(place, lambda who: who.order(task), socket=socket, genesis=genesis, key=key_file, signs=True)
+    key = _signer(place, key_file, wallet, passphrase_fd)
+    ordered = _require(place, lambda who: who.order(task), socket=socket, genesis=genesis, key=key)
     if as_json:
         print_json({"task": ordered.hex(), "name": task.name, "budget": task.reward.budget})
         return
@@ -146,13 +154,19 @@ def watch(place: Place, *, task: str, socket: str | None) -> None:
 @click.command()
 @click.argument("task")
 @_key
+@_wallet
+@_passphrase
 @_genesis
 @_socket
 @click.pass_obj
-def cancel(place: Place, *, task: str, key_file: Path | None, genesis: Path | None, socket: str | None) -> None:
+def cancel(
+    place: Place, *, task: str, key_file: Path | None, wallet: Path | None, passphrase_fd: int | None,
+    genesis: Path | None, socket: str | None,
+) -> None:
     """End TASK after its round in progress; what is left of the budget comes back."""
     name = bytes.fromhex(ask(place, lambda node: find_task(node, task), socket=socket))
-    _require(place, lambda who: who.cancel(name), socket=socket, genesis=genesis, key=key_file, signs=True)
+    key = _signer(place, key_file, wallet, passphrase_fd)
+    _require(place, lambda who: who.cancel(name), socket=socket, genesis=genesis, key=key)
     say(f"task {name.hex()[:12]} ends with the round in progress")
 
 
@@ -185,21 +199,29 @@ COMMANDS = (submit, list_tasks, show, watch, cancel, fetch)
 
 def _require(
     place: Place, work: Callable[[Requester], Awaitable[T]], *, socket: str | None, genesis: Path | None,
-    key: Path | None = None, signs: bool = False,
+    key: SigningKey | None = None,
 ) -> T:
     """Do *work* as a requester at the node."""
     from potminer.node.genesisfile import read_genesis
     from potminer.node.requester import Requester
-    from potminer.world.keys import NODE_KEY, load_key
 
-    paths = place.paths()
-    known = read_genesis(genesis or paths.genesis)
-    signer = load_key(key or paths.keys / NODE_KEY) if signs else None
+    known = read_genesis(genesis or place.paths().genesis)
 
     async def question(node: Client) -> T:
-        return await work(Requester(node, known, signer, tell=lambda what: click.echo(f"  {what}", err=True)))
+        return await work(Requester(node, known, key, tell=lambda what: click.echo(f"  {what}", err=True)))
 
     return ask(place, question, socket=socket)
+
+
+def _signer(place: Place, key: Path | None, wallet: Path | None, passphrase_fd: int | None) -> SigningKey:
+    from potminer.cli.wallet import open_key
+    from potminer.world.keys import NODE_KEY, load_key
+
+    if key is not None and wallet is not None:
+        raise UsageError("both --key and --wallet were given", "One of them pays.")
+    if wallet is not None:
+        return open_key(wallet, passphrase_fd)
+    return load_key(key or place.paths().keys / NODE_KEY)
 
 
 def _detail(place: Place, task: str, socket: str | None) -> TaskDetail:

@@ -154,7 +154,7 @@ def send_(
     if not yes and sys.stdin.isatty():
         click.confirm(f"send {show_pot(amount)} to {to}", abort=True)
     return send(
-        place, lambda: _open(path, passphrase_fd), Transfer(receiver, amount), wait_s=wait_s, socket=socket,
+        place, lambda: open_key(path, passphrase_fd), Transfer(receiver, amount), wait_s=wait_s, socket=socket,
         as_json=as_json,
     )  # fmt: skip
 
@@ -222,7 +222,8 @@ def _keep(path: Path, seed: bytes, passphrase: str) -> str:
     return encode_address(SigningKey(seed).public)
 
 
-def _open(path: Path, fd: int | None) -> SigningKey:
+def open_key(path: Path, fd: int | None) -> SigningKey:
+    """The key in the wallet at *path*; its passphrase is typed, or read from descriptor *fd*."""
     from potminer.wire.seal import SigningKey
     from potminer.world.keys import open_wallet, read_wallet
 

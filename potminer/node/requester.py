@@ -7,7 +7,6 @@ light client, and every blob is checked against its id.
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import tempfile
 import time
@@ -19,26 +18,22 @@ import msgspec
 
 from potminer.base.blobs import PIECE_BYTES, blob_id_from_pieces, piece_digests
 from potminer.base.errors import PotminerError, UsageError
-from potminer.core.light.flaw import Flaw
-from potminer.core.light.shown import facts, fate
-from potminer.core.light.trust import Terms, Trust, from_genesis
+from potminer.core.light.trust import Terms, from_genesis
+from potminer.node.courier import Courier
+from potminer.node.follower import Follower
 from potminer.node.taskfile import TaskFile
 from potminer.train.weights import decode_model, encode_weights, initial_weights
 from potminer.wire import record as records
-from potminer.wire.codec import decode
-from potminer.wire.control import Until
-from potminer.wire.genesis import Genesis
-from potminer.wire.proof import PROOF_BYTES, TransactionProof
+from potminer.wire.genesis import Genesis, chain_id
 from potminer.wire.record import TaskRecord
 from potminer.wire.seal import SigningKey
 from potminer.wire.task import TaskSpec, task_digest
-from potminer.wire.tx import Body, CancelTask, SubmitTask, Transaction, sign_transaction, transaction_digest
+from potminer.wire.tx import Body, CancelTask, SubmitTask, Transaction, sign_transaction
 from potminer.world.api.attach import Client
 
 EXPIRES_BLOCKS = 1_000
 """A transaction that no block took by then is void: it cannot come back to surprise its sender."""
-WAIT_MS = 10_000
-ATTEMPTS = 6
+WITHIN_S = 60.0
 PROOF_WAITS, PROOF_WAIT_S = 60, 0.25
 
 Tell = Callable[[str], None]
@@ -62,6 +57,7 @@ class Requester:
     ) -> None:
         self._node = node
         self._genesis = genesis
+        self._follower = Follower(from_genesis(genesis), Terms(), clock=_now_ms)
         self._key = key
         self._tell = tell
 
@@ -84,10 +80,7 @@ class Requester:
     async def record(self, task: bytes) -> TaskRecord:
         """The task as a quorum vouches for it."""
         key = records.task_key(task)
-        found = facts(await self._node.show([key]), [key], self._trust(), Terms(), now_ms=_now_ms())
-        if isinstance(found, Flaw):
-            raise PotminerError(f"the node's proof does not hold: {found}", "Ask another node.")
-        record = found[0].record(TaskRecord)
+        record = (await self._follower.facts(self._node, [key]))[0].record(TaskRecord)
         if record is None:
             raise UsageError(f"the ledger knows no task {task.hex()[:12]}", "See potminer task list.")
         return record
@@ -149,29 +142,14 @@ class Requester:
             raise UsageError("this needs a key that pays", "Name one with --key.")
         account = await self._node.account(self._key.public)
         transaction = Transaction(
-            self._trust().chain, self._key.public, account.nonce, self._genesis.parameters.minimum_fee,
+            chain_id(self._genesis), self._key.public, account.nonce, self._genesis.parameters.minimum_fee,
             account.height + EXPIRES_BLOCKS, body,
         )
-        signed = sign_transaction(transaction, self._key)
-        for _ in range(ATTEMPTS):  # the same bytes again are the same transaction
-            seen = await self._node.post(signed, wait_ms=WAIT_MS, until=Until.DECIDED)
-            if seen.proof and seen.proven is Until.DECIDED:
-                return self._decided(transaction, seen.proof)
-            if seen.reason:
-                raise PotminerError(f"the node refuses: {seen.reason}", "See potminer task check.")
-        raise PotminerError("no block has taken it for a minute", "It may still be taken; see potminer task list.")
-
-    def _decided(self, transaction: Transaction, proof: str) -> Transaction:
-        shown = decode(TransactionProof, base64.b64decode(proof), max_bytes=PROOF_BYTES)
-        found = fate(shown, self._trust(), Terms(), now_ms=_now_ms())
-        if isinstance(found, Flaw) or found.transaction != transaction_digest(transaction) or not found.decided:
-            raise PotminerError("the node's proof of what became of it does not hold", "Ask another node.")
-        if found.refusal is not None:
-            raise PotminerError(f"the ledger refuses: {found.refusal}", "See potminer task check.")
+        courier = Courier((self._node.address,), self._follower)
+        delivered = await courier.send(sign_transaction(transaction, self._key), within_s=WITHIN_S)
+        if delivered.fate.refusal is not None:
+            raise PotminerError(f"the ledger refuses: {delivered.fate.refusal}", "See potminer task check.")
         return transaction
-
-    def _trust(self) -> Trust:
-        return from_genesis(self._genesis)
 
 
 def _weights(spec: TaskSpec, data: bytes) -> bytes:

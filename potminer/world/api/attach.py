@@ -87,6 +87,10 @@ class Client:
         self._address = address
         self._session: aiohttp.ClientSession | None = None
 
+    @property
+    def address(self) -> Address:
+        return self._address
+
     async def __aenter__(self) -> Client:
         headers = {}
         if isinstance(self._address, UnixAddress):
