@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import asdict
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -17,14 +17,21 @@ if TYPE_CHECKING:
     from potminer.sim.twins import Space
     from potminer.sim.world import Report
 
+PATIENCE_S = 60.0
+"""How long a failing run is shrunk."""
+PLAN_CHARACTERS = 1_000_000
+
 
 @click.command()
 @click.option("--list", "list_them", is_flag=True, help="Name the scenarios and stop.")
-@click.option("--scenario", "name", default="crash-partition", show_default=True, help="Which scenario to run.")
+@click.option("--scenario", "name", default="swarm", show_default=True, help="Which scenario to run.")
 @click.option("--seed", default=0, show_default=True, help="First seed.")
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1, 1_000_000), help="How many seeds.")
 @click.option("--nodes", default=None, type=click.IntRange(1, 31), help="Committee size, instead of the seed's draw.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per run, or per sweep of Twins scenarios.")
+@click.option("--plan", "plan_only", is_flag=True, help="Print the run of --seed as data, and do not run it.")
+@click.option("--replay", type=click.File("r"), default=None, help="Run the plan in this file (- for standard input).")
+@click.option("--shrink/--no-shrink", "shrinks", default=True, show_default=True, help="Shrink the first failing run.")
 @click.option("--twins", is_flag=True, help="Play Twins scenarios instead: 4 nodes, one twin, 2 sides, 4 rounds.")
 @click.option(
     "--leads",
@@ -42,7 +49,7 @@ if TYPE_CHECKING:
 )
 @click.option("--scenario-index", "index", default=None, type=click.IntRange(0), help="Twins: play this one.")
 @click.option("--limit", default=None, type=click.IntRange(1), help="Twins: play only the first so many.")
-@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 64), help="Twins: processes.")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes.")
 def simulate(
     *,
     list_them: bool,
@@ -51,6 +58,9 @@ def simulate(
     seeds: int,
     nodes: int | None,
     as_json: bool,
+    plan_only: bool,
+    replay: TextIO | None,
+    shrinks: bool,
     twins: bool,
     leads: str,
     cut: str,
@@ -60,37 +70,81 @@ def simulate(
 ) -> None:
     """Run the consensus replica in a virtual world and judge what it did.
 
-    Every run is decided by its scenario and seed, or by its number among all Twins scenarios.
-    Exit code 1 where a witness saw a violation.
+    Every run is decided by its scenario and seed, by its number among all Twins scenarios, or by
+    the plan in a file. Exit code 1 where a witness saw a violation: the failing run is named by one
+    command, and shrunk to a plan that --replay takes.
     """
-    from potminer.sim.scenarios import OVERRUN, SCENARIOS
-    from potminer.sim.world import simulate as run
+    from potminer.sim.catalogue import ABOUT, drawn
 
     if list_them:
-        for known in (SCENARIOS | OVERRUN).values():
-            click.echo(f"{known.name:22} {known.about}")
+        for known, about in ABOUT.items():
+            click.echo(f"{known:22} {about}")
         click.echo(f"{'--twins':22} one key, two replicas: all 50,625 ways to split 4 rounds")
         return
     if twins:
         _twins(leads, cut, index=index, limit=limit, jobs=jobs, as_json=as_json)
         return
-    scenario = (SCENARIOS | OVERRUN).get(name)
-    if scenario is None:
+    if name not in ABOUT:
         raise click.BadParameter(f"no scenario is called {name!r}; --list names them", param_hint="--scenario")
-    begun, failed, reports = monotonic(), 0, []
-    for current in range(seed, seed + seeds):
-        report = run(scenario, current, nodes=nodes)
-        reports.append(report)
-        failed += bool(report.violations)
-        _show(report, nodes=nodes, as_json=as_json, alone=seeds == 1)
-    if not as_json and seeds > 1:
-        _summary(reports, failed, monotonic() - begun)
-    if failed:
+    if replay is not None:
+        _replay_plan(replay, as_json=as_json)
+    elif plan_only:
+        from potminer.sim.plan import to_json
+
+        click.echo(to_json(drawn(name, seed, nodes=nodes)))
+    else:
+        _seeds(name, range(seed, seed + seeds), nodes=nodes, jobs=jobs, as_json=as_json, shrinks=shrinks)
+
+
+def _replay_plan(file: TextIO, *, as_json: bool) -> None:
+    from potminer.sim.plan import from_json
+    from potminer.sim.world import run
+
+    report = run(from_json(file.read(PLAN_CHARACTERS)))
+    _show(report, replay=f"potminer simulate --replay {file.name}", as_json=as_json, alone=True)
+    if report.violations:
         sys.exit(Exit.FAILURE)
 
 
-def _show(report: Report, *, nodes: int | None, as_json: bool, alone: bool) -> None:
-    replay = report.replay + (f" --nodes {nodes}" if nodes is not None else "")
+def _seeds(name: str, seeds: range, *, nodes: int | None, jobs: int, as_json: bool, shrinks: bool) -> None:
+    from potminer.sim.sweep import run_seeds
+
+    begun, reports = monotonic(), []
+    for report in run_seeds(name, seeds, jobs=jobs, nodes=nodes):
+        reports.append(report)
+        replay = report.replay + (f" --nodes {nodes}" if nodes is not None else "")
+        _show(report, replay=replay, as_json=as_json, alone=len(seeds) == 1)
+    failed = [report for report in reports if report.violations]
+    if not as_json and len(seeds) > 1:
+        _summary(reports, len(failed), monotonic() - begun)
+    if failed:
+        if shrinks:
+            _shrink(failed[0], nodes=nodes, as_json=as_json)
+        sys.exit(Exit.FAILURE)
+
+
+def _shrink(report: Report, *, nodes: int | None, as_json: bool) -> None:
+    """The failing run again and again, smaller each time, for as long as an impatient person waits."""
+    from potminer.sim.catalogue import drawn
+    from potminer.sim.plan import to_json
+    from potminer.sim.shrink import shrink, size_of
+    from potminer.sim.world import fails_as
+
+    begun, whole = monotonic(), drawn(report.scenario, report.seed, nodes=nodes)
+    shrunk = shrink(whole, fails_as(report), stop=lambda: monotonic() - begun > PATIENCE_S)
+    data = to_json(shrunk.plan)
+    if as_json:
+        click.echo(json.dumps({"shrunk": json.loads(data), "tries": shrunk.tries}))
+        return
+    click.echo(
+        f"shrunk in {shrunk.tries} runs, size {size_of(whole)} to {size_of(shrunk.plan)}: {shrunk.plan.nodes} nodes, "
+        f"{len(shrunk.plan.roles)} of them not honest, {len(shrunk.plan.faults)} faults; run it with: "
+        "potminer simulate --replay FILE"
+    )
+    click.echo(data)
+
+
+def _show(report: Report, *, replay: str, as_json: bool, alone: bool) -> None:
     if as_json:
         click.echo(json.dumps({**asdict(report), "replay": replay}))
         return

@@ -21,73 +21,29 @@ from potminer.sim.checkers import Members, Witnesses
 from potminer.sim.fork import fork
 from potminer.sim.host import Host
 from potminer.sim.ledger import Chain, genesis
+from potminer.sim.notary import Notary, NotedCommittee, NotedKey
 from potminer.sim.twins import Cut, Script, Space
 from potminer.wire.block import CertifiedBlock
 from potminer.wire.codec import Wire
 from potminer.wire.pbft import NewView, ViewChange, Vote
-from potminer.wire.seal import Purpose, SigningKey, verify
+from potminer.wire.seal import Purpose
 
 CHAIN = digest(Domain.GENESIS, b"twins")
 EPOCH = 0
 ROUND_MS = 2_000
 HEAL_VIEWS = 10
 """Views after the heal within which every honest replica must have a block above all that was final."""
-REMEMBERED = 1 << 17
-"""Signatures and verdicts kept; then they are forgotten together and asked for anew."""
-
-
-class Notary:
-    """Remembers what was signed and what was verified. Ed25519 has one signature for one message."""
-
-    def __init__(self) -> None:
-        self._verdicts: dict[tuple[bytes, bytes, bytes], bool] = {}
-        self._signed: dict[tuple[bytes, bytes], bytes] = {}
-
-    def verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
-        asked = (public, message, signature)
-        known = self._verdicts.get(asked)
-        if known is None:
-            if len(self._verdicts) >= REMEMBERED:
-                self._verdicts.clear()
-            known = self._verdicts[asked] = verify(public, message, signature)
-        return known
-
-    def sign(self, key: SigningKey, message: bytes) -> bytes:
-        known = self._signed.get((key.public, message))
-        if known is None:
-            if len(self._signed) >= REMEMBERED:
-                self._signed.clear()
-            known = self._signed[(key.public, message)] = key.sign(message)
-        return known
-
-
-class NotedKey(SigningKey):
-    """A key whose signatures the notary remembers."""
-
-    __slots__ = ("_notary", "_real")
-
-    def __init__(self, seed: bytes, notary: Notary) -> None:
-        super().__init__(seed)
-        self._real = SigningKey(seed)
-        self._notary = notary
-
-    def sign(self, message: bytes) -> bytes:
-        return self._notary.sign(self._real, message)
 
 
 @dataclass(frozen=True, slots=True)
-class ScriptedCommittee(Committee):
+class ScriptedCommittee(NotedCommittee):
     """Leaders as the script says for its rounds (a round is a view, or the next height), then by turn."""
 
     leaders: tuple[int, ...]
-    notary: Notary
 
     def primary(self, *, height: int, view: int) -> int:
         passed = height - 1 + view
         return self.leaders[passed] if passed < len(self.leaders) else (height + view) % len(self.members)
-
-    def signed_by(self, index: int, message: bytes, signature: bytes) -> bool:
-        return self.notary.verify(self.members[index], message, signature)
 
 
 class Actor(Host):
@@ -210,12 +166,13 @@ class Arena:
             skew_ms=name,  # so that twins build different blocks
             honest=seat >= self.script.twins,
             make=self.stands.make,
+            notary=self.stands.notary,
         )
 
     # ---- what hosts ask of the world (host.World) ----------------------------------------
 
     def send(self, host: Host, message: Wire, *, to: bytes | None) -> None:
-        self.witnesses.said(member=host.member, honest=host.honest, message=message, durable=host.disk)
+        self.witnesses.said(member=host.member, honest=host.honest, message=message, durable=host.disk.records)
         if isinstance(message, NewView) and any(change.prepared for change in message.view_changes):
             self._reproposals += 1
         source, crosses = self.hosts[host.name], isinstance(message, ViewChange)
@@ -230,7 +187,7 @@ class Arena:
             elif crosses:
                 self._far.append((source, target, message))
 
-    def after(self, delay_ms: int, action: Callable[[], None]) -> None:
+    def after(self, delay_ms: int, action: Callable[..., None], *arguments: object) -> None:
         raise AssertionError("an actor's timers are the arena's")
 
     def now(self) -> int:
@@ -246,6 +203,10 @@ class Arena:
                 known=host.chain.executed,
             )
             self._note(host, certified.certificate)
+
+    def reached(self, host: Host) -> None:
+        if host.honest:
+            self.witnesses.reached(member=host.member, head=host.chain.head)
 
     def broke(self, host: Host, error: AssertionError) -> None:
         if host.honest:

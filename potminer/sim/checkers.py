@@ -1,7 +1,8 @@
-"""Witnesses: they watch what is said and executed, and judge by their own arithmetic.
+"""Checkers: each watches what is said and executed for one promise, and judges by its own arithmetic.
 
 None of them asks a replica what it believes, and none uses the committee's quorum rule: a
-mutant of the product's rules must not be able to bend the judge.
+mutant of the product's rules must not be able to bend the judge. ``Witnesses`` hands every
+observation to all of them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ from potminer.wire.codec import Wire, decode, encode
 from potminer.wire.pbft import NewView, PrePrepare, ViewChange, Vote, view_change_digest
 from potminer.wire.seal import Purpose, statement, verify
 from potminer.wire.tx import transaction_digest
+
+MOST_RECORDS = 8
+"""Of what a replica signed, at any moment (docs/spec/pbft.md §5)."""
+MOST_VIOLATIONS = 32
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,45 +56,121 @@ def own_statement(message: Wire) -> tuple[Purpose, int, int, bytes, bytes] | Non
             return None
 
 
-@dataclass(slots=True)
-class Witnesses:
-    members: Members
-    genesis: Head
-    check: Callable[[bytes, bytes, bytes], bool] = verify
-    """Key, message, signature. Only a memory of the same answers may stand in."""
-    violations: list[str] = field(default_factory=list)
-    _final: dict[int, bytes] = field(default_factory=dict)
-    _commits: dict[tuple[int, int, bytes], set[int]] = field(default_factory=dict)
-    _stated: dict[tuple[int, int, int, int], bytes] = field(default_factory=dict)
-    _sound: set[bytes] = field(default_factory=set)
-    _whole: dict[bytes, bytes] = field(default_factory=dict)
-    """Digests of the blocks in the records that were looked at."""
-    _submitted: set[bytes] = field(default_factory=set)
+class Agreement:
+    """One block per height: of all that is executed, and of all that a quorum of COMMITs makes final."""
+
+    __slots__ = ("_commits", "_enough", "_final")
+
+    def __init__(self, members: Members) -> None:
+        self._enough = members.enough
+        self._final: dict[int, bytes] = {}
+        self._commits: dict[tuple[int, int, bytes], set[int]] = {}
+
+    def committed(self, member: int, height: int, view: int, name: bytes, report: Report) -> None:
+        voters = self._commits.setdefault((height, view, name), set())
+        voters.add(member)
+        if self._enough(voters):
+            self.final(height, name, "a quorum of COMMITs", report)
+
+    def final(self, height: int, name: bytes, by: str, report: Report) -> None:
+        first = self._final.setdefault(height, name)
+        if first != name:
+            report(f"agreement: height {height} is final as {first.hex()[:8]} and, by {by}, as {name.hex()[:8]}")
+
+
+class DoubleVotes:
+    """No honest member signs two statements for one purpose, height and view, over all its lives."""
+
+    __slots__ = ("_stated",)
+
+    def __init__(self) -> None:
+        self._stated: dict[tuple[int, int, int, int], bytes] = {}
+
+    def stated(self, member: int, purpose: Purpose, height: int, view: int, value: bytes, report: Report) -> None:
+        first = self._stated.setdefault((member, purpose, height, view), value)
+        if first != value:
+            report(f"double vote: member {member} signed two {purpose.name} at height {height}, view {view}")
+
+
+class Validity:
+    """Blocks follow the head they are executed on, and hold what clients submitted, once."""
+
+    __slots__ = ("_submitted",)
+
+    def __init__(self) -> None:
+        self._submitted: set[bytes] = set()
 
     def submitted(self, transaction: bytes) -> None:
         self._submitted.add(transaction)
 
-    def said(self, *, member: int, honest: bool, message: Wire, durable: Mapping[bytes, bytes]) -> None:
-        """*member* put *message* on the network while *durable* was what it had written."""
-        stated = own_statement(message)
-        if stated is None:
+    def executed(self, head: Head, block: Block, known: set[bytes], where: str, report: Report) -> None:
+        header = block.header
+        if (header.height, header.parent, header.state_root) != (head.height + 1, head.digest, head.state_root):
+            report(f"validity: {where} does not follow the head")
+        if header.time_ms <= head.time_ms or header.transactions_root != transactions_root(block.transactions):
+            report(f"validity: {where} has a wrong time or transactions root")
+        names = [transaction_digest(t.transaction) for t in block.transactions]
+        if not self._submitted.issuperset(names):
+            report(f"validity: {where} holds a transaction that nobody submitted")
+        if len(set(names)) != len(names) or not known.isdisjoint(names):
+            report(f"validity: {where} executes a transaction twice")
+
+
+class Certificates:
+    """Every executed block came with a quorum of COMMITs that its members signed."""
+
+    __slots__ = ("_check", "_members", "_sound")
+
+    def __init__(self, members: Members, check: Callable[[bytes, bytes, bytes], bool]) -> None:
+        self._members = members
+        self._check = check
+        self._sound: set[bytes] = set()
+
+    def executed(self, certificate: Certificate, height: int, name: bytes, where: str, report: Report) -> None:
+        seen = digest(Domain.CERTIFICATE, encode(certificate))
+        if seen in self._sound:
             return
-        purpose, height, view, value, signature = stated
-        if purpose == Purpose.COMMIT:
-            voters = self._commits.setdefault((height, view, value), set())
-            voters.add(member)
-            if self.members.enough(voters):
-                self._finality(height, value, "a quorum of COMMITs")
-        if not honest:
-            return
-        first = self._stated.setdefault((member, purpose, height, view), value)
-        if first != value:
-            self._report(f"double vote: member {member} signed two {purpose.name} at height {height}, view {view}")
+        voters = {index for index, _ in certificate.signatures}
+        named = (certificate.purpose, certificate.epoch, certificate.height, certificate.digest)
+        sound = named == (Purpose.COMMIT, self._members.epoch, height, name) and all(
+            self._signed(certificate, index, signature) for index, signature in certificate.signatures
+        )
+        if not sound or len(voters) != len(certificate.signatures) or not self._members.enough(voters):
+            report(f"certificate: {where} was executed on a certificate that proves nothing")
+        self._sound.add(seen)
+
+    def _signed(self, certificate: Certificate, index: int, signature: bytes) -> bool:
+        key = self._members.keys[index]
+        said = statement(
+            Purpose.COMMIT,
+            chain=self._members.chain,
+            signer=key,
+            digest=certificate.digest,
+            epoch=self._members.epoch,
+            height=certificate.height,
+            view=certificate.view,
+        )
+        return self._check(key, said, signature)
+
+
+class Written:
+    """What an honest member signs it has written before; a block that it votes for, whole."""
+
+    __slots__ = ("_whole",)
+
+    def __init__(self) -> None:
+        self._whole: dict[bytes, bytes] = {}
+        """Digests of the blocks in the records that were looked at."""
+
+    def stated(
+        self, member: int, about: tuple[Purpose, int, int, bytes, bytes], durable: Mapping[bytes, bytes], report: Report
+    ) -> None:
+        purpose, height, view, value, signature = about
+        if not any(signature in record for record in durable.values()):
+            report(f"spoke before writing: member {member}, {purpose.name} at height {height}, view {view}")
         about_a_block = purpose in (Purpose.PRE_PREPARE, Purpose.PREPARE, Purpose.COMMIT)
         if about_a_block and not self._has_whole(value, durable):
-            self._report(f"voted unseen: member {member}, a block it could not show at height {height}, view {view}")
-        if not any(signature in record for record in durable.values()):
-            self._report(f"spoke before writing: member {member}, {purpose.name} at height {height}, view {view}")
+            report(f"voted unseen: member {member}, a block it could not show at height {height}, view {view}")
 
     def _has_whole(self, name: bytes, durable: Mapping[bytes, bytes]) -> bool:
         """Whether the block *name* is written, with all its transactions."""
@@ -101,67 +183,79 @@ class Witnesses:
                 return True
         return False
 
+
+class States:
+    """The state after a height is the same everywhere, to the byte."""
+
+    __slots__ = ("_roots",)
+
+    def __init__(self) -> None:
+        self._roots: dict[int, bytes] = {}
+
+    def reached(self, member: int, height: int, root: bytes, report: Report) -> None:
+        first = self._roots.setdefault(height, root)
+        if first != root:
+            report(f"state: member {member} has {root.hex()[:8]} after height {height}, others {first.hex()[:8]}")
+
+
+@dataclass(slots=True)
+class Witnesses:
+    members: Members
+    genesis: Head
+    check: Callable[[bytes, bytes, bytes], bool] = verify
+    """Key, message, signature. Only a memory of the same answers may stand in."""
+    violations: list[str] = field(default_factory=list)
+    agreement: Agreement = field(init=False)
+    double_votes: DoubleVotes = field(init=False)
+    validity: Validity = field(init=False)
+    certificates: Certificates = field(init=False)
+    states: States = field(init=False)
+    written: Written = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.agreement, self.double_votes = Agreement(self.members), DoubleVotes()
+        self.validity, self.states, self.written = Validity(), States(), Written()
+        self.certificates = Certificates(self.members, self.check)
+
+    def submitted(self, transaction: bytes) -> None:
+        self.validity.submitted(transaction)
+
+    def said(self, *, member: int, honest: bool, message: Wire, durable: Mapping[bytes, bytes]) -> None:
+        """*member* put *message* on the network while *durable* was what it had written."""
+        stated = own_statement(message)
+        if stated is None:
+            return
+        purpose, height, view, value, _ = stated
+        if purpose == Purpose.COMMIT:
+            self.agreement.committed(member, height, view, value, self.report)
+        if not honest:
+            return
+        self.double_votes.stated(member, purpose, height, view, value, self.report)
+        self.written.stated(member, stated, durable, self.report)
+
     def executed(self, *, member: int, head: Head, block: Block, certificate: Certificate, known: set[bytes]) -> None:
         """An honest *member* executed *block* on *head*; *known* are the transactions executed before."""
-        header, name = block.header, block_digest(block.header)
-        where = f"member {member}, height {header.height}"
-        self._finality(header.height, name, f"execution by member {member}")
-        self._certificate(certificate, header.height, name, where)
-        if (header.height, header.parent, header.state_root) != (head.height + 1, head.digest, head.state_root):
-            self._report(f"validity: {where} does not follow the head")
-        if header.time_ms <= head.time_ms or header.transactions_root != transactions_root(block.transactions):
-            self._report(f"validity: {where} has a wrong time or transactions root")
-        names = [transaction_digest(t.transaction) for t in block.transactions]
-        if not self._submitted.issuperset(names):
-            self._report(f"validity: {where} holds a transaction that nobody submitted")
-        if len(set(names)) != len(names) or not known.isdisjoint(names):
-            self._report(f"validity: {where} executes a transaction twice")
+        name, where = block_digest(block.header), f"member {member}, height {block.header.height}"
+        self.agreement.final(block.header.height, name, f"execution by member {member}", self.report)
+        self.certificates.executed(certificate, block.header.height, name, where, self.report)
+        self.validity.executed(head, block, known, where, self.report)
+
+    def reached(self, *, member: int, head: Head) -> None:
+        """An honest *member* stands at *head*."""
+        self.states.reached(member, head.height, head.state_root, self.report)
 
     def held(self, *, member: int, items: int, records: int) -> None:
         """How much *member* holds in memory and on disk."""
         n = len(self.members.keys)
-        if items > 32 * n + 64 or records > 8:
-            self._report(f"unbounded: member {member} holds {items} items and {records} records")
+        if items > 32 * n + 64 or records > MOST_RECORDS:
+            self.report(f"unbounded: member {member} holds {items} items and {records} records")
 
     def broke(self, *, member: int, error: AssertionError) -> None:
-        self._report(f"assertion: member {member}: {error}")
+        self.report(f"assertion: member {member}: {error}")
 
     def starved(self, what: str) -> None:
-        self._report(f"liveness: {what}")
+        self.report(f"liveness: {what}")
 
-    # ---- judgement -----------------------------------------------------------------------
-
-    def _finality(self, height: int, name: bytes, by: str) -> None:
-        first = self._final.setdefault(height, name)
-        if first != name:
-            self._report(f"agreement: height {height} is final as {first.hex()[:8]} and, by {by}, as {name.hex()[:8]}")
-
-    def _certificate(self, certificate: Certificate, height: int, name: bytes, where: str) -> None:
-        seen = digest(Domain.CERTIFICATE, encode(certificate))
-        if seen in self._sound:
-            return
-        voters = {index for index, _ in certificate.signatures}
-        named = (certificate.purpose, certificate.epoch, certificate.height, certificate.digest)
-        sound = named == (Purpose.COMMIT, self.members.epoch, height, name) and all(
-            self.check(
-                self.members.keys[index],
-                statement(
-                    Purpose.COMMIT,
-                    chain=self.members.chain,
-                    signer=self.members.keys[index],
-                    digest=name,
-                    epoch=self.members.epoch,
-                    height=height,
-                    view=certificate.view,
-                ),
-                signature,
-            )
-            for index, signature in certificate.signatures
-        )
-        if not sound or len(voters) != len(certificate.signatures) or not self.members.enough(voters):
-            self._report(f"certificate: {where} was executed on a certificate that proves nothing")
-        self._sound.add(seen)
-
-    def _report(self, violation: str) -> None:
-        if violation not in self.violations and len(self.violations) < 32:
+    def report(self, violation: str) -> None:
+        if violation not in self.violations and len(self.violations) < MOST_VIOLATIONS:
             self.violations.append(violation)

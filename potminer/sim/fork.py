@@ -17,25 +17,33 @@ from potminer.core.pbft.height import Table
 from potminer.core.pbft.log import Log
 from potminer.core.pbft.machine import Replica
 from potminer.core.pbft.voice import Said, Voice
-from potminer.sim.checkers import Witnesses
+from potminer.sim.checkers import Agreement, Certificates, DoubleVotes, States, Validity, Witnesses, Written
+from potminer.sim.disk import Disk
 from potminer.sim.host import Host
 from potminer.sim.ledger import Chain, TinyApplication
 
 T = TypeVar("T")
 
 CHANGING = (
+    Agreement,
     Ahead,
     Alarms,
+    Certificates,
     Chain,
     Checkpoints,
+    Disk,
+    DoubleVotes,
     Host,
     Log,
     Replica,
     Said,
+    States,
     Table,
     TinyApplication,
+    Validity,
     Voice,
     Witnesses,
+    Written,
 )
 """Classes whose instances change while a world runs; their subclasses too."""
 

@@ -1,14 +1,15 @@
 """One host: the real replica, a tiny ledger, a disk that survives, and timers on the virtual clock.
 
-It performs effects as a node does, in list order, and can crash between any two of them.
+It performs effects as a node does, in list order, and can crash between any two of them. The
+node's own engine runs in ``town.py``; this host is what thousands of seeds can afford.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from potminer.core.committee import Committee, certificate_holds
 from potminer.core.machine import (
@@ -22,25 +23,32 @@ from potminer.core.machine import (
     SetTimer,
     TimerFired,
 )
-from potminer.core.misbehave import Censoring, Kind, Misbehaviour
+from potminer.core.misbehave import Censoring
 from potminer.core.pbft.application import Application, Head, Timers
 from potminer.core.pbft.events import Behind, Event, Started, WorkArrived
 from potminer.core.pbft.machine import Replica
-from potminer.sim.ledger import GENESIS_MS, Chain, TinyApplication
+from potminer.sim.adversary import Adversary, Fault
+from potminer.sim.disk import Disk, DiskFault
+from potminer.sim.ledger import BLOCK_TRANSACTIONS, GENESIS_MS, Chain, TinyApplication, genesis
+from potminer.sim.notary import Notary
 from potminer.wire import sync
 from potminer.wire.block import Block, Certificate, CertifiedBlock, block_digest
 from potminer.wire.codec import Wire
 from potminer.wire.seal import Purpose, SigningKey
 from potminer.wire.tx import SignedTransaction
 
+FROZEN_MOST = 20_000
+"""Messages that wait for a stopped process; the oldest give way."""
+
 
 class World(Protocol):
     """What a host needs of the world around it."""
 
     def send(self, host: Host, message: Wire, *, to: bytes | None) -> None: ...
-    def after(self, delay_ms: int, action: Callable[[], None]) -> None: ...
+    def after(self, delay_ms: int, action: Callable[..., None], *arguments: Any) -> None: ...
     def now(self) -> int: ...
     def executed(self, host: Host, *, head: Head, certified: CertifiedBlock) -> None: ...
+    def reached(self, host: Host) -> None: ...
     def broke(self, host: Host, error: AssertionError) -> None: ...
     def any_peer(self, host: Host) -> bytes: ...
 
@@ -59,9 +67,14 @@ class Host:
     chain: Chain
     skew_ms: int = 0
     honest: bool = True
-    fault: Misbehaviour | None = None
+    """Its software keeps every rule. Whether its disk kept everything is *forgetful*."""
+    forgetful: bool = False
+    fault: Fault | None = None
     victims: frozenset[bytes] = frozenset()
-    disk: dict[bytes, bytes] = field(default_factory=dict)
+    """Senders whose transactions it leaves out of its blocks."""
+    notary: Notary = field(default_factory=Notary)
+    block_transactions: int = BLOCK_TRANSACTIONS
+    disk: Disk = field(default_factory=Disk)
     replica: Replica | None = None
     mempool: TinyApplication | None = None
     fuse: int | None = None
@@ -69,10 +82,13 @@ class Host:
     make: type[Replica] = Replica
     """Which replica runs here; tests put a broken one."""
     lives: int = 0
+    stops: int = 0
+    """How often it stopped by itself, or did not start, because of its disk."""
     highest_view: int = 0
     _timers: dict[str, int] = field(default_factory=dict)
     _armed: int = 0
     _inbox: deque[Event] = field(default_factory=deque)
+    _frozen: deque[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
 
     @property
     def height(self) -> int:
@@ -81,13 +97,21 @@ class Host:
     # ---- life ----------------------------------------------------------------------------
 
     def start(self) -> None:
-        """A process start: nothing is known but the disk and the chain."""
+        """A process start: nothing is known but the disk and the chain. A disk that lies is not started on."""
         if self.replica is not None:
             return
+        try:
+            persisted = self.disk.read()
+        except DiskFault:
+            self.stops += 1
+            return
         self.lives += 1
-        self.mempool = TinyApplication(self.chain, members=self.committee.members, epoch=self.committee.epoch)
+        self.mempool = TinyApplication(
+            self.chain, members=self.committee.members, epoch=self.committee.epoch, holds=self.notary.holds,
+            most=self.block_transactions,
+        )
         application: Application = self.mempool
-        if self.fault is not None and self.fault.kind is Kind.CENSOR:
+        if self.victims:
             application = Censoring(self.mempool, self.victims)
         self.replica = self.make(
             key=self.key,
@@ -95,19 +119,36 @@ class Host:
             committee=self.committee,
             application=application,
             head=self.chain.head,
-            persisted=dict(self.disk),
+            persisted=persisted,
             parameters=self.parameters,
         )
         self.handle(Started())
 
     def crash(self) -> None:
-        self.replica = self.mempool = self.fuse = None
+        self.replica = self.mempool = self.fuse = self._frozen = None
+        self.disk.lose()
         self._timers.clear()
         self._inbox.clear()
 
     def crash_within(self, effects: int) -> None:
         """Crashes after *effects* more effects: anywhere, also between writing and speaking."""
         self.fuse = effects
+
+    def wipe(self) -> None:
+        """The disk is lost: journal and chain."""
+        self.crash()
+        self.disk.wipe()
+        self.chain = Chain(head=genesis(self.chain_id))
+
+    def freeze(self) -> None:
+        if self.replica is not None and self._frozen is None:
+            self._frozen = deque(maxlen=FROZEN_MOST)
+
+    def thaw(self) -> None:
+        """What waited is handled at once, in its order."""
+        waiting, self._frozen = self._frozen, None
+        for action, arguments in waiting or ():
+            action(*arguments)
 
     # ---- events --------------------------------------------------------------------------
 
@@ -126,11 +167,16 @@ class Host:
                 self.crash()
                 return
             self.highest_view = max(self.highest_view, self.replica.view)
-            self._perform(self.fault.transform(effects) if self.fault is not None else list(effects))
+            self._perform(self.fault.transform(effects) if self.fault is not None else effects)
             if self._inbox:
                 self._inbox.popleft()
 
     def receive(self, peer: bytes, message: Wire) -> None:
+        if self._frozen is not None:
+            self._frozen.append((self.receive, (peer, message)))
+            return
+        if isinstance(self.fault, Adversary):
+            self.fault.hear(message)
         match message:
             case sync.Head():
                 if message.height > self.height:
@@ -139,33 +185,41 @@ class Host:
                 first = message.first - 1
                 found = tuple(self.chain.blocks[first : first + message.count])
                 if found:
-                    self.world.send(self, sync.Blocks(blocks=found), to=peer)
+                    self._perform([Send(peer, sync.Blocks(blocks=found))])
             case sync.Blocks():
                 self._catch_up(message)
             case _:
                 self.handle(MessageArrived(peer, message))
 
     def submit(self, signed: SignedTransaction) -> None:
-        if self.mempool is not None and self.mempool.submit(signed):
+        if self._frozen is not None:
+            self._frozen.append((self.submit, (signed,)))
+        elif self.mempool is not None and self.mempool.submit(signed):
             self.handle(WorkArrived())
 
     # ---- effects -------------------------------------------------------------------------
 
-    def _perform(self, effects: list[object]) -> None:
-        for effect in effects:
-            if self.fuse is not None:
-                if self.fuse == 0:
-                    self.crash()
-                    return
-                self.fuse -= 1
-            self._perform_one(effect)
+    def _perform(self, effects: Sequence[object]) -> None:
+        """In order, as the node's engine does: neighbouring ``Persist`` are one commit, durable before what follows."""
+        try:
+            for effect in effects:
+                if self.fuse is not None:
+                    if self.fuse == 0:
+                        self.crash()
+                        return
+                    self.fuse -= 1
+                if isinstance(effect, Persist):
+                    self.disk.write(effect.key, effect.value)
+                    continue
+                self.disk.sync()
+                self._perform_one(effect)
+            self.disk.sync()
+        except DiskFault:
+            self.stops += 1
+            self.crash()
 
     def _perform_one(self, effect: object) -> None:
         match effect:
-            case Persist(key, None):
-                self.disk.pop(key, None)
-            case Persist(key, bytes() as value):
-                self.disk[key] = value
             case Broadcast(message):
                 self.world.send(self, message, to=None)
             case Send(peer, message):
@@ -183,14 +237,17 @@ class Host:
 
     def _arm(self, name: str, delay_ms: int) -> None:
         self._armed += 1
-        ticket = self._timers[name] = self._armed
+        self._timers[name] = self._armed
+        self.world.after(delay_ms, self._ring, name, self._armed)
 
-        def ring() -> None:
-            if self._timers.get(name) == ticket:
-                del self._timers[name]
-                self.handle(TimerFired(name))
-
-        self.world.after(delay_ms, ring)
+    def _ring(self, name: str, ticket: int) -> None:
+        if self._timers.get(name) != ticket:
+            return
+        if self._frozen is not None:
+            self._frozen.append((self._ring, (name, ticket)))
+            return
+        del self._timers[name]
+        self.handle(TimerFired(name))
 
     def _execute(self, block: Block, certificate: Certificate) -> None:
         if block.header.height != self.height + 1:
@@ -201,6 +258,7 @@ class Host:
         if self.mempool is not None:
             self.mempool.forget_executed()
         head = self.chain.head
+        self.world.reached(self)
         self.handle(Executed(head.height, head.digest, head.state_root, head.time_ms))
 
     # ---- catching up ---------------------------------------------------------------------

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from potminer.base.digest import Domain, digest
 from potminer.core.pbft.application import Head
@@ -45,27 +46,41 @@ class Chain:
 class TinyApplication:
     """Answers the replica's questions from a chain and a mempool."""
 
-    def __init__(self, chain: Chain, *, members: tuple[bytes, ...], epoch: int) -> None:
+    def __init__(
+        self,
+        chain: Chain,
+        *,
+        members: tuple[bytes, ...],
+        epoch: int,
+        holds: Callable[[SignedTransaction], bool] = signature_holds,
+        most: int = BLOCK_TRANSACTIONS,
+    ) -> None:
+        self._holds = holds
+        self._most = most
         self._chain = chain
         self._members = members
         self._epoch = epoch
         self._pending: dict[bytes, SignedTransaction] = {}
+        self._leaves: dict[bytes, SignedTransaction] = {}
 
     def submit(self, signed: SignedTransaction) -> bool:
         """Takes a transaction into the mempool; False where it is known or not its sender's."""
         name = transaction_digest(signed.transaction)
-        if name in self._pending or name in self._chain.executed or not signature_holds(signed):
+        if name in self._pending or name in self._chain.executed or not self._holds(signed):
             return False
         self._pending[name] = signed
+        self._leaves[signed.leaf] = signed
         return True
 
     def forget_executed(self) -> None:
-        self._pending = {n: t for n, t in self._pending.items() if n not in self._chain.executed}
+        gone = self._pending.keys() & self._chain.executed
+        for name in gone:
+            del self._leaves[self._pending.pop(name).leaf]
 
     # ---- the replica's questions (core/pbft/application.py) ------------------------------
 
     def build(self, *, height: int, parent: Head, proposer: bytes, now: int) -> Block:
-        chosen = tuple(t for n, t in self._pending.items() if n not in self._chain.executed)[:BLOCK_TRANSACTIONS]
+        chosen = tuple(islice((t for n, t in self._pending.items() if n not in self._chain.executed), self._most))
         header = Header(
             parent=parent.digest,
             height=height,
@@ -92,12 +107,11 @@ class TinyApplication:
         if len(set(names)) != len(names) or not self._chain.executed.isdisjoint(names):
             return "a transaction executes once"
         known = self._pending
-        sound = all(known.get(n) == t or signature_holds(t) for n, t in zip(names, block.transactions, strict=True))
+        sound = all(known.get(n) == t or self._holds(t) for n, t in zip(names, block.transactions, strict=True))
         return None if sound else "a transaction that its sender did not sign"
 
     def transactions(self, leaves: Sequence[bytes]) -> Sequence[SignedTransaction | None]:
-        known = {signed.leaf: signed for signed in self._pending.values()}
-        return [known.get(leaf) for leaf in leaves]
+        return [self._leaves.get(leaf) for leaf in leaves]
 
     def wants_block(self, now: int) -> bool:
         return bool(self._pending)

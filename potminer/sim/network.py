@@ -1,13 +1,19 @@
-"""A network with one virtual clock: messages are delayed, overtaken, lost, repeated and cut off."""
+"""A network with one virtual clock: messages are delayed, overtaken, lost, repeated, held back and cut off."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
-from potminer.sim.scenarios import Scenario
+from potminer.sim.plan import TWIN, Delays, Weather
+
+Action = Callable[..., None]
+SHAPE = 1.5
+"""Of the Pareto distribution: its mean is three times its scale."""
+MOST_MS = 60_000
 
 
 @dataclass(slots=True)
@@ -15,21 +21,32 @@ class Clock:
     """Virtual milliseconds and what happens when. Two things at one time happen in the order of their planning."""
 
     now: int = 0
-    _plan: list[tuple[int, int, Callable[[], None]]] = field(default_factory=list)
+    steps: int = 0
+    _plan: list[tuple[int, int, Action, tuple[Any, ...]]] = field(default_factory=list)
     _planned: int = 0
 
-    def after(self, delay_ms: int, action: Callable[[], None]) -> None:
+    def after(self, delay_ms: int, action: Action, *arguments: Any) -> None:
         self._planned += 1
-        heapq.heappush(self._plan, (self.now + delay_ms, self._planned, action))
+        heapq.heappush(self._plan, (self.now + delay_ms, self._planned, action, arguments))
 
     def step(self, until: int) -> bool:
         """Does the next thing planned before *until*; False where there is none."""
         if not self._plan or self._plan[0][0] >= until:
             self.now = until
             return False
-        self.now, _, action = heapq.heappop(self._plan)
-        action()
+        self.now, _, action, arguments = heapq.heappop(self._plan)
+        self.steps += 1
+        action(*arguments)
         return True
+
+
+@dataclass(slots=True)
+class Way:
+    """One direction between two hosts. It has its own chance, so that a fault elsewhere changes nothing here."""
+
+    chance: Random
+    cuts: int = 0
+    clogged_until: int = 0
 
 
 @dataclass(slots=True)
@@ -37,41 +54,98 @@ class Network:
     """Decides whether and when a message between two hosts arrives."""
 
     clock: Clock
-    chance: Random
-    scenario: Scenario
-    cut: set[tuple[int, int]] = field(default_factory=set)
-    healed: bool = False
+    seed: str
+    weather: Weather
+    hosts: tuple[int, ...]
+    quiet: bool = False
+    """After the heal: nothing is lost or repeated any more."""
     carried: int = 0
+    _ways: dict[tuple[int, int], Way] = field(default_factory=dict)
 
-    def carry(self, source: int, target: int, deliver: Callable[[], None]) -> None:
-        if (source, target) in self.cut:
+    def carry(self, source: int, target: int, deliver: Action, *arguments: Any) -> None:
+        way = self.way(source, target)
+        if way.cuts:
             return
         self.carried += 1
-        for delay in self._arrivals():
-            self.clock.after(delay, lambda: None if (source, target) in self.cut else deliver())
+        for delay in self._arrivals(way, source, target):
+            self.clock.after(delay, self._arrive, way, deliver, arguments)
 
-    def _arrivals(self) -> list[int]:
-        least, mean = self.scenario.delay_ms
-        once = least + int(self.chance.expovariate(1 / mean))
-        if self.healed:
-            return [once]
-        arrivals = [] if self.chance.randrange(1_000) < self.scenario.loss else [once]
-        if self.chance.randrange(1_000) < self.scenario.repeat:
-            arrivals.append(once + self.chance.randrange(5_000))
+    def _arrive(self, way: Way, deliver: Action, arguments: tuple[Any, ...]) -> None:
+        if way.cuts:
+            return
+        if way.clogged_until > self.clock.now:
+            self.clock.after(way.clogged_until - self.clock.now, self._arrive, way, deliver, arguments)
+            return
+        deliver(*arguments)
+
+    def way(self, source: int, target: int) -> Way:
+        way = self._ways.get((source, target))
+        if way is None:
+            way = self._ways[source, target] = Way(Random(f"{self.seed}/{source}/{target}"))
+        return way
+
+    def _arrivals(self, way: Way, source: int, target: int) -> tuple[int, ...]:
+        chance, weather = way.chance, self.weather
+        once = weather.least_ms + self._extra(chance, source, target)
+        if self.quiet:
+            return (once,)
+        arrivals = () if weather.loss and chance.random() * 1_000 < weather.loss else (once,)
+        if weather.repeat and chance.random() * 1_000 < weather.repeat:
+            arrivals = (*arrivals, once + int(chance.random() * 5_000))
         return arrivals
 
-    def split(self, hosts: int) -> None:
-        """A new partition: two sides that hear nothing of each other, or single directions cut."""
-        names = range(hosts)
-        if self.chance.randrange(2):
-            side = {name for name in names if self.chance.randrange(2)}
-            self.cut = {(a, b) for a in names for b in names if (a in side) != (b in side)}
-        else:
-            self.cut = {(a, b) for a in names for b in names if a != b and self.chance.randrange(10) < 3}
+    def _extra(self, chance: Random, source: int, target: int) -> int:
+        spread = self.weather.spread_ms
+        match self.weather.delays:
+            case Delays.EXPONENTIAL:
+                return int(chance.expovariate(1 / spread))
+            case Delays.UNIFORM:
+                return int(chance.random() * 2 * spread)
+            case Delays.HEAVY:
+                return min(MOST_MS, int(spread / 3 * chance.paretovariate(SHAPE)))
+            case Delays.SITES:
+                return int((spread if (source % TWIN + target % TWIN) % 2 else 1) * (1 + chance.random() / 10))
 
-    def join(self) -> None:
-        """The end of a partition."""
-        self.cut = set()
+    # ---- faults --------------------------------------------------------------------------
+
+    def cut(self, ways: Iterable[tuple[int, int]], *, for_ms: int | None) -> None:
+        """Nothing passes on *ways*, for a while or (None) for good; what is on its way is lost."""
+        chosen = [self.way(source, target) for source, target in ways]
+        for way in chosen:
+            way.cuts += 1
+        if for_ms is not None:
+            self.clock.after(for_ms, self._join, chosen)
+
+    def _join(self, ways: list[Way]) -> None:
+        for way in ways:
+            way.cuts = max(0, way.cuts - 1)
+
+    def split(self, side: frozenset[int]) -> list[tuple[int, int]]:
+        """The ways, in both directions, between *side* and the others."""
+        return [(a, b) for a in self.hosts for b in self.hosts if (a in side) != (b in side)]
+
+    def mute(self, side: frozenset[int]) -> list[tuple[int, int]]:
+        """The ways from *side* to the others."""
+        return [(a, b) for a in self.hosts for b in self.hosts if a in side and b not in side]
+
+    def ring(self, reach: int) -> list[tuple[int, int]]:
+        """The ways between hosts that are more than *reach* places apart on a ring of all."""
+        count = len(self.hosts)
+        return [
+            (a, b)
+            for i, a in enumerate(self.hosts)
+            for j, b in enumerate(self.hosts)
+            if min((i - j) % count, (j - i) % count) > reach
+        ]
+
+    def clog(self, sources: frozenset[int], for_ms: int) -> None:
+        for source in sources:
+            for target in self.hosts:
+                if target != source:
+                    self.way(source, target).clogged_until = self.clock.now + for_ms
 
     def heal(self) -> None:
-        self.cut, self.healed = set(), True
+        """No way is cut or clogged any more, and no message is lost. Delays stay as they are."""
+        self.quiet = True
+        for way in self._ways.values():
+            way.cuts = way.clogged_until = 0

@@ -1,4 +1,4 @@
-"""Many Twins scenarios at once: in stretches of neighbours, on one core or several."""
+"""Many runs at once, on one core or several: seeds, or Twins scenarios in stretches of neighbours."""
 
 from __future__ import annotations
 
@@ -9,10 +9,35 @@ from functools import partial
 from multiprocessing import get_context
 
 from potminer.sim.arena import Stands
+from potminer.sim.catalogue import drawn
+from potminer.sim.notary import Notary
 from potminer.sim.twins import Space
+from potminer.sim.world import Report, run
 
 STRETCH = 450
 """Scenarios per piece of work; all but the first few share their first two rounds with the one before."""
+
+
+SEEDS = 20
+"""Seeds per piece of work."""
+
+
+def run_seeds(name: str, seeds: range, *, jobs: int, nodes: int | None = None) -> Iterator[Report]:
+    """The reports of *seeds* in order, run on *jobs* processes."""
+    pieces = [seeds[begin : begin + SEEDS] for begin in range(0, len(seeds), SEEDS)]
+    work = partial(_run_piece, name, nodes)
+    if jobs == 1 or len(pieces) == 1:
+        for piece in pieces:
+            yield from work(piece)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for reports in pool.map(work, pieces):
+            yield from reports
+
+
+def _run_piece(name: str, nodes: int | None, seeds: range) -> list[Report]:
+    notary = Notary()
+    return [run(drawn(name, seed, nodes=nodes), notary=notary) for seed in seeds]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,43 +1,49 @@
-"""One run: a scenario, a seed, two phases (faults, then heal), and a report.
+"""One run: a plan, two phases (faults, then heal), and a report.
 
-The same scenario, seed and size give the same run to the byte; the report's fingerprint shows it.
+The same plan gives the same run to the byte; the report's fingerprint shows it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from hashlib import blake2b
 from random import Random
+from typing import Any
 
 from potminer.base.digest import Domain, digest, number
+from potminer.base.errors import Malformed
+from potminer.core import misbehave
 from potminer.core.committee import Committee
-from potminer.core.misbehave import Misbehaviour
 from potminer.core.pbft.application import Head, Timers
 from potminer.core.pbft.machine import Replica
+from potminer.sim import plan as plans
+from potminer.sim.adversary import ADVERSARIES, Fault
+from potminer.sim.chaos import Chaos
 from potminer.sim.checkers import Members, Witnesses
 from potminer.sim.host import Host
 from potminer.sim.ledger import Chain, genesis
 from potminer.sim.network import Clock, Network
-from potminer.sim.scenarios import Scenario
+from potminer.sim.notary import Notary, NotedCommittee, NotedKey
+from potminer.sim.plan import TWIN, Plan, Role
+from potminer.sim.scenarios import Scenario, draw
+from potminer.sim.shrink import kind_of
 from potminer.wire.block import CertifiedBlock
 from potminer.wire.codec import Wire
-from potminer.wire.registry import pack
+from potminer.wire.registry import pack, unpack
 from potminer.wire.seal import SigningKey
 from potminer.wire.tx import SignedTransaction, Transaction, Transfer, sign_transaction, transaction_digest
 
 CHAIN = digest(Domain.GENESIS, b"simulation")
 CLIENTS = 3
 EPOCH = 0
+LOOK_MS = 250
+_CHANCE = 0
+"""The name of the chance that is nobody's way."""
 
 MakeCommittee = Callable[[tuple[bytes, ...], tuple[int, ...]], Committee]
 """How hosts build their committee; tests put a broken rule here."""
 Listen = Callable[[Wire], None]
-
-
-def honest_committee(members: tuple[bytes, ...], powers: tuple[int, ...]) -> Committee:
-    return Committee(epoch=EPOCH, members=members, powers=powers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +56,15 @@ class Report:
     blocks: int
     highest_view: int
     restarts: int
+    stops: int
+    """How often a disk stopped a node."""
     messages: int
+    events: int
     resumed_ms: int
-    """From the heal until every honest replica had executed everything."""
+    """From the heal until every honest replica of the core had executed everything."""
     virtual_ms: int
+    violated_ms: int | None
+    """When the first violation was seen."""
     fingerprint: str
 
     @property
@@ -66,119 +77,110 @@ class World:
 
     def __init__(
         self,
-        scenario: Scenario,
-        seed: int,
+        plan: Plan,
         *,
-        nodes: int | None,
-        make_committee: MakeCommittee,
-        make_replica: type[Replica],
-        parameters: Timers,
-        listen: Listen,
+        make_committee: MakeCommittee | None = None,
+        make_replica: type[Replica] = Replica,
+        parameters: Timers | None = None,
+        listen: Listen | None = None,
+        notary: Notary | None = None,
     ) -> None:
-        self.scenario = scenario
-        self.chance = Random(f"{scenario.name}/{seed}")
-        drawn = self.chance.choice(scenario.sizes)
-        self.nodes = drawn if nodes is None else nodes
+        self.plan = plan
+        self.notary = Notary() if notary is None else notary
+        self.chance = Random(f"{plan.name}/{plan.seed}/{_CHANCE}")
         self.clock = Clock()
-        self.network = Network(self.clock, self.chance, scenario)
         self._trace = blake2b(digest_size=8)
-        keys = [SigningKey(digest(Domain.DRAW, b"member", number(i))) for i in range(self.nodes)]
-        members = tuple(key.public for key in keys)
-        powers = self._powers()
-        bearable = [i for i, power in enumerate(powers) if 3 * power < sum(powers)]
-        self.astray = self.chance.choice(bearable) if bearable else None
-        faulty = self._faulty(powers) if scenario.twins or scenario.faulty is not None else frozenset()
         self._listen = listen
-        self.committee = make_committee(members, powers)
+        self._timers = _timers(plan) if parameters is None else parameters
+        self._make = make_replica
+        keys = [NotedKey(digest(Domain.DRAW, b"member", number(seat)), self.notary) for seat in range(plan.nodes)]
+        members = tuple(key.public for key in keys)
+        if make_committee is None:
+            self.committee: Committee = NotedCommittee(EPOCH, members, plan.powers, self.notary)
+        else:
+            self.committee = make_committee(members, plan.powers)
         start = genesis(CHAIN)
-        honest = frozenset(range(self.nodes)) - faulty
-        told = Members(chain=CHAIN, epoch=EPOCH, keys=members, powers=powers, honest=honest)
-        self.witnesses = Witnesses(told, start)
-        seats = list(range(self.nodes)) + (sorted(faulty) if scenario.twins else [])
-        self.hosts = [
-            self._host(name, seat, keys[seat], seat in faulty, start, parameters, make_replica)
-            for name, seat in enumerate(seats)
-        ]
+        honest = frozenset(range(plan.nodes)) - plan.faulty
+        told = Members(chain=CHAIN, epoch=EPOCH, keys=members, powers=plan.powers, honest=honest)
+        self.witnesses = Witnesses(told, start, self.notary.verify)
+        self._victims = frozenset({client(0).public})
+        names = [*range(plan.nodes), *(TWIN + seat for seat, role in plan.roles.items() if role is Role.TWINS)]
+        self.hosts = [self._host(name, keys[name % TWIN], start) for name in names]
+        self.network = Network(self.clock, f"{plan.name}/{plan.seed}", plan.weather, tuple(names))
+        self.chaos = Chaos(plan, self.hosts, self.network, self.committee)
         self.submitted: list[SignedTransaction] = []
+        self._violated_ms: int | None = None
+        self._next_look = 0
 
-    # ---- setting up ----------------------------------------------------------------------
-
-    def _powers(self) -> tuple[int, ...]:
-        if self.chance.randrange(3):
-            return (1,) * self.nodes
-        return tuple(self.chance.randint(1, 3) for _ in range(self.nodes))
-
-    def _faulty(self, powers: tuple[int, ...]) -> frozenset[int]:
-        """The astray member; where there are to be too many, its neighbours too, until they are more than a third."""
-        if self.astray is None:
-            return frozenset()
-        found, following = {self.astray}, self.astray
-        while self.scenario.too_many and 3 * sum(powers[i] for i in found) <= sum(powers):
-            following = (following + 1) % self.nodes
-            found.add(following)
-        return frozenset(found)
-
-    def _host(
-        self,
-        name: int,
-        seat: int,
-        key: SigningKey,
-        faulty: bool,
-        start: Head,
-        parameters: Timers,
-        make_replica: type[Replica],
-    ) -> Host:
-        fault = None
-        if faulty and self.scenario.faulty is not None:
-            fault = Misbehaviour(self.scenario.faulty, key=key, chain=CHAIN, committee=self.committee)
+    def _host(self, name: int, key: SigningKey, start: Head) -> Host:
+        seat = name % TWIN
+        role = self.plan.roles.get(seat)
         return Host(
             name=name,
             member=seat,
             key=key,
             chain_id=CHAIN,
             committee=self.committee,
-            parameters=parameters,
+            parameters=self._timers,
             world=self,
             chain=Chain(head=start),
-            skew_ms=self._skew(seat),
-            honest=not faulty,
-            fault=fault,
-            victims=frozenset({client(0).public}),
-            make=make_replica,
+            skew_ms=self.plan.skews_ms.get(seat, 0) + (1 if name >= TWIN else 0),  # twins build different blocks
+            honest=role in (None, Role.ASTRAY, Role.FORGETFUL),
+            forgetful=role is Role.FORGETFUL,
+            fault=self._fault(role, key, seat),
+            victims=self._victims if role is Role.CENSOR else frozenset(),
+            notary=self.notary,
+            make=self._make,
         )
 
-    def _skew(self, seat: int) -> int:
-        astray = self.scenario.astray_ms if seat == self.astray else 0
-        return self.chance.choice((-astray, astray)) + self.chance.randint(
-            -self.scenario.skew_ms, self.scenario.skew_ms
-        )
+    def _fault(self, role: Role | None, key: SigningKey, seat: int) -> Fault | None:
+        if role is None:
+            return None
+        adversary = ADVERSARIES.get(role)
+        if adversary is not None:
+            chance = Random(f"{self.plan.seed}/adversary/{seat}")
+            return adversary(key=key, chain=CHAIN, committee=self.committee, chance=chance)
+        if role in (Role.SILENT, Role.EQUIVOCATE, Role.SLOW_LEADER):
+            slow_ms = self._timers.view_base_ms * 9 // 10
+            return misbehave.Misbehaviour(
+                misbehave.Kind(role), key=key, chain=CHAIN, committee=self.committee, slow_ms=slow_ms
+            )
+        return None
 
     # ---- what hosts ask of the world (host.World) ----------------------------------------
 
     def send(self, host: Host, message: Wire, *, to: bytes | None) -> None:
-        _, body = pack(message)
-        self.witnesses.said(member=host.member, honest=host.honest, message=message, durable=host.disk)
+        row, body = pack(message)
+        if not host.honest:
+            try:
+                message = unpack(row.number, body)  # what no link would let in reaches nobody
+            except Malformed:
+                return
+        witnessed = host.honest and not host.forgetful
+        self.witnesses.said(member=host.member, honest=witnessed, message=message, durable=host.disk.records)
+        name = blake2b(body, digest_size=8).digest()
         for target in self.hosts:
             if target.member == host.member or (to is not None and target.key.public != to):
                 continue
-            self.network.carry(host.name, target.name, partial(self._deliver, host.key.public, target, message, body))
+            self.network.carry(host.name, target.name, self._deliver, host.key.public, target, message, name)
 
-    def _deliver(self, peer: bytes, target: Host, message: Wire, body: bytes) -> None:
+    def _deliver(self, peer: bytes, target: Host, message: Wire, name: bytes) -> None:
         if target.replica is not None:
-            self._trace.update(number(self.clock.now) + number(target.name) + body)
-            if target.honest:
+            self._trace.update(b"%d %d %b" % (self.clock.now, target.name, name))
+            if self._listen is not None and target.honest:
                 self._listen(message)
             target.receive(peer, message)
 
-    def after(self, delay_ms: int, action: Callable[[], None]) -> None:
-        self.clock.after(delay_ms, action)
+    def after(self, delay_ms: int, action: Callable[..., None], *arguments: Any) -> None:
+        self.clock.after(delay_ms, action, *arguments)
 
     def now(self) -> int:
         return self.clock.now
 
     def executed(self, host: Host, *, head: Head, certified: CertifiedBlock) -> None:
         if host.honest:
-            self._listen(certified.certificate)
+            if self._listen is not None:
+                self._listen(certified.certificate)
             self.witnesses.executed(
                 member=host.member,
                 head=head,
@@ -186,6 +188,10 @@ class World:
                 certificate=certified.certificate,
                 known=host.chain.executed,
             )
+
+    def reached(self, host: Host) -> None:
+        if host.honest:
+            self.witnesses.reached(member=host.member, head=host.chain.head)
 
     def broke(self, host: Host, error: AssertionError) -> None:
         if host.honest:
@@ -196,124 +202,123 @@ class World:
 
     # ---- phases --------------------------------------------------------------------------
 
-    def run(self, seed: int) -> Report:
+    def run(self, *, until_violated: bool = False) -> Report:
+        """*until_violated*: the first violation ends the run; shrinking needs no more."""
         for host in self.hosts:
             self.clock.after(self.chance.randrange(500), host.start)
-        self._plan_faults()
+        self.chaos.schedule()
         self._plan_transactions()
-        while self.clock.step(self.scenario.chaos_ms):
+        while self.clock.step(self.plan.chaos_ms):
             self._look()
-        resumed = self._recover()
+            if until_violated and self._violated_ms is not None:
+                return self._report(0)
+        return self._report(self._recover())
+
+    def _report(self, resumed_ms: int) -> Report:
+        self._note_violation()
         return Report(
-            scenario=self.scenario.name,
-            seed=seed,
-            nodes=self.nodes,
-            faulty=tuple(sorted(set(range(self.nodes)) - self.witnesses.members.honest)),
+            scenario=self.plan.name,
+            seed=self.plan.seed,
+            nodes=self.plan.nodes,
+            faulty=tuple(sorted(self.plan.faulty)),
             violations=tuple(self.witnesses.violations),
             blocks=max(host.height for host in self.hosts),
             highest_view=max(host.highest_view for host in self.hosts),
             restarts=sum(host.lives - 1 for host in self.hosts if host.lives),
+            stops=sum(host.stops for host in self.hosts),
             messages=self.network.carried,
-            resumed_ms=resumed,
+            events=self.clock.steps,
+            resumed_ms=resumed_ms,
             virtual_ms=self.clock.now,
+            violated_ms=self._violated_ms,
             fingerprint=self._trace.hexdigest(),
         )
 
-    def _plan_faults(self) -> None:
-        s, last = self.scenario, self.scenario.chaos_ms
-        for _ in range(s.crashes):
-            self.clock.after(self.chance.randrange(last), partial(self._crash, self.chance.choice(self.hosts)))
-        for _ in range(s.leader_crashes):
-            self.clock.after(self.chance.randrange(last), self._crash_leader)
-        for _ in range(s.blackouts):
-            begin = self.chance.randrange(last)
-            for host in self.hosts:
-                self.clock.after(begin + self.chance.randrange(50), partial(self._crash, host))
-        for _ in range(s.partitions):
-            begin = self.chance.randrange(last)
-            self.clock.after(begin, partial(self.network.split, len(self.hosts)))
-            self.clock.after(begin + self.chance.randint(1_000, 7_000), self.network.join)
-
     def _plan_transactions(self) -> None:
-        for serial in range(self.scenario.transactions):
-            sender = client(serial % CLIENTS)
-            transaction = Transaction(
-                chain=CHAIN,
-                sender=sender.public,
-                nonce=serial // CLIENTS,
-                fee=1,
-                expiry=2**32,
-                body=Transfer(to=self.hosts[0].key.public, amount=serial),
-            )
-            signed = sign_transaction(transaction, sender)
-            self.clock.after(self.chance.randrange(self.scenario.chaos_ms), partial(self._submit, signed))
+        for serial in range(self.plan.transactions):
+            at = self.chance.randrange(self.plan.chaos_ms)
+            self.clock.after(at, self._submit, transfer(serial, self.notary))
 
     def _submit(self, signed: SignedTransaction) -> None:
         self.submitted.append(signed)
         self.witnesses.submitted(transaction_digest(signed.transaction))
         for host in self.hosts:
-            if self.chance.randrange(1_000) >= self.scenario.loss:
-                self.clock.after(self.chance.randrange(5, 300), partial(host.submit, signed))
-
-    def _crash(self, host: Host) -> None:
-        if host.replica is not None and host.fuse is None and not self.network.healed:
-            host.crash_within(self.chance.randrange(8))
-            down = self.chance.randint(200, 6_000)
-            self.clock.after(down, partial(self._restart, host))
-
-    def _restart(self, host: Host) -> None:
-        """The end of a crash that was planned before the heal; the heal itself restarts everybody."""
-        if not self.network.healed:
-            host.crash()
-            host.start()
-
-    def _crash_leader(self) -> None:
-        foremost = max((h for h in self.hosts if h.replica is not None), key=lambda h: h.height, default=None)
-        if foremost is None or foremost.replica is None:
-            return
-        leader = self.committee.primary(height=foremost.replica.height, view=foremost.replica.view)
-        for host in self.hosts:
-            if host.member == leader:
-                self._crash(host)
+            if self.chance.randrange(1_000) >= self.plan.weather.loss:
+                self.clock.after(self.chance.randrange(5, 300), host.submit, signed)
 
     def _recover(self) -> int:
         """The second phase: no more new faults. Milliseconds until all is executed, or until patience ends."""
         healed = self.clock.now
-        self.network.heal()
-        for host in self.hosts:
-            host.fuse = None
-            host.start()
+        core = self.chaos.heal()
+        for host in core:
             for signed in self.submitted:
-                self.clock.after(self.chance.randrange(5, 300), partial(host.submit, signed))
-        goal = max(host.height for host in self.hosts) + 2
-        while not self._all_done(goal):
-            if not self.clock.step(healed + self.scenario.heal_ms):
-                lagging = [h.member for h in self.hosts if h.honest and not self._done(h, goal)]
+                self.clock.after(self.chance.randrange(5, 300), host.submit, signed)
+        goal = max(host.height for host in core) + 2
+        while not all(self._done(host, goal) for host in core):
+            if not self.clock.step(healed + self.plan.heal_ms):
+                lagging = [host.member for host in core if not self._done(host, goal)]
                 self.witnesses.starved(f"members {lagging} did not execute everything after the heal")
                 break
             self._look()
         return self.clock.now - healed
-
-    def _all_done(self, goal: int) -> bool:
-        return all(self._done(host, goal) for host in self.hosts if host.honest)
 
     def _done(self, host: Host, goal: int) -> bool:
         return host.height >= goal and len(host.chain.executed) >= len(self.submitted)
 
     def _look(self) -> None:
         """Every so often, how much everybody holds."""
-        if self.clock.now % 16 == 0:
-            for host in self.hosts:
-                if host.honest and host.replica is not None:
-                    self.witnesses.held(member=host.member, items=host.replica.footprint(), records=len(host.disk))
+        self._note_violation()
+        if self.clock.now < self._next_look:
+            return
+        self._next_look = self.clock.now + LOOK_MS
+        for host in self.hosts:
+            if host.honest and host.replica is not None:
+                self.witnesses.held(
+                    member=host.member, items=host.replica.footprint(), records=len(host.disk.records)
+                )
 
-
-def _nobody(message: Wire) -> None:
-    """Listens to nothing."""
+    def _note_violation(self) -> None:
+        if self._violated_ms is None and self.witnesses.violations:
+            self._violated_ms = self.clock.now
 
 
 def client(index: int) -> SigningKey:
     return SigningKey(digest(Domain.DRAW, b"client", number(index)))
+
+
+def transfer(serial: int, notary: Notary) -> SignedTransaction:
+    """What client number *serial* modulo CLIENTS submits as its next transaction."""
+    sender = NotedKey(digest(Domain.DRAW, b"client", number(serial % CLIENTS)), notary)
+    transaction = Transaction(
+        chain=CHAIN,
+        sender=sender.public,
+        nonce=serial // CLIENTS,
+        fee=1,
+        expiry=2**32,
+        body=Transfer(to=sender.public, amount=serial),
+    )
+    return sign_transaction(transaction, sender)
+
+
+def _timers(plan: Plan) -> Timers:
+    base = plan.view_base_ms
+    return Timers(
+        batch_ms=min(200, base // 3), view_base_ms=base, view_cap_ms=max(30_000, base), checkpoint_blocks=5
+    )
+
+
+def run(
+    plan: Plan,
+    *,
+    make_committee: MakeCommittee | None = None,
+    make_replica: type[Replica] = Replica,
+    listen: Listen | None = None,
+    notary: Notary | None = None,
+    until_violated: bool = False,
+) -> Report:
+    """Runs *plan*. *listen* is told every message that an honest host hears, and the certificates it executed on."""
+    world = World(plan, make_committee=make_committee, make_replica=make_replica, listen=listen, notary=notary)
+    return world.run(until_violated=until_violated)
 
 
 def simulate(
@@ -321,23 +326,25 @@ def simulate(
     seed: int,
     *,
     nodes: int | None = None,
-    make_committee: MakeCommittee = honest_committee,
+    make_committee: MakeCommittee | None = None,
     make_replica: type[Replica] = Replica,
-    listen: Listen = _nobody,
+    listen: Listen | None = None,
 ) -> Report:
-    """Runs *scenario* with the chance of *seed*; *nodes* overrides the size that the seed draws.
+    """Runs *scenario* with the chance of *seed*; *nodes* overrides the size that the seed draws."""
+    drawn: plans.Plan = draw(scenario, seed, nodes=nodes)
+    return run(drawn, make_committee=make_committee, make_replica=make_replica, listen=listen)
 
-    *listen* is told every message that an honest host hears, and the certificates it executed on.
-    """
-    batch_ms = min(200, scenario.view_base_ms // 3)
-    parameters = Timers(batch_ms=batch_ms, view_base_ms=scenario.view_base_ms, checkpoint_blocks=5)
-    world = World(
-        scenario,
-        seed,
-        nodes=nodes,
-        make_committee=make_committee,
-        make_replica=make_replica,
-        parameters=parameters,
-        listen=listen,
-    )
-    return world.run(seed)
+
+def fails_as(
+    report: Report, *, make_committee: MakeCommittee | None = None, make_replica: type[Replica] = Replica
+) -> Callable[[Plan], bool]:
+    """Whether a plan breaks the promise that *report* first saw broken: what shrinking asks of every candidate."""
+    wanted, notary = kind_of(report.violations[0]), Notary()
+
+    def fails(plan: Plan) -> bool:
+        again = run(
+            plan, make_committee=make_committee, make_replica=make_replica, notary=notary, until_violated=True
+        )
+        return any(kind_of(violation) == wanted for violation in again.violations)
+
+    return fails

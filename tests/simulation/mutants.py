@@ -171,9 +171,10 @@ def violation(mutant: Mutant, name: str, seed: int) -> str | None:
         return mutant.committee(epoch=EPOCH, members=members, powers=powers)
 
     seen: list[str] = []
+    bent_committee = None if mutant.committee is Committee else committee
 
     def run() -> None:
-        report = simulate(SCENARIOS[name], seed, make_committee=committee, make_replica=mutant.replica)
+        report = simulate(SCENARIOS[name], seed, make_committee=bent_committee, make_replica=mutant.replica)
         seen.extend(report.violations)
 
     return survived(run) or next(iter(seen), None)

@@ -65,7 +65,7 @@ def overheard(scenario: str, seed: int) -> tuple[list[Wire], Committee, Report]:
     committees: list[Committee] = []
 
     def committee(members: tuple[bytes, ...], powers: tuple[int, ...]) -> Committee:
-        committees.append(world.honest_committee(members, powers))
+        committees.append(Committee(epoch=world.EPOCH, members=members, powers=powers))
         return committees[-1]
 
     known = (SCENARIOS | OVERRUN)[scenario]
