@@ -27,15 +27,15 @@ from record import Figures, finish, parser, percentile
 
 from potminer.base import limits
 from potminer.base.errors import PotminerError
+from potminer.core.committee import Committee
 from potminer.core.pbft.application import Head, Timers
-from potminer.core.pbft.machine import Replica
 from potminer.devnet.plan import Plan, make_plan
 from potminer.devnet.processes import Processes
 from potminer.node.genesisfile import read_genesis, write_genesis
 from potminer.sim.host import Host
 from potminer.sim.ledger import GENESIS_MS
-from potminer.sim.scenarios import SCENARIOS
-from potminer.sim.world import World, honest_committee
+from potminer.sim.scenarios import SCENARIOS, draw
+from potminer.sim.world import EPOCH, World
 from potminer.wire.block import Block, CertifiedBlock
 from potminer.wire.codec import Wire, decode, encode
 from potminer.wire.genesis import GenesisAccount, chain_id
@@ -72,12 +72,12 @@ def simulated(nodes: int, *, transactions: int, one_way_ms: int, seed: int = 1) 
     )
     timers = Timers(checkpoint_blocks=100)
     world = Timed(
-        calm, seed, nodes=nodes, make_committee=honest_committee, make_replica=Replica, parameters=timers,
-        listen=lambda message: None,
+        draw(calm, seed, nodes=nodes), parameters=timers,
+        make_committee=lambda members, powers: Committee(EPOCH, members, powers),
     )
     world.ages_ms = []
     began = time.process_time()
-    report = world.run(seed)
+    report = world.run()
     cpu_s = time.process_time() - began
     if report.violations:
         raise SystemExit(f"the run broke a promise: {report.violations}")
