@@ -11,12 +11,12 @@ from potminer.train.audit import segment_error_ppm
 from potminer.train.bookwork import read_model
 from potminer.train.cheat import Cheat, guess
 from potminer.train.data import Split, training_split, validation_split
-from potminer.train.device import choose, prepare
+from potminer.train.device import choose, free_bytes, prepare
 from potminer.train.evaluate import evaluate
 from potminer.train.folder import Folder
 from potminer.train.refusal import Checkpoint, Reason, Refused
 from potminer.train.residue import probes, residues
-from potminer.train.shapes import check_task, training_bytes
+from potminer.train.shapes import check_task, samples_that_fit, training_bytes
 from potminer.train.snap import Snapshot, State, decode_snapshot, encode_snapshot, nothing_yet
 from potminer.train.step import Engine, Work, run_segment, train_unit
 from potminer.wire.model import ModelSpec, outputs
@@ -29,16 +29,21 @@ _SPLITS_KEPT = 4
 
 
 class Bench:
-    """Does one job at a time. The newest engine and a few data splits stay for the next job."""
+    """Does one job at a time. The newest engine and a few data splits stay for the next job.
+
+    A micro-batch that memory has no room for is done in parts; each step of *thrift* halves them.
+    """
 
     def __init__(
-        self, folder: Folder, *, device: str, threads: int, max_bytes: int, cheat: Cheat, bus: str = ""
+        self, folder: Folder, *, device: str, threads: int, max_bytes: int, cheat: Cheat, bus: str = "",
+        thrift: int = 0,
     ) -> None:
         prepare(threads)
         self.choice = choose(device, bus=bus)
         self._folder = folder
         self._max_bytes = max_bytes
         self._cheat = cheat
+        self._thrift = thrift
         self._engines: OrderedDict[tuple[ModelSpec, Objective], Engine] = OrderedDict()
         self._splits: OrderedDict[tuple[object, ...], Split] = OrderedDict()
 
@@ -100,15 +105,16 @@ class Bench:
     def _loaded(self, spec: TaskSpec, base: bytes) -> Engine:
         """The engine of the task's model with the weights *base*; memory is checked before it is taken."""
         check_task(spec)
-        needed = training_bytes(spec)
-        if needed > self._max_bytes:
-            raise Refused(Reason.OUT_OF_MEMORY, f"about {needed} bytes needed, {self._max_bytes} allowed")
+        fit = samples_that_fit(spec, room=min(self._max_bytes, free_bytes(self.choice.device)))
+        if not fit:
+            raise Refused(Reason.OUT_OF_MEMORY, f"about {training_bytes(spec)} bytes needed, {self._max_bytes} allowed")
         weights = read_model(self._folder, spec, base).weights
         key = (spec.model, spec.objective)
         if key not in self._engines:
             self._engines.clear()  # one model at a time: memory is what a rig lacks
             self._engines[key] = Engine(spec.model, self.choice.device, spec.objective)
         engine = self._engines[key]
+        engine.at_once = max(1, fit >> self._thrift)
         engine.load(weights)
         return engine
 

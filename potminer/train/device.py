@@ -8,6 +8,8 @@ import torch
 
 from potminer.train.refusal import Reason, Refused
 
+UNLIMITED = 2**63
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -44,6 +46,15 @@ def prepare(threads: int) -> None:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+
+
+def free_bytes(device: str) -> int:
+    """Memory that a job may take on *device*: what is free there and what this process holds already. On others
+    than CUDA cards the worker's own limit decides."""
+    if not device.startswith("cuda"):
+        return UNLIMITED
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free + torch.cuda.memory_reserved(device))
 
 
 def _best() -> Choice:

@@ -53,6 +53,18 @@ def check_task(spec: TaskSpec) -> None:
 
 def training_bytes(spec: TaskSpec) -> int:
     """Rough memory of one unit: weights and gradient, every vector of the state thrice, a micro-batch's activations."""
-    sample = math.prod(spec.data.shape) + activations(spec.model)
+    return _standing_bytes(spec) + spec.micro_batch * _sample_bytes(spec)
+
+
+def samples_that_fit(spec: TaskSpec, *, room: int) -> int:
+    """How many samples of a micro-batch *room* bytes hold at once, at most all of them; 0 where not even one."""
+    return max(0, min(spec.micro_batch, (room - _standing_bytes(spec)) // _sample_bytes(spec)))
+
+
+def _standing_bytes(spec: TaskSpec) -> int:
     vectors = 3 + 3 * len(state_codings(spec))
-    return 4 * vectors * parameter_count(spec.model) + 8 * spec.micro_batch * sample
+    return 4 * vectors * parameter_count(spec.model)
+
+
+def _sample_bytes(spec: TaskSpec) -> int:
+    return 8 * (math.prod(spec.data.shape) + activations(spec.model))

@@ -32,11 +32,15 @@ LOSS_MOST = 2**53
 
 @dataclass(slots=True)
 class Engine:
-    """A model on a device whose *weights* and *gradient* are two flat vectors. *base* is what was loaded."""
+    """A model on a device whose *weights* and *gradient* are two flat vectors. *base* is what was loaded.
+
+    *at_once* is how many samples the device has room for, 0 where that is no matter.
+    """
 
     model: ModelSpec
     device: str
     objective: Objective = "classification"
+    at_once: int = 0
     base: torch.Tensor = field(init=False)
     weights: torch.Tensor = field(init=False)
     gradient: torch.Tensor = field(init=False)
@@ -63,10 +67,18 @@ class Engine:
         self.weights.copy_(self.base)
 
     def accumulate(self, x: Inputs, y: Wanted, *, scale: float) -> float:
-        """Add *scale* times the mean gradient of a micro-batch to the gradient; its mean loss."""
-        loss = mean_loss(self.objective, self._module(self._on_device(x)), self._on_device(y))
-        (loss * scale).backward()  # type: ignore[no-untyped-call]
-        return float(loss.item())
+        """Add *scale* times the mean gradient of a micro-batch to the gradient; its mean loss.
+
+        At most *at_once* samples are looked at together: another cut is another rounding, far below any tolerance.
+        """
+        total, step = 0.0, self.at_once or len(x)
+        for first in range(0, len(x), step):
+            part = slice(first, first + step)
+            share = len(x[part]) / len(x)
+            loss = mean_loss(self.objective, self._module(self._on_device(x[part])), self._on_device(y[part]))
+            (loss * (scale * share)).backward()  # type: ignore[no-untyped-call]
+            total += share * float(loss.item())
+        return total
 
     def outputs(self, x: Inputs) -> torch.Tensor:
         with torch.no_grad():

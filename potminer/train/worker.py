@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 HEARTBEAT_S = 2.0
 PROGRESS_NS = 500_000_000
 TEXT = 2_000
+MOST_THRIFT = 16
 EXIT_BROKEN_PIPE, EXIT_MEMORY, EXIT_DEVICE = 2, 3, 4
 
 FAULTS = (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
@@ -69,6 +70,7 @@ class Worker:
         self._outbox = Outbox(stdout)
         self._inbox = Inbox(stdin, self._outbox)
         self._bench: Bench | None = None
+        self._thrift = 0
         self._current = 0
         self._exit: int | None = None
 
@@ -118,6 +120,7 @@ class Worker:
         text = f"{type(error).__name__}: {error}"[:TEXT]
         if isinstance(error, MemoryError) or any(words in str(error) for words in LACK):
             self._bench = None
+            self._thrift = min(self._thrift + 1, MOST_THRIFT)
             return Failed(job, Reason.OUT_OF_MEMORY, text)
         if self._bench and self._bench.choice.device != "cpu" and isinstance(error, RuntimeError):
             self._exit = EXIT_DEVICE
@@ -135,6 +138,7 @@ class Worker:
                 threads=options.threads,
                 max_bytes=options.max_bytes,
                 cheat=self._cheat,
+                thrift=self._thrift,
             )
             choice = self._bench.choice
             self._outbox.send(Ready(choice.device[:TEXT], choice.reason[:TEXT], os.getpid()))
