@@ -256,9 +256,11 @@ async def real(options: argparse.Namespace, how: str) -> Figures:
                 spy = Spy(options.py_spy, pids(processes).get("validator-1"), folder, options.seconds)
                 batch = PUSH_ITEMS * options.feeders if how == "gossip" else 1_024
                 began_ms = int(time.time() * 1000)
+                idle = cpu_of(processes)
                 count, cpu = await drive(plan, processes, feed, transactions, seconds=options.seconds, batch=batch)
                 ended_ms = int(time.time() * 1000)
                 await settled(faces)
+                spent = {name: used - idle[name] for name, used in cpu_of(processes).items()}
             snapshots = [await face.snapshot() for face in faces]
         figures = await counted(plan, sent, began_ms, ended_ms)
         chain_views = [snapshot.chain for snapshot in snapshots]
@@ -271,18 +273,17 @@ async def real(options: argparse.Namespace, how: str) -> Figures:
             "highest_view": max(view.view for view in chain_views),
             "bytes_per_tx_all_validators": sum(v.sent_bytes for v in chain_views) / max(1, figures["committed"]),
             "cores_used": cpu,
-            "cpu_us_per_tx_and_validator": _cpu_us(cpu, figures),
+            "cpu_us_per_tx_and_validator": _cpu_us(spent, figures),
             "profile_of_validator_1": spy.read(),
         }
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _cpu_us(cores: dict[str, float], figures: Figures) -> float | None:
-    """CPU time of a validator per committed transaction while it was fed; waiting ones count as not done."""
-    mean = sum(used for name, used in cores.items() if name != "feeder") / 4
-    rate = figures["committed_tx_per_s"]
-    return mean / rate * 1e6 if rate else None
+def _cpu_us(spent_s: dict[str, float], figures: Figures) -> float | None:
+    """CPU time of a validator per committed transaction, from the first hand-over until nothing waited any more."""
+    mean = sum(used for name, used in spent_s.items() if name != "feeder") / 4
+    return mean / figures["committed"] * 1e6 if figures["committed"] else None
 
 
 async def begun(faces: Sequence[object]) -> None:

@@ -92,7 +92,7 @@ class Prover:
 
     async def submit(self, signed: SignedTransaction, *, wait_ms: int, until: Until) -> ReceiptView:
         """The same bytes twice are one transaction: who comes again is told what became of it."""
-        name = transaction_digest(signed.transaction)
+        name = signed.digest
         refusal = self._submit(signed)
         if refusal is not None and name not in self._past.newest and await self._store.receipt(name) is None:
             raise NotPermitted(f"the transaction is refused: {refusal}", "Nothing was sent and no money moved.")
@@ -117,10 +117,12 @@ class Prover:
                 return await self._view(name)
 
     async def _view(self, name: bytes) -> ReceiptView | None:
+        waiting = ReceiptView(transaction=name.hex(), status=ReceiptStatus.WAITING)
+        if name in self._ledger.mempool:  # it has no receipt yet, so the store need not be asked
+            return waiting
         found = await self._store.receipt(name)
         if found is None:
-            waiting = name in self._ledger.mempool or name in self._past.newest
-            return ReceiptView(transaction=name.hex(), status=ReceiptStatus.WAITING) if waiting else None
+            return waiting if name in self._past.newest else None
         height, position, code, _ = found
         proof = await self._prove(height, position)
         return ReceiptView(
