@@ -16,7 +16,7 @@ _PHASES = {
     "compute": ("commit",),
     "network": ("reveal", "aggregate"),
     "consensus": ("draw",),
-    "audit": ("audit", "dispute"),
+    "audit": ("audit", "open", "dispute"),
 }
 """Which phases of a round count as what: block time from one phase change to the next."""
 

@@ -70,7 +70,7 @@ from potminer.world.store.store import Store
 LOG = logging.getLogger("potminer")
 FETCH_S = 30.0
 FACTS_RECALLED = 50_000
-TRAINER_CHEATS = ("garbage", "signflip", "labelflip", "stale")
+TRAINER_CHEATS = ("garbage", "signflip", "labelflip", "stale", "guess")
 CONDUCTS = ("copy", "rubber-stamp", "accuse")
 
 

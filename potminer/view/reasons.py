@@ -21,6 +21,14 @@ EXPLAINED = {
         "recomputing a part of it gave another result",
         "Unstable memory or overclocking causes this: lower the memory clock and watch for errors.",
     ),
+    "not-opened": (
+        "the proof that an auditor is checked by was not shown in time",
+        "A rig that stops between its reveal and the end of the audits causes this. It is never punished.",
+    ),
+    "false-residues": (
+        "the unit was bound to residues that nobody finds who recomputes it",
+        "Update potminer; if it stays, report a bug.",
+    ),
     "duplicate": ("the same update was shown before by somebody else", "A copied update is provably wrong."),
 }
 

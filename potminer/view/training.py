@@ -10,7 +10,7 @@ from potminer.view.select import Tone, refusals, refused
 from potminer.view.table import FLEX, Column, Look, Row, Table
 from potminer.wire.control import Outcome, RoundView, TaskDetail, UnitOutcome
 
-_PHASES = (("commit",), ("reveal",), ("draw", "audit", "dispute"), ("aggregate",))
+_PHASES = (("commit",), ("reveal",), ("draw", "audit", "open", "dispute"), ("aggregate",))
 """Phases of the ledger, as few columns: to be judged is one wait for whoever waits."""
 _ROUNDS = (
     Column("round", 5, right=True, look=Look.BOLD),

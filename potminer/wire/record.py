@@ -14,6 +14,7 @@ from msgspec import Meta
 from potminer.base import limits
 from potminer.base.bounded import U8, U32, U63, BlobId, Epoch, Grains, Hash, Height, Millis, Ppm, PublicKey, Slot
 from potminer.wire.codec import Wire
+from potminer.wire.residue import Leaf, LeafIndex, Sketch
 from potminer.wire.task import TaskSpec
 from potminer.wire.tx import Finding
 
@@ -31,8 +32,9 @@ class Phase(IntEnum):
     REVEAL = 1
     DRAW = 2
     AUDIT = 3
-    DISPUTE = 4
-    AGGREGATE = 5
+    OPEN = 4
+    DISPUTE = 5
+    AGGREGATE = 6
 
 
 class Outcome(StrEnum):
@@ -46,6 +48,8 @@ class Outcome(StrEnum):
     MALFORMED = "malformed"
     OUT_OF_TOLERANCE = "out-of-tolerance"
     DUPLICATE = "duplicate"
+    NOT_OPENED = "not-opened"
+    FALSE_RESIDUES = "false-residues"
 
 
 class Standing(IntEnum):
@@ -178,12 +182,14 @@ class TaskRecord(Wire, frozen=True):
 class Audit(Wire, frozen=True):
     """Who recomputes which segment of which unit; a unit may have several. No auditor: the committee judges at once.
 
-    *disputed* is given to the committee, whose word is the *ruling*.
+    *leaf* is what it has to sketch, another for every auditor of one segment. *disputed* is given to the committee,
+    whose word is the *ruling*.
     """
 
     slot: Slot
     segment: U8
     auditor: PublicKey | None
+    leaf: LeafIndex = 0
     disputed: bool = False
     ruling: Outcome | None = None
 
@@ -232,6 +238,15 @@ class Verdict(Wire, frozen=True):
     segment: U8
     finding: Finding
     error_ppm: Ppm
+    sketch: Sketch = b""
+
+
+class Opening(Wire, frozen=True):
+    """A leaf of a unit's residues, proven to be what its trainer was bound to."""
+
+    segment: U8
+    leaf: LeafIndex
+    residues: Leaf
 
 
 class Judgement(Wire, frozen=True):
@@ -244,7 +259,8 @@ class Judgement(Wire, frozen=True):
 
 class UnitRecord(Wire, frozen=True):
     """One unit of the round in progress. *verdicts* are its auditors', *judges* are the committee's in a dispute.
-    *stake* is what its trainer stood to lose when its audits were drawn."""
+    *residues* is the root that it is bound to, *openings* what it showed of them. *stake* is what its trainer stood to
+    lose when its audits were drawn."""
 
     trainer: PublicKey
     commitment: Hash | None = None
@@ -254,6 +270,8 @@ class UnitRecord(Wire, frozen=True):
     judges: Annotated[tuple[Verdict, ...], Meta(max_length=limits.COMMITTEE * limits.SEGMENTS)] = ()
     judgement: Judgement | None = None
     stake: Grains = 0
+    residues: Hash | None = None
+    openings: Annotated[tuple[Opening, ...], Meta(max_length=4 * limits.SEGMENTS)] = ()
 
 
 class Share(Wire, frozen=True):

@@ -26,6 +26,7 @@ from potminer.base.bounded import (
 )
 from potminer.base.digest import Domain, digest
 from potminer.wire.codec import Wire, encode
+from potminer.wire.residue import Leaf, LeafIndex, Siblings, Sketch
 from potminer.wire.seal import Purpose, SigningKey, statement, verify
 from potminer.wire.task import TaskSpec
 
@@ -96,7 +97,7 @@ class CommitWork(Wire, frozen=True, tag=9):
 
 
 class RevealWork(Wire, frozen=True, tag=10):
-    """Opens a commitment. The last snapshot is the unit's update."""
+    """Opens a commitment. The last snapshot is the unit's update; *residues* is the root over those of all segments."""
 
     task: Hash
     round: U32
@@ -105,10 +106,14 @@ class RevealWork(Wire, frozen=True, tag=10):
     salt: Hash
     loss_micro: U63
     snapshots: Annotated[tuple[BlobId, ...], Meta(min_length=1, max_length=limits.SEGMENTS)]
+    residues: Hash
 
 
 class AuditVerdict(Wire, frozen=True, tag=11):
-    """What the sender found when it recomputed the drawn segment, as auditor or, in a dispute, as judge."""
+    """What the sender found when it recomputed the drawn segment, as auditor or, in a dispute, as judge.
+
+    *sketch* is the drawn leaf of its own residues where it measured something, and empty otherwise.
+    """
 
     task: Hash
     round: U32
@@ -117,6 +122,7 @@ class AuditVerdict(Wire, frozen=True, tag=11):
     segment: Annotated[int, Meta(ge=1, le=limits.SEGMENTS)]
     finding: Finding
     error_ppm: Ppm
+    sketch: Sketch
 
 
 class AggregateResult(Wire, frozen=True, tag=12):
@@ -163,6 +169,19 @@ class Evidence(Wire, frozen=True, tag=15):
     second: Spoken
 
 
+class OpenResidue(Wire, frozen=True, tag=16):
+    """The leaf that an auditor was asked for, as its trainer was bound to it before anybody knew which."""
+
+    task: Hash
+    round: U32
+    attempt: U32
+    slot: Slot
+    segment: Annotated[int, Meta(ge=1, le=limits.SEGMENTS)]
+    leaf: LeafIndex
+    residues: Leaf
+    siblings: Siblings
+
+
 class EvaluateModel(Wire, frozen=True, tag=17):
     """What a drawn evaluator found: how *task*'s model after *closed* rounds does on the validation split."""
 
@@ -189,6 +208,7 @@ Body = (
     | RegisterValidator
     | UnbondValidator
     | Evidence
+    | OpenResidue
     | EvaluateModel
 )
 
@@ -247,5 +267,6 @@ def commitment(work: RevealWork, *, trainer: bytes) -> bytes:
     """What CommitWork must have held for *work* to open it."""
     place = (work.round.to_bytes(8, "big"), work.attempt.to_bytes(8, "big"), work.slot.to_bytes(8, "big"))
     return digest(
-        Domain.COMMITMENT, trainer, work.task, *place, work.salt, work.loss_micro.to_bytes(8, "big"), *work.snapshots
-    )
+        Domain.COMMITMENT, trainer, work.task, *place, work.salt, work.loss_micro.to_bytes(8, "big"), work.residues,
+        *work.snapshots,
+    )  # fmt: skip

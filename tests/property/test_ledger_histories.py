@@ -30,6 +30,7 @@ from potminer.wire.record import (
     UnitRecord,
     money,
 )
+from potminer.wire.residue import leaf_number, leaf_path, leaves_of
 from potminer.wire.task import AuditSpec, Deadlines, Evaluation, Reward
 from potminer.wire.tx import (
     AggregateResult,
@@ -42,6 +43,7 @@ from potminer.wire.tx import (
     Finding,
     JoinTask,
     LeaveTask,
+    OpenResidue,
     RegisterTrainer,
     RegisterValidator,
     RevealWork,
@@ -53,7 +55,7 @@ from potminer.wire.tx import (
     commitment,
     sign_transaction,
 )
-from tests.unit.ledger_world import SMALLEST_BOND, World, blob, key, onion, spec, true_evidence
+from tests.unit.ledger_world import SMALLEST_BOND, World, blob, key, onion, residues, root, spec, true_evidence
 
 TRAINERS = ("ann", "ben", "cy", "dee", "eve")
 CHEATS = ("dee", "eve")
@@ -115,6 +117,8 @@ class Play:
                 acts.append((name, self._reveal(task, current, slot)))
         if current.phase in (Phase.AUDIT, Phase.DISPUTE):
             acts += self._verdicts(task, current)
+        if current.phase in (Phase.AUDIT, Phase.OPEN):
+            acts += self._openings(task, current)
         if current.phase == Phase.AGGREGATE:
             acts += self._attestations(task, current)
         return acts
@@ -136,7 +140,8 @@ class Play:
     def _work(self, task: bytes, current: RoundRecord, slot: int) -> RevealWork:
         key_ = records.unit_key(task, slot)
         bound = self.state.need(UnitRecord, key_).commitment
-        made = RevealWork(task, current.number, current.attempt, slot, blob("salt", slot), 500_000, ())
+        place = (task, current.number, current.attempt, slot)
+        made = RevealWork(*place, blob("salt", slot), 500_000, (), root(*self._bound_to(*place)))
         honest = tuple(blob(task, current.number, current.attempt, slot, i) for i in range(4))
         for snapshots in (self._snapshots(task, current, slot), honest, *self.seen[:3]):
             work = replace(made, snapshots=snapshots)
@@ -161,14 +166,19 @@ class Play:
             finding = self.random.choice((Finding.MEASURED, Finding.MEASURED, Finding.MALFORMED))
             true = AuditVerdict(
                 task, current.number, current.attempt, audit.slot, audit.segment,
-                finding if guilty else Finding.MEASURED, 500_000 if guilty else 3,
+                finding if guilty else Finding.MEASURED, 500_000 if guilty else 3, b"",
             )
+            leaves = leaves_of(residues(task, current.number, current.attempt, audit.slot))
+            sketch = leaves[leaf_number(audit.segment, audit.leaf)]
             judges = self.world.validators if current.phase == Phase.DISPUTE else [self.names.get(audit.auditor or b"")]
             for judge in judges:
                 said = true
                 if judge in (*CHEATS, "validator-3") and self.random.random() < 0.5:
                     finding = self.random.choice(list(Finding))
                     said = replace(true, finding=finding, error_ppm=self.random.choice((0, 10**6)))
+                if said.finding == Finding.MEASURED:
+                    lazy = judge in (*CHEATS, "validator-3") and self.random.random() < 0.6
+                    said = replace(said, sketch=self.random.randbytes(64) if lazy else sketch)
                 if judge is not None and self.random.random() < 0.7:
                     acts.append((judge, said))
         return acts
@@ -180,6 +190,24 @@ class Play:
             for each in (() if current is None else current.evaluators)
             if self.random.random() < 0.3
         ]
+
+    def _bound_to(self, task: bytes, number: int, attempt: int, slot: int) -> tuple[object, ...]:
+        """Which residues: a cheat's are sometimes not those of its unit."""
+        place = (task, number, attempt, slot)
+        owner = self.names[self.state.need(UnitRecord, records.unit_key(task, slot)).trainer]
+        return ("false", *place) if owner in CHEATS and Random(repr(place)).random() < 0.3 else place
+
+    def _openings(self, task: bytes, current: RoundRecord) -> list[Act]:
+        acts: list[Act] = []
+        for audit in current.audits:
+            place, owner = (task, current.number, current.attempt, audit.slot), self.names[current.slots[audit.slot]]
+            made, at = residues(*self._bound_to(*place)), leaf_number(audit.segment, audit.leaf)
+            opening = OpenResidue(*place, audit.segment, audit.leaf, leaves_of(made)[at], leaf_path(made, at))
+            if self.random.random() < 0.1:
+                opening = replace(opening, leaf=self.random.randrange(32), residues=self.random.randbytes(64))
+            if self.random.random() < (0.5 if owner in CHEATS else 0.7):
+                acts.append((owner, opening))
+        return acts
 
     def _attestations(self, task: bytes, current: RoundRecord) -> list[Act]:
         result = AggregateResult(task, current.number, current.attempt, blob("theta", current.number + 1), ())
@@ -205,8 +233,8 @@ class Play:
             RegisterTrainer(key(somebody + "-wallet").public),
             LeaveTask(task),
             CommitWork(*place, blob("base"), blob("commitment")),
-            RevealWork(*place, blob("salt"), 2**62, (blob("snapshot"),)),
-            AuditVerdict(*place, 1, Finding.MEASURED, 2**40),
+            RevealWork(*place, blob("salt"), 2**62, (blob("snapshot"),), blob("residues")),
+            AuditVerdict(*place, 1, Finding.MEASURED, 2**40, bytes(64)),
             AggregateResult(task, place[1], place[2], blob("model"), (0, 65_535)),
             EvaluateModel(task, place[1], 10**6, 2**62),
         ]
@@ -447,4 +475,5 @@ def test_the_histories_are_eventful() -> None:
         reasons |= {e.reason for e in of(play, event.Expelled)}
     assert set(event.Event.__args__) - {event.EpochBegan} <= kinds
     assert {"false-accusation", "duplicate", "out-of-tolerance"} <= reasons
-    assert outcomes >= set(Outcome) - {Outcome.UNAVAILABLE}
+    assert "lazy-audit" in reasons
+    assert outcomes >= set(Outcome) - {Outcome.UNAVAILABLE, Outcome.FALSE_RESIDUES}

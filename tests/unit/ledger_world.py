@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from random import Random
 from typing import Any
 
 from potminer.base.digest import Domain, digest
@@ -16,6 +17,7 @@ from potminer.wire.block import Block, Header, block_digest, transactions_root
 from potminer.wire.genesis import Genesis, GenesisAccount, GenesisValidator, Parameters, chain_id, genesis_supply
 from potminer.wire.model import Mlp
 from potminer.wire.record import Phase, RoundRecord, TaskRecord, UnitRecord, Validator
+from potminer.wire.residue import SEGMENT_BYTES, leaf_number, leaf_path, leaves_of, residue_root
 from potminer.wire.seal import Purpose, SigningKey, statement
 from potminer.wire.task import AuditSpec, DataSpec, Deadlines, Reward, TaskSpec
 from potminer.wire.tx import (
@@ -26,6 +28,7 @@ from potminer.wire.tx import (
     Evidence,
     Finding,
     JoinTask,
+    OpenResidue,
     RegisterTrainer,
     RevealWork,
     SignedTransaction,
@@ -43,6 +46,17 @@ SMALLEST_BOND = 1_000
 @lru_cache
 def key(name: str) -> SigningKey:
     return SigningKey(digest(Domain.DRAW, name.encode()))
+
+
+@lru_cache
+def residues(*labels: object) -> bytes:
+    """Residues of a unit of four segments."""
+    return Random(repr(labels)).randbytes(4 * SEGMENT_BYTES)
+
+
+@lru_cache
+def root(*labels: object) -> bytes:
+    return residue_root(residues(*labels))
 
 
 @lru_cache
@@ -190,7 +204,31 @@ class World:
         made = snapshots or tuple(
             blob(self.task, current.number, current.attempt, slot, segment) for segment in range(count)
         )
-        return RevealWork(self.task, current.number, current.attempt, slot, blob("salt", slot), 500_000, made)
+        bound = root(*self.place(slot))
+        return RevealWork(self.task, current.number, current.attempt, slot, blob("salt", slot), 500_000, made, bound)
+
+    def place(self, slot: int) -> tuple[bytes, int, int, int]:
+        return self.task, self.round.number, self.round.attempt, slot
+
+    def sketch_of(self, slot: int, segment: int, leaf: int) -> bytes:
+        """What whoever recomputes the segment finds in that leaf."""
+        return leaves_of(residues(*self.place(slot)))[leaf_number(segment, leaf)]
+
+    def opening_of(self, slot: int, segment: int, leaf: int) -> OpenResidue:
+        siblings = leaf_path(residues(*self.place(slot)), leaf_number(segment, leaf))
+        return OpenResidue(*self.place(slot), segment, leaf, self.sketch_of(slot, segment, leaf), siblings)
+
+    def open_all(self, *, but: tuple[int, ...] = ()) -> None:
+        """Every trainer opens what its auditors have spoken for."""
+        bodies = []
+        for audit in self.round.audits:
+            unit = self.unit(audit.slot)
+            spoken = any(v.judge == audit.auditor and v.segment == audit.segment and v.sketch for v in unit.verdicts)
+            if spoken and audit.slot not in but and unit.judgement is None:
+                opening = self.opening_of(audit.slot, audit.segment, audit.leaf)
+                bodies.append((self.name_of(unit.trainer), opening))
+        if bodies:
+            assert set(self.step(*bodies)) == {None}
 
     def commit_of(self, slot: int, reveal: RevealWork | None = None, base: bytes | None = None) -> CommitWork:
         current = self.round
@@ -218,8 +256,11 @@ class World:
         """A block just after the phase's deadline."""
         self.step(after_ms=max(1, self.round.deadline_ms - self.state.head.time_ms + 1))
 
-    def audit_all(self, *, bad: tuple[int, ...] = (), silent: tuple[int, ...] = ()) -> None:
-        """Every auditor speaks. Of a *bad* slot the first audit is bad, of a *silent* one it is missing."""
+    def audit_all(
+        self, *, bad: tuple[int, ...] = (), silent: tuple[int, ...] = (), unopened: tuple[int, ...] = (),
+    ) -> None:
+        """Every auditor speaks and every trainer opens, but those of *unopened* slots. Of a *bad* slot the first
+        audit is bad, of a *silent* one it is missing."""
         while self.round.phase < Phase.AUDIT:
             self.step()
         if self.round.phase > Phase.AUDIT:
@@ -234,14 +275,16 @@ class World:
             ppm = 900_000 if first and audit.slot in bad else 3
             bodies.append((self.name_of(audit.auditor), self.verdict_of(audit.slot, ppm, segment=audit.segment)))
         assert set(self.step(*bodies)) <= {None}
+        if self.state.get(RoundRecord, records.round_key(self.task)) is not None:
+            self.open_all(but=unopened)
 
     def verdict_of(
         self, slot: int, ppm: int, finding: Finding = Finding.MEASURED, *, segment: int | None = None
     ) -> AuditVerdict:
         """Of the slot's first audit, unless another *segment* is named."""
-        current = self.round
-        drawn = segment or next(a.segment for a in current.audits if a.slot == slot)
-        return AuditVerdict(self.task, current.number, current.attempt, slot, drawn, finding, ppm)
+        audit = next(a for a in self.round.audits if a.slot == slot and segment in (None, a.segment))
+        sketch = self.sketch_of(slot, audit.segment, audit.leaf) if finding == Finding.MEASURED else b""
+        return AuditVerdict(*self.place(slot), audit.segment, finding, ppm, sketch)
 
     def judge(self, slot: int, ppm: int, *, judges: int = 4, finding: Finding = Finding.MEASURED) -> None:
         """The committee's word on everything that is disputed of *slot*."""

@@ -28,6 +28,7 @@ from potminer.wire.tx import (
     Finding,
     JoinTask,
     LeaveTask,
+    OpenResidue,
     RegisterTrainer,
     SignedTransaction,
     SubmitTask,
@@ -184,6 +185,24 @@ def expelled() -> World:
     return world
 
 
+def spoken() -> World:
+    """The first auditor of slot 0 has spoken."""
+    world = stage(Phase.AUDIT)
+    world.step((auditor(world, 0), world.verdict_of(0, 0)))
+    return world
+
+
+def malformed() -> World:
+    world = stage(Phase.AUDIT)
+    world.step((auditor(world, 0), world.verdict_of(0, 0, Finding.MALFORMED)))
+    return world
+
+
+def opening(world: World) -> OpenResidue:
+    audit = next(a for a in world.round.audits if a.slot == 0)
+    return world.opening_of(0, audit.segment, audit.leaf)
+
+
 TABLE: dict[str, Row] = {
     "transfer above the balance": Row(
         World, lambda w: ("rich", Transfer(blob("to"), RICH)), Refusal.BALANCE_TOO_LOW),
@@ -248,8 +267,36 @@ TABLE: dict[str, Row] = {
         lambda: bound_to(*[blob(1)] * 4), lambda w: (owner(w, 0), w.reveal_of(0, snapshots=(blob(1),) * 4)),
         Refusal.WRONG_SNAPSHOTS),
     "audit early": Row(
-        lambda: stage(Phase.REVEAL), lambda w: ("ann", AuditVerdict(w.task, 0, 0, 0, 1, Finding.MEASURED, 0)),
+        lambda: stage(Phase.REVEAL),
+        lambda w: ("ann", AuditVerdict(w.task, 0, 0, 0, 1, Finding.MEASURED, 0, bytes(64))),
         Refusal.WRONG_PHASE),
+    "measure without a sketch": Row(
+        lambda: stage(Phase.AUDIT), lambda w: (auditor(w, 0), replace(w.verdict_of(0, 0), sketch=b"")),
+        Refusal.WRONG_SKETCH),
+    "measure with half a sketch": Row(
+        lambda: stage(Phase.AUDIT), lambda w: (auditor(w, 0), replace(w.verdict_of(0, 0), sketch=bytes(32))),
+        Refusal.WRONG_SKETCH),
+    "sketch what was not measured": Row(
+        lambda: stage(Phase.AUDIT), lambda w: (auditor(w, 0), replace(w.verdict_of(0, 0), finding=Finding.MALFORMED)),
+        Refusal.WRONG_SKETCH),
+    "judge without a sketch": Row(
+        lambda: stage(Phase.DISPUTE), lambda w: ("validator-0", replace(w.verdict_of(0, 0), sketch=b"")),
+        Refusal.WRONG_SKETCH),
+    "open before the auditor has spoken": Row(
+        lambda: stage(Phase.AUDIT), lambda w: (owner(w, 0), opening(w)), Refusal.NOT_ASKED),
+    "open to an auditor that measured nothing": Row(
+        malformed, lambda w: (owner(w, 0), opening(w)), Refusal.NOT_ASKED),
+    "open another leaf": Row(
+        spoken, lambda w: (owner(w, 0), replace(opening(w), leaf=(opening(w).leaf + 1) % 32)), Refusal.NOT_ASKED),
+    "open other residues": Row(
+        spoken, lambda w: (owner(w, 0), replace(opening(w), residues=bytes(64))), Refusal.WRONG_RESIDUES),
+    "open without the path": Row(
+        spoken, lambda w: (owner(w, 0), replace(opening(w), siblings=())), Refusal.WRONG_RESIDUES),
+    "open another's unit": Row(spoken, lambda w: (other(w, 0), opening(w)), Refusal.NOT_ASSIGNED),
+    "open early": Row(
+        lambda: stage(Phase.REVEAL),
+        lambda w: (owner(w, 0), w.opening_of(0, 1, 0)), Refusal.WRONG_PHASE),
+    "open late": Row(lambda: stage(Phase.DISPUTE), lambda w: (owner(w, 0), opening(w)), Refusal.LATE),
     "audit another's audit": Row(
         lambda: stage(Phase.AUDIT),
         lambda w: (next(n for n in ("ann", "ben", "cy") if n != auditor(w, 0)), w.verdict_of(0, 0)),

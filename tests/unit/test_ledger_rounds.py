@@ -199,7 +199,7 @@ def test_a_reveal_must_open_its_commitment() -> None:
     world.commit_all()
     trainer = world.name_of(world.round.slots[0])
     honest = world.reveal_of(0)
-    other = RevealWork(honest.task, 0, 0, 0, honest.salt, honest.loss_micro + 1, honest.snapshots)
+    other = RevealWork(honest.task, 0, 0, 0, honest.salt, honest.loss_micro + 1, honest.snapshots, honest.residues)
     assert world.step((trainer, other)) == [Refusal.COMMITMENT_MISMATCH]
     stranger = next(n for n in ("ann", "ben", "cy") if n != trainer)
     assert world.step((stranger, honest)) == [Refusal.NOT_ASSIGNED]

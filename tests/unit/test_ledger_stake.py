@@ -221,7 +221,7 @@ def test_one_bad_segment_makes_a_unit_bad_and_the_others_auditors_are_paid() -> 
     world.judge(0, 900_000)
     assert [e.trainer for e in world.happened(event.Expelled)] == [world.round.slots[0]]
     assert next(a for a in world.round.audits if a.slot == 0) == type(bad)(
-        0, bad.segment, bad.auditor, True, Outcome.OUT_OF_TOLERANCE
+        0, bad.segment, bad.auditor, bad.leaf, True, Outcome.OUT_OF_TOLERANCE
     )
     world.attest()
     assert others <= {share.earner for share in world.happened(event.Rewarded)[0].shares}

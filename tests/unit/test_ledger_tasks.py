@@ -264,6 +264,7 @@ def test_who_reveals_anothers_unit_first_does_not_make_its_author_a_copycat() ->
         said = world.verdict_of(audit.slot, 0, bad, segment=audit.segment)
         bodies.append((world.name_of(audit.auditor), said))
     world.step(*bodies)
+    world.open_all()
     thief = world.round.slots[rival]
     world.judge(rival, 0, finding=Finding.MALFORMED)
     assert [(e.trainer, e.reason) for e in world.happened(event.Expelled)] == [(thief, Outcome.MALFORMED)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from potminer.core.rounds.bound import PREFIX
 from potminer.core.rounds.events import DutyChanged, Reported
 from potminer.core.rounds.job import RETRY_JOB_MS
 from potminer.wire.trainer import Failed
@@ -33,7 +34,7 @@ def test_two_workers_train_two_units_side_by_side_and_never_the_same() -> None:
     assert third.unit.slot == 2
     assert jobs(node.tell(trained(third, THEIRS))) == [], "slot 0 still runs, and nothing else is owed"
     node.tell(trained(first, tuple(blob("x", i) for i in range(4))))
-    assert len([key for key in node.stored if key.startswith(b"work/")]) == 3
+    assert len([key for key in node.stored if key.startswith(PREFIX)]) == 3
 
 
 def test_a_lost_worker_leaves_the_other_job_alone() -> None:

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from potminer.core.machine import Persist
 from potminer.core.rounds import machine as rounds
+from potminer.core.rounds.bound import PREFIX
 from potminer.core.rounds.conduct import Conduct, conduct_of
 from potminer.core.rounds.events import (
     BlobFetched,
@@ -45,6 +46,7 @@ from tests.unit.rounds_node import (
     DATA,
     OTHER,
     OWN,
+    RESIDUES,
     SNAPSHOTS,
     SPEC,
     TASK,
@@ -279,8 +281,8 @@ def test_an_audit_recomputes_its_segment_and_says_what_it_found(
     (job,) = jobs(node.tell(seen(current(Phase.AUDIT, audits=(Audit(1, segment, OWN),)), UNITS)))
     assert isinstance(job, AuditJob)
     assert (job.segment, job.before, job.after, job.unit.trainer) == (segment, before, after, OTHER)
-    effects = node.tell(Reported(Audited(job.job, Finding.MEASURED, 7, 1, 1, b"")))
-    assert said(effects) == [AuditVerdict(TASK, 0, 0, 1, segment, Finding.MEASURED, 7)]
+    effects = node.tell(Reported(Audited(job.job, Finding.MEASURED, 7, 1, 1, b"sketch")))
+    assert said(effects) == [AuditVerdict(TASK, 0, 0, 1, segment, Finding.MEASURED, 7, b"sketch")]
 
 
 def test_only_what_the_audit_needs_is_fetched() -> None:
@@ -301,7 +303,7 @@ def test_a_missing_snapshot_is_called_unavailable_only_near_the_deadline() -> No
     assert said(node.tell(seen(AUDIT, UNITS), after_ms=7_500)) == []
     node.tell(BlobFetched(THEIRS[2], False))
     (verdict,) = said(node.tell(seen(AUDIT, UNITS), after_ms=1))
-    assert verdict == AuditVerdict(TASK, 0, 0, 1, 3, Finding.UNAVAILABLE, 0)
+    assert verdict == AuditVerdict(TASK, 0, 0, 1, 3, Finding.UNAVAILABLE, 0, b"")
 
 
 def test_a_snapshot_that_was_found_at_last_is_audited() -> None:
@@ -448,7 +450,7 @@ def test_many_rounds_leave_no_memory_behind() -> None:
     node.tell(seen(None, round=300, status=TaskStatus.CLOSED))
     assert node.stored == {}
     held = node.machine
-    assert [len(m) for m in (held._seen, held._reveals, held._verdicts, held._aggregates)] == [0] * 4
+    assert [len(m) for m in (held._seen, held._bound._units, held._verdicts, held._aggregates)] == [0] * 4
 
 
 def test_what_is_remembered_of_blobs_and_words_is_bounded() -> None:
@@ -467,11 +469,11 @@ def test_what_is_remembered_of_blobs_and_words_is_bounded() -> None:
     assert len(held._jobs._resting) <= 4_097
 
 
-def test_what_is_persisted_is_the_reveal_itself() -> None:
+def test_what_is_persisted_is_the_reveal_itself_and_its_residues() -> None:
     node = Node(have=DATA)
     bound = committed(node)
     ((name, value),) = node.stored.items()
-    assert name.startswith(rounds.PERSIST_PREFIX)
+    assert name.startswith(PREFIX)
     mine = UnitRecord(OWN, bound.commitment)
     (work,) = said(node.tell(seen(current(Phase.REVEAL), (mine, UnitRecord(OTHER)))))
-    assert value == encode(work)
+    assert value == len(encode(work)).to_bytes(4, "big") + encode(work) + RESIDUES

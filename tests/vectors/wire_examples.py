@@ -106,9 +106,13 @@ BODIES: tuple[Wire, ...] = (
     tx.LeaveTask(task=TASK),
     tx.CommitWork(task=TASK, round=3, attempt=0, slot=1, base=BLOB, commitment=hash_of("commitment")),
     tx.RevealWork(
-        task=TASK, round=3, attempt=0, slot=1, salt=hash_of("salt"), loss_micro=2_302_585, snapshots=(BLOB, TASK)
+        task=TASK, round=3, attempt=0, slot=1, salt=hash_of("salt"), loss_micro=2_302_585, snapshots=(BLOB, TASK),
+        residues=hash_of("residues"),
     ),
-    tx.AuditVerdict(task=TASK, round=3, attempt=0, slot=1, segment=2, finding=tx.Finding.MEASURED, error_ppm=44_000),
+    tx.AuditVerdict(
+        task=TASK, round=3, attempt=0, slot=1, segment=2, finding=tx.Finding.MEASURED, error_ppm=44_000,
+        sketch=bytes(range(64)),
+    ),
     tx.AggregateResult(task=TASK, round=3, attempt=0, model=BLOB, malformed=(0, 300)),
     tx.RegisterValidator(onion=hash_of("onion"), amount=10**12),
     tx.UnbondValidator(amount=10**9),
@@ -116,6 +120,10 @@ BODIES: tuple[Wire, ...] = (
         validator=KEY.public, epoch=700, height=70_000, view=1,
         first=tx.Spoken(purpose=seal.Purpose.PREPARE, digest=hash_of("one"), signature=SIGNATURE),
         second=tx.Spoken(purpose=seal.Purpose.PRE_PREPARE, digest=hash_of("other"), signature=SIGNATURE),
+    ),
+    tx.OpenResidue(
+        task=TASK, round=3, attempt=0, slot=1, segment=2, leaf=31, residues=bytes(range(64)),
+        siblings=(hash_of("left"), hash_of("right")),
     ),
     tx.EvaluateModel(task=TASK, closed=4, score_ppm=970_000, loss_micro=98_000),
 )

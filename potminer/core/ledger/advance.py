@@ -1,6 +1,6 @@
 """What a block does by itself: rounds open, move on, close and pay, from state and block time alone.
 
-    COMMIT -> REVEAL -> DRAW -> AUDIT -> (DISPUTE) -> AGGREGATE -> closed
+    COMMIT -> REVEAL -> DRAW -> AUDIT -> (OPEN) -> (DISPUTE) -> AGGREGATE -> closed
     any phase -> failed: the round is opened again as the next attempt, the escrow untouched
 
 One function a phase. Each looks at the round and either leaves it or moves it on.
@@ -23,6 +23,7 @@ from potminer.core.ledger.evaluate import has_reached_target, is_evaluating, set
 from potminer.core.ledger.event import Event
 from potminer.core.ledger.judge import BAD, UnitRuling, audit_passes, rule_unit, verdict_of
 from potminer.core.ledger.penalty import expel
+from potminer.core.ledger.sketch import contradiction, opened
 from potminer.core.ledger.stake import held, pending_of
 from potminer.core.ledger.state import Draft
 from potminer.core.ledger.transact import with_standing
@@ -258,18 +259,46 @@ def _audit(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord,
     missing = [a for a, verdict in zip(current.audits, said, strict=True) if a.auditor is not None and verdict is None]
     if missing and draft.head.time_ms <= current.deadline_ms:
         return False
+    for audit in missing:
+        if audit.auditor is not None:
+            _missed(draft, task_id, audit.auditor)
+    if _unopened(task, current, units):
+        lasting = task.spec.deadlines.reveal_ms
+        return _enter(draft, task_id, current, Phase.OPEN, lasting_ms=lasting, events=events)
+    return _decide(draft, task_id, current, events)
+
+
+def _unopened(task: TaskRecord, current: RoundRecord, units: list[UnitRecord]) -> set[int]:
+    """Slots whose trainers owe a leaf to an auditor that found their work good. To one that finds it bad nothing is
+    owed: the committee recomputes it anyway, and silence must not be a way around that."""
+    tolerance, slots = task.spec.audit.tolerance_ppm, set()
+    for audit in current.audits:
+        unit = units[audit.slot]
+        verdict = verdict_of(audit, unit)
+        if unit.judgement is None and verdict is not None and audit_passes(verdict, tolerance):
+            slots |= {audit.slot} if opened(audit, unit) is None else set()
+    return slots
+
+
+def _open_residues(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
+    if _unopened(task, current, _units(draft, task_id, current)) and draft.head.time_ms <= current.deadline_ms:
+        return False
+    return _decide(draft, task_id, current, events)
+
+
+def _decide(draft: Draft, task_id: bytes, current: RoundRecord, events: list[Event]) -> bool:
+    """Accept what nobody doubts and give the rest to the committee."""
+    task, units = draft.need(TaskRecord, records.task_key(task_id)), _units(draft, task_id, current)
+    said = [verdict_of(audit, units[audit.slot]) for audit in current.audits]
     audits = _to_dispute(draft, task_id, task, current, said)
-    doubted = {audit.slot for audit in audits if audit.disputed}
+    doubted, unopened = {audit.slot for audit in audits if audit.disputed}, _unopened(task, current, units)
     worst: dict[int, int] = {}
     for verdict, audit in zip(said, audits, strict=True):
         if verdict is not None:
             worst[audit.slot] = max(worst.get(audit.slot, 0), verdict.error_ppm)
     for slot, unit in enumerate(units):
         if unit.judgement is None and slot not in doubted:
-            _judge(draft, task_id, slot, Outcome.ACCEPTED, measured_ppm=worst.get(slot))
-    for audit in missing:
-        if audit.auditor is not None:
-            _missed(draft, task_id, audit.auditor)
+            _accept(draft, task_id, slot, worst.get(slot), opened=slot not in unopened)
     current = replace(current, audits=audits)
     if not doubted:
         return _to_aggregate(draft, task_id, task, current, events)
@@ -278,24 +307,34 @@ def _audit(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord,
     return _enter(draft, task_id, current, Phase.DISPUTE, lasting_ms=lasting, events=events)
 
 
+def _accept(draft: Draft, task_id: bytes, slot: int, measured_ppm: int | None, *, opened: bool) -> None:
+    """Good work is accepted where its trainer has *opened* all that it was asked for."""
+    _judge(draft, task_id, slot, Outcome.ACCEPTED if opened else Outcome.NOT_OPENED, measured_ppm=measured_ppm)
+    if not opened:
+        _missed(draft, task_id, draft.need(UnitRecord, records.unit_key(task_id, slot)).trainer)
+
+
 def _to_dispute(
     draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, said: list[Verdict | None]
 ) -> tuple[Audit, ...]:
-    """The audits, with those disputed that did not pass, and some that did: an auditor and a trainer who are friends
-    must not know which."""
+    """The audits, with those disputed that did not pass or whose auditor and trainer contradict each other, and some
+    that did: an auditor and a trainer who are friends must not know which."""
     place = (number(current.number), number(current.attempt))
     stream = draw.words(draft.head.beacon, task_id, *place, b"second")
     audits = []
     for audit, verdict in zip(current.audits, said, strict=True):
         passed = verdict is not None and audit_passes(verdict, task.spec.audit.tolerance_ppm)
         again = draw.below(stream, MILLION) < draft.parameters.second_audit_ppm
-        audits.append(replace(audit, disputed=not passed or again))
+        unit = draft.need(UnitRecord, records.unit_key(task_id, audit.slot))
+        doubted = not passed or again or contradiction(audit, unit, verdict) is not None
+        audits.append(replace(audit, disputed=doubted and unit.judgement is None))
     return tuple(audits)
 
 
 def _dispute(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
     over = draft.head.time_ms > current.deadline_ms
     waiting, rulings = False, {}
+    unopened = _unopened(task, current, _units(draft, task_id, current))
     for slot in sorted({audit.slot for audit in current.audits if audit.disputed}):
         unit = draft.need(UnitRecord, records.unit_key(task_id, slot))
         if unit.judgement is not None:
@@ -305,7 +344,10 @@ def _dispute(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecor
         if found.outcome is None:
             waiting = True
             continue
-        _judge(draft, task_id, slot, found.outcome, measured_ppm=found.measured_ppm)
+        if found.outcome == Outcome.ACCEPTED:
+            _accept(draft, task_id, slot, found.measured_ppm, opened=slot not in unopened)
+        else:
+            _judge(draft, task_id, slot, found.outcome, measured_ppm=found.measured_ppm)
         _losers_pay(draft, task_id, unit, audits, found, events)
         rulings.update({(slot, segment): ruling for segment, ruling in found.rulings.items()})
     if rulings:
@@ -318,8 +360,11 @@ def _dispute(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecor
 def _losers_pay(
     draft: Draft, task_id: bytes, unit: UnitRecord, audits: list[Audit], found: UnitRuling, events: list[Event]
 ) -> None:
-    """A proven cheat is expelled, and so is an auditor whose number a quorum contradicts, either way."""
-    if found.outcome in BAD:
+    """A proven cheat is expelled, and so is an auditor whose number a quorum contradicts, either way, or whose residues
+    show that it never recomputed."""
+    for auditor in found.lazy:
+        expel(draft, task=task_id, trainer=auditor, reason="lazy-audit", events=events)
+    if found.outcome in (*BAD, Outcome.FALSE_RESIDUES):
         expel(draft, task=task_id, trainer=unit.trainer, reason=found.outcome, events=events)
     elif found.outcome == Outcome.UNAVAILABLE:
         _missed(draft, task_id, unit.trainer)
@@ -403,6 +448,7 @@ _STAGES: dict[Phase, Stage] = {
     Phase.REVEAL: _reveal,
     Phase.DRAW: _draw,
     Phase.AUDIT: _audit,
+    Phase.OPEN: _open_residues,
     Phase.DISPUTE: _dispute,
     Phase.AGGREGATE: _aggregate,
 }

@@ -15,6 +15,7 @@ from potminer.core.ledger.stake import stakes
 from potminer.core.ledger.state import Draft
 from potminer.wire import record as records
 from potminer.wire.record import Audit, RoundRecord, TaskRecord, Trainer, UnitRecord
+from potminer.wire.residue import LEAVES
 
 
 def draw_audits(
@@ -31,7 +32,7 @@ def draw_audits(
     turns = draw.shuffled(stream, present)
     last = {member.trainer: member.last_auditor for member in task.members}
     claims = Counter(units[slot].snapshots[-1] for slot in playing)
-    audits = []
+    audits: list[Audit] = []
     for slot in playing:
         unit = replace(units[slot], stake=at_stake[units[slot].trainer])
         draft.put(records.unit_key(task_id, slot), unit)
@@ -39,7 +40,8 @@ def draw_audits(
         if claims[unit.snapshots[-1]] > 1:
             segments |= {task.spec.segments}
         for segment in sorted(segments):
-            audits.append(Audit(slot, segment, _next_auditor(turns, unit.trainer, last[unit.trainer])))
+            auditor = _next_auditor(turns, unit.trainer, last[unit.trainer])
+            audits.append(Audit(slot, segment, auditor, _next_leaf(stream, audits, slot, segment)))
     return tuple(audits)
 
 
@@ -62,6 +64,13 @@ def _next_auditor(turns: list[bytes], trainer: bytes, last: bytes | None) -> byt
     turns.remove(fresh[0])
     turns.append(fresh[0])
     return fresh[0]
+
+
+def _next_leaf(stream: Iterator[int], audits: list[Audit], slot: int, segment: int) -> int:
+    """The leaf to be sketched, never one that another auditor of the same segment may show before."""
+    taken = {audit.leaf for audit in audits if (audit.slot, audit.segment) == (slot, segment)}
+    left = [leaf for leaf in range(LEAVES) if leaf not in taken]
+    return left[draw.below(stream, len(left))]
 
 
 def audit_load(audits: tuple[Audit, ...]) -> int:

@@ -111,6 +111,10 @@ def _without_malformed(unit: UnitRecord, malformed: bool) -> UnitRecord:
     return replace(unit, judgement=Judgement(Outcome.MALFORMED, None, unit.judgement.allowed_ppm))
 
 
+_TRAINERS_MATTER = (Outcome.ACCEPTED, Outcome.NOT_OPENED, Outcome.FALSE_RESIDUES)
+"""Where the auditors have done what they are paid for, whatever the trainer did besides."""
+
+
 def _paid_auditors(current: RoundRecord, units: list[UnitRecord], *, tolerance_ppm: int) -> list[bytes]:
     """One entry per audit whose verdict a quorum confirmed, or nobody had to doubt."""
     proven = {audit.slot for audit in current.audits if audit.ruling in BAD}
@@ -121,7 +125,7 @@ def _paid_auditors(current: RoundRecord, units: list[UnitRecord], *, tolerance_p
         if verdict is None or verdict.finding == Finding.UNAVAILABLE:
             continue
         said_good = audit_passes(verdict, tolerance_ppm)
-        decided = _outcome(unit) == Outcome.ACCEPTED or audit.slot in proven
+        decided = _outcome(unit) in _TRAINERS_MATTER or audit.slot in proven
         holds = said_good if audit.ruling is None else said_good != (audit.ruling in BAD)
         if decided and holds and audit.ruling != Outcome.UNAVAILABLE:
             paid.append(verdict.judge)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from potminer.base.quorum import is_quorum
+from potminer.core.ledger.sketch import contradiction
 from potminer.wire.record import Audit, CommitteeRecord, Outcome, UnitRecord, Verdict
 from potminer.wire.tx import Finding
 
@@ -19,6 +20,8 @@ class UnitRuling:
     outcome: Outcome | None
     measured_ppm: int | None = None
     rulings: dict[int, Outcome] = field(default_factory=dict)
+    lazy: list[bytes] = field(default_factory=list)
+    """Auditors that a quorum's own residues prove not to have recomputed."""
 
 
 def audit_passes(verdict: Verdict, tolerance_ppm: int) -> bool:
@@ -36,6 +39,7 @@ def rule_unit(
 ) -> UnitRuling:
     """One bad segment makes a unit bad, whatever the others are; it is good once all that was disputed is."""
     rulings: dict[int, Outcome] = {}
+    lazy: list[bytes] = []
     measured: list[int] = []
     waiting = False
     for audit in audits:
@@ -47,18 +51,37 @@ def rule_unit(
         otherwise = (Outcome.ACCEPTED, verdict.error_ppm) if verdict is not None and passed else None
         judges = tuple(said for said in unit.judges if said.segment == audit.segment)
         ruling = resolve_dispute(judges, committee, tolerance_ppm=tolerance_ppm, final=final, otherwise=otherwise)
+        doubt = contradiction(audit, unit, verdict) if _sketched_by_judges(audit, audits) else None
+        if verdict is not None and doubt is not None and (ruling is None or ruling[0] == Outcome.ACCEPTED):
+            good = [said for said in judges if audit_passes(said, tolerance_ppm)]
+            if _agreed(doubt.with_auditor(good), committee):
+                ruling = (Outcome.FALSE_RESIDUES, None)
+            elif _agreed(doubt.with_trainer(good), committee):
+                lazy.append(verdict.judge)
+            elif not final and len(judges) < len(committee.members):
+                ruling = None  # who of the two lied may still come out
         if ruling is None:
             waiting = True
             continue
         rulings[audit.segment] = ruling[0]
-        if ruling[0] in BAD:
-            return UnitRuling(*ruling, rulings)
+        if ruling[0] in (*BAD, Outcome.FALSE_RESIDUES):
+            return UnitRuling(*ruling, rulings, lazy)
         measured += [ruling[1]] if ruling[1] is not None else []
     if waiting:
         return UnitRuling(None)
     if Outcome.UNAVAILABLE in rulings.values():
-        return UnitRuling(Outcome.UNAVAILABLE, None, rulings)
-    return UnitRuling(Outcome.ACCEPTED, max(measured, default=None), rulings)
+        return UnitRuling(Outcome.UNAVAILABLE, None, rulings, lazy)
+    return UnitRuling(Outcome.ACCEPTED, max(measured, default=None), rulings, lazy)
+
+
+def _sketched_by_judges(audit: Audit, audits: list[Audit]) -> bool:
+    """A judge recomputes a segment once, and sketches the leaf of the first audit of it that is disputed."""
+    return audit == next(a for a in audits if a.disputed and a.segment == audit.segment)
+
+
+def _agreed(side: list[Verdict], committee: CommitteeRecord) -> bool:
+    power = dict(zip(committee.members, committee.powers, strict=True))
+    return is_quorum(sum(power.get(said.judge, 0) for said in side), sum(committee.powers))
 
 
 def resolve_dispute(
@@ -70,23 +93,17 @@ def resolve_dispute(
     Without a quorum at the deadline (*final*), or when all have spoken, it is *otherwise*: by default unavailable,
     unpaid, nobody punished.
     """
-    power = dict(zip(committee.members, committee.powers, strict=True))
-    total = sum(committee.powers)
-
-    def agreed(side: list[Verdict]) -> bool:
-        return is_quorum(sum(power.get(v.judge, 0) for v in side), total)
-
     good = [v for v in judges if audit_passes(v, tolerance_ppm)]
     measured_bad = [v for v in judges if v.finding == Finding.MEASURED and v.error_ppm > tolerance_ppm]
     malformed = [v for v in judges if v.finding == Finding.MALFORMED]
     absent = [v for v in judges if v.finding == Finding.UNAVAILABLE]
-    if agreed(good):
+    if _agreed(good, committee):
         return Outcome.ACCEPTED, median_ppm([v.error_ppm for v in good])
-    if agreed(measured_bad + malformed):
+    if _agreed(measured_bad + malformed, committee):
         if len(malformed) > len(measured_bad):
             return Outcome.MALFORMED, None
         return Outcome.OUT_OF_TOLERANCE, median_ppm([v.error_ppm for v in measured_bad])
-    if agreed(absent):
+    if _agreed(absent, committee):
         return Outcome.UNAVAILABLE, None
     if final or len(judges) == len(committee.members):
         return otherwise or (Outcome.UNAVAILABLE, None)

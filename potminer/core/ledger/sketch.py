@@ -1,4 +1,4 @@
-"""Whether an auditor recomputed what it was paid for: its sketch against a leaf that the trainer was bound to.
+"""Whether an auditor recomputed what it was paid for: its sketch against the leaf that the trainer opens.
 
 The two have residues at the same 128 probes. Whoever computed the segment differs by hardly anything; who guesses is
 56/15 off on average, as two points on a circle of 15 are. The border lies at 7/3 (figures and tails:
@@ -7,6 +7,9 @@ docs/spec/training.md).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from potminer.wire.record import Audit, UnitRecord, Verdict
 from potminer.wire.residue import LEVELS, VOID, levels
 
 FEWEST = 32
@@ -28,3 +31,32 @@ def differs(sketch: bytes, leaf: bytes) -> bool:
         apart = abs(ours - theirs)
         distance += LEVELS // 2 if VOID in (ours, theirs) else min(apart, LEVELS - apart)
     return counted >= FEWEST and distance * BORDER[1] > counted * BORDER[0]
+
+
+def opened(audit: Audit, unit: UnitRecord) -> bytes | None:
+    """The leaf of *audit* as the trainer of *unit* showed it."""
+    of = (shown for shown in unit.openings if (shown.segment, shown.leaf) == (audit.segment, audit.leaf))
+    return next((shown.residues for shown in of), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """An auditor's *sketch* and the *leaf* that the trainer was bound to: one of the two was not computed."""
+
+    sketch: bytes
+    leaf: bytes
+
+    def with_trainer(self, judges: list[Verdict]) -> list[Verdict]:
+        """Judges whose own residues show that the trainer told the truth, so that the auditor did not recompute."""
+        return [said for said in judges if differs(said.sketch, self.sketch) and not differs(said.sketch, self.leaf)]
+
+    def with_auditor(self, judges: list[Verdict]) -> list[Verdict]:
+        """Judges whose own residues show that the trainer was bound to false ones."""
+        return [said for said in judges if differs(said.sketch, self.leaf) and not differs(said.sketch, self.sketch)]
+
+
+def contradiction(audit: Audit, unit: UnitRecord, verdict: Verdict | None) -> Contradiction | None:
+    leaf = opened(audit, unit)
+    if verdict is None or not verdict.sketch or leaf is None or not differs(verdict.sketch, leaf):
+        return None
+    return Contradiction(verdict.sketch, leaf)

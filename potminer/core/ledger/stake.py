@@ -82,7 +82,7 @@ def held(draft: Draft) -> set[bytes]:
     result: set[bytes] = set()
     for task_id in draft.head.open_tasks:
         current = draft.get(RoundRecord, records.round_key(task_id))
-        if current is not None and current.phase in (Phase.AUDIT, Phase.DISPUTE):
+        if current is not None and current.phase in (Phase.AUDIT, Phase.OPEN, Phase.DISPUTE):
             result.update(current.slots)
     return result
 

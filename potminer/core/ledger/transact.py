@@ -13,6 +13,7 @@ from potminer.base import limits
 from potminer.core.ledger import bonds, event
 from potminer.core.ledger.evaluate import take_score
 from potminer.core.ledger.event import Event
+from potminer.core.ledger.judge import verdict_of
 from potminer.core.ledger.penalty import expel
 from potminer.core.ledger.refusal import Refusal
 from potminer.core.ledger.stake import Need, needs
@@ -23,6 +24,7 @@ from potminer.wire.record import (
     Attestation,
     Judgement,
     Member,
+    Opening,
     Outcome,
     Phase,
     Release,
@@ -36,6 +38,7 @@ from potminer.wire.record import (
     Validator,
     Verdict,
 )
+from potminer.wire.residue import LEAF_BYTES, leaf_holds, leaf_number
 from potminer.wire.task import (
     TaskSpec,
     data_bytes,
@@ -102,6 +105,8 @@ def perform(draft: Draft, transaction: Transaction, events: list[Event]) -> Refu
             return _reveal(draft, sender, body, events)
         case tx.AuditVerdict():
             return _verdict(draft, sender, body)
+        case tx.OpenResidue():
+            return _open(draft, sender, body)
         case tx.AggregateResult():
             return _attest(draft, sender, body)
         case tx.EvaluateModel():
@@ -278,7 +283,7 @@ def with_standing(task: TaskRecord, trainer: bytes, standing: Standing) -> TaskR
 
 # ---- work --------------------------------------------------------------------------------
 
-Work = tx.CommitWork | tx.RevealWork | tx.AuditVerdict | tx.AggregateResult
+Work = tx.CommitWork | tx.RevealWork | tx.AuditVerdict | tx.OpenResidue | tx.AggregateResult
 
 
 def _current_round(draft: Draft, body: Work, *phases: Phase) -> RoundRecord | Refusal:
@@ -293,8 +298,10 @@ def _current_round(draft: Draft, body: Work, *phases: Phase) -> RoundRecord | Re
     return Refusal.LATE if draft.head.time_ms > current.deadline_ms else current
 
 
-def _own_unit(draft: Draft, sender: bytes, body: tx.CommitWork | tx.RevealWork, phase: Phase) -> UnitRecord | Refusal:
-    current = _current_round(draft, body, phase)
+def _own_unit(
+    draft: Draft, sender: bytes, body: tx.CommitWork | tx.RevealWork | tx.OpenResidue, *phases: Phase
+) -> UnitRecord | Refusal:
+    current = _current_round(draft, body, *phases)
     if isinstance(current, Refusal):
         return current
     if body.slot >= len(current.slots) or current.slots[body.slot] != sender:
@@ -328,7 +335,7 @@ def _reveal(draft: Draft, sender: bytes, body: tx.RevealWork, events: list[Event
     task = draft.need(TaskRecord, records.task_key(body.task))
     if len(body.snapshots) != task.spec.segments or len(set(body.snapshots)) != len(body.snapshots):
         return Refusal.WRONG_SNAPSHOTS
-    unit = _replace(unit, loss_micro=body.loss_micro, snapshots=body.snapshots)
+    unit = _replace(unit, loss_micro=body.loss_micro, snapshots=body.snapshots, residues=body.residues)
     owner_key = records.update_key(body.task, body.snapshots[-1])
     owner = draft.get(UpdateOwner, owner_key)
     if owner is None:
@@ -348,11 +355,14 @@ def _verdict(draft: Draft, sender: bytes, body: tx.AuditVerdict) -> Refusal | No
     current = _current_round(draft, body, Phase.AUDIT, Phase.DISPUTE)
     if isinstance(current, Refusal):
         return current
+    if len(body.sketch) != (LEAF_BYTES if body.finding == tx.Finding.MEASURED else 0):
+        return Refusal.WRONG_SKETCH
     audits = [a for a in current.audits if a.slot == body.slot and a.segment == body.segment]
     if not audits:
         return Refusal.NOT_AUDITOR
     key = records.unit_key(body.task, body.slot)
-    unit, verdict = draft.need(UnitRecord, key), Verdict(sender, body.segment, body.finding, body.error_ppm)
+    verdict = Verdict(sender, body.segment, body.finding, body.error_ppm, body.sketch)
+    unit = draft.need(UnitRecord, key)
     if current.phase == Phase.AUDIT:
         if not any(audit.auditor == sender for audit in audits):
             return Refusal.NOT_AUDITOR
@@ -368,6 +378,28 @@ def _verdict(draft: Draft, sender: bytes, body: tx.AuditVerdict) -> Refusal | No
     if not any(audit.disputed for audit in audits):
         return Refusal.NOT_AUDITOR
     draft.put(key, _replace(unit, judges=(*unit.judges, verdict)))
+    return None
+
+
+def _open(draft: Draft, sender: bytes, body: tx.OpenResidue) -> Refusal | None:
+    """A leaf that an auditor has spoken for, and nobody can change any more."""
+    unit = _own_unit(draft, sender, body, Phase.AUDIT, Phase.OPEN)
+    if isinstance(unit, Refusal):
+        return unit
+    current = draft.need(RoundRecord, records.round_key(body.task))
+    place = (body.slot, body.segment, body.leaf)
+    asked = [audit for audit in current.audits if (audit.slot, audit.segment, audit.leaf) == place]
+    said = [verdict_of(audit, unit) for audit in asked]
+    if not any(verdict is not None and verdict.sketch for verdict in said):
+        return Refusal.NOT_ASKED
+    if any((shown.segment, shown.leaf) == place[1:] for shown in unit.openings):
+        return Refusal.ALREADY_DONE
+    number_, segments = leaf_number(body.segment, body.leaf), len(unit.snapshots)
+    root = unit.residues
+    if root is None or not leaf_holds(root, body.residues, body.siblings, number=number_, segments=segments):
+        return Refusal.WRONG_RESIDUES
+    opening = Opening(body.segment, body.leaf, body.residues)
+    draft.put(records.unit_key(body.task, body.slot), _replace(unit, openings=(*unit.openings, opening)))
     return None
 
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from potminer.base.digest import Domain, digest, number
+from potminer.wire.codec import encode
 from potminer.wire.record import UnitRecord
+from potminer.wire.residue import LEAF_BYTES
 from potminer.wire.tx import AuditVerdict, Finding, RevealWork
 
 
@@ -43,17 +46,22 @@ class Copycat(Conduct):
 
 
 class RubberStamp(Conduct):
-    """Finds every unit perfect without looking."""
+    """Finds every unit perfect without looking. (``guess``, a cheat of the child, looks at the snapshots first.)"""
 
     def verdict(self, blank: AuditVerdict) -> AuditVerdict | None:
-        return replace(blank, finding=Finding.MEASURED, error_ppm=0)
+        return replace(blank, finding=Finding.MEASURED, error_ppm=0, sketch=_invented(blank))
 
 
 class Accuser(Conduct):
     """Finds every unit false without looking."""
 
     def verdict(self, blank: AuditVerdict) -> AuditVerdict | None:
-        return replace(blank, finding=Finding.MEASURED, error_ppm=987_654)
+        return replace(blank, finding=Finding.MEASURED, error_ppm=987_654, sketch=_invented(blank))
+
+
+def _invented(blank: AuditVerdict) -> bytes:
+    """Residues out of nothing."""
+    return b"".join(digest(Domain.RESIDUES, encode(blank), number(half)) for half in range(LEAF_BYTES // 32))
 
 
 def conduct_of(kind: str | None, *, own: bytes) -> Conduct:

@@ -17,14 +17,13 @@ def drawn(seen: TaskSeen, current: RoundRecord, auditor: bytes) -> list[Audit]:
 
 
 def disputed(seen: TaskSeen, current: RoundRecord, judge: bytes) -> list[Audit]:
-    """Audits that the committee has to repeat and *judge* has not spoken on, one for each segment."""
-    audits = {
-        (audit.slot, audit.segment): audit
-        for audit in current.audits
-        if audit.disputed
-        and seen.units[audit.slot].judgement is None
-        and not _spoken(judge, seen.units[audit.slot].judges, audit.segment)
-    }
+    """Audits that the committee has to repeat and *judge* has not spoken on. Of each segment it is the first that is
+    disputed: its leaf is what a judge sketches."""
+    audits: dict[tuple[int, int], Audit] = {}
+    for audit in current.audits:
+        unit = seen.units[audit.slot]
+        if audit.disputed and unit.judgement is None and not _spoken(judge, unit.judges, audit.segment):
+            audits.setdefault((audit.slot, audit.segment), audit)
     return list(audits.values())
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import assert_never
 
-from potminer.base.digest import Domain, digest, number
-from potminer.core.machine import Persist
+from potminer.base.digest import Domain, digest
+from potminer.core.rounds.bound import Bound
 from potminer.core.rounds.conduct import Conduct
 from potminer.core.rounds.events import (
     BlobFetched,
@@ -29,8 +29,9 @@ from potminer.core.rounds.events import (
 from potminer.core.rounds.job import Jobs, Place, Purpose, Running, Scoring
 from potminer.core.rounds.look import accepted, disputed, drawn, unit_of
 from potminer.core.rounds.scoring import Scorer, is_timely
-from potminer.wire.codec import decode, encode
+from potminer.wire.codec import encode
 from potminer.wire.record import Audit, Phase, RoundRecord, Standing, TaskStatus
+from potminer.wire.residue import residue_root
 from potminer.wire.task import data_bytes, model_bytes, snapshot_bytes, unit_digest
 from potminer.wire.trainer import (
     Aggregated,
@@ -63,8 +64,6 @@ SAFETY_MS = 1_500
 """How long before a deadline, at the least, an auditor that cannot fetch a snapshot says so."""
 BLOBS_REMEMBERED = 65_536
 
-PERSIST_PREFIX = b"work/"
-
 
 class Rounds:
     """*payout* is None where this node does not train. *salt_secret* never leaves the node."""
@@ -92,14 +91,10 @@ class Rounds:
         self._submitted: dict[bytes, int] = {}
         self._finishing = False
         self._jobs = Jobs()
-        self._reveals: dict[Place, RevealWork] = {}
+        self._bound = Bound(persisted)
         self._verdicts: dict[tuple[Place, int], AuditVerdict] = {}
         self._aggregates: dict[tuple[bytes, int, int], AggregateResult] = {}
         self._scorer = Scorer(key)
-        for name, value in persisted.items():
-            if name.startswith(PERSIST_PREFIX):
-                work = decode(RevealWork, value, max_bytes=1 << 16)
-                self._reveals[_place(work)] = work
 
     def handle(self, event: Event, now: int) -> list[Effect]:
         match event:
@@ -193,11 +188,10 @@ class Rounds:
         if seen is None or seen.round is None or (seen.round.number, seen.round.attempt) != (number_, attempt):
             return []
         salt = digest(Domain.COMMITMENT, self._salt_secret, unit_digest(unit_of(seen.task, seen.round, slot)))
-        honest = RevealWork(task, number_, attempt, slot, salt, report.loss_micro, report.snapshots)
-        work = self._conduct.reveal(honest)
-        self._reveals[place] = work
+        root = residue_root(report.residues)
+        honest = RevealWork(task, number_, attempt, slot, salt, report.loss_micro, report.snapshots, root)
         self._blobs.update(report.snapshots)
-        return [Persist(_persist_key(place), encode(work))]
+        return [self._bound.bind(self._conduct.reveal(honest), report.residues)]
 
     def _audited(self, running: Running, report: Audited) -> None:
         purpose = running.purpose
@@ -205,7 +199,7 @@ class Rounds:
             raise AssertionError("an Audited report answers an audit")
         (task, number_, attempt, slot), segment = purpose
         self._verdicts[purpose] = AuditVerdict(
-            task, number_, attempt, slot, segment, report.finding, report.error_ppm
+            task, number_, attempt, slot, segment, report.finding, report.error_ppm, report.sketch
         )
 
     def _aggregated(self, running: Running, report: Aggregated) -> None:
@@ -269,7 +263,10 @@ class Rounds:
             case Phase.DRAW:
                 return self._prefetch(seen, now)
             case Phase.AUDIT:
-                return self._audits(seen, current, drawn(seen, current, self._key), now) + self._prefetch(seen, now)
+                audits = self._audits(seen, current, drawn(seen, current, self._key), now)
+                return self._open(seen, current, now) + audits + self._prefetch(seen, now)
+            case Phase.OPEN:
+                return self._open(seen, current, now) + self._prefetch(seen, now)
             case Phase.DISPUTE:
                 return self._audits(seen, current, disputed(seen, current, self._key) if self._validator else [], now)
             case Phase.AGGREGATE:
@@ -284,7 +281,7 @@ class Rounds:
             if trainer != self._key or unit.commitment is not None or unit.judgement is not None:
                 continue
             place = (seen.task, current.number, current.attempt, slot)
-            work = self._reveals.get(place)
+            work = self._bound.work(place)
             if work is not None:
                 bound = commitment(work, trainer=self._key)
                 effects += self._submit(CommitWork(*place, current.base, bound), now)
@@ -301,10 +298,21 @@ class Rounds:
         effects: list[Effect] = []
         for slot, trainer in enumerate(current.slots):
             unit = seen.units[slot]
-            work = self._reveals.get((seen.task, current.number, current.attempt, slot))
+            work = self._bound.work((seen.task, current.number, current.attempt, slot))
             owed = trainer == self._key and unit.commitment is not None and unit.judgement is None
             if owed and not unit.snapshots and work is not None:
                 effects += self._submit(work, now)
+        return effects
+
+    def _open(self, seen: TaskSeen, current: RoundRecord, now: int) -> list[Effect]:
+        """Show the residues that auditors of our units have spoken for. It is owed like a reveal, without duty too."""
+        effects: list[Effect] = []
+        for slot, unit in enumerate(seen.units):
+            if unit.trainer == self._key and unit.judgement is None:
+                audits = [audit for audit in current.audits if audit.slot == slot]
+                place = (seen.task, current.number, current.attempt, slot)
+                for opening in self._bound.openings(place, unit, audits):
+                    effects += self._submit(opening, now)
         return effects
 
     def _prefetch(self, seen: TaskSeen, now: int) -> list[Effect]:
@@ -340,7 +348,8 @@ class Rounds:
             if ready and self._jobs.free((place, audit.segment), now):
                 unit = unit_of(seen.task, current, audit.slot)
                 job = AuditJob(
-                    self._jobs.next_id(), seen.record.spec, unit, current.base, audit.segment, before, after, 0
+                    self._jobs.next_id(), seen.record.spec, unit, current.base, audit.segment, before, after,
+                    audit.leaf,
                 )
                 effects += self._start(job, (place, audit.segment), current)
         return effects
@@ -348,7 +357,7 @@ class Rounds:
     def _verdict_unseen(self, seen: TaskSeen, current: RoundRecord, audit: Audit, now: int) -> AuditVerdict | None:
         """A verdict without recomputing: by conduct, or because the snapshot is nowhere to be had."""
         blank = AuditVerdict(
-            seen.task, current.number, current.attempt, audit.slot, audit.segment, Finding.UNAVAILABLE, 0
+            seen.task, current.number, current.attempt, audit.slot, audit.segment, Finding.UNAVAILABLE, 0, b""
         )
         if current.phase == Phase.AUDIT:
             told = self._conduct.verdict(blank)
@@ -447,9 +456,6 @@ class Rounds:
     def _forget_finished(self, seen: TaskSeen) -> list[Effect]:
         """Drop what belongs to rounds of this task that are over, and old submission marks."""
         now_at = (seen.round.number, seen.round.attempt) if seen.round is not None else (seen.record.round, -1)
-        old = [place for place in self._reveals if place[0] == seen.task and place[1:3] != now_at]
-        for place in old:
-            del self._reveals[place]
         self._verdicts = {k: v for k, v in self._verdicts.items() if k[0][0] != seen.task or k[0][1:3] == now_at}
         self._aggregates = {k: v for k, v in self._aggregates.items() if k[0] != seen.task or k[1:3] == now_at}
         self._scorer.forget(seen)
@@ -459,15 +465,4 @@ class Rounds:
         for remembered in (self._blobs, self._unavailable, self._fetching):
             if len(remembered) > BLOBS_REMEMBERED:
                 remembered.clear()
-        return [Persist(_persist_key(place), None) for place in old]
-
-
-def _place(work: RevealWork) -> Place:
-    return work.task, work.round, work.attempt, work.slot
-
-
-def _persist_key(place: Place) -> bytes:
-    task, number_, attempt, slot = place
-    return PERSIST_PREFIX + digest(Domain.UNIT, task, number(number_), number(attempt), number(slot))
-
-
+        return list(self._bound.forget(seen.task, but=now_at))
