@@ -213,6 +213,7 @@ async def _compose(
         cancel=rig.cancel,
         persist=store.persist,
         store_block=lambda stored: _store_block(store, stored),
+        witness=lambda height, body: store.keep_statement(height, digest(Domain.MESSAGE, body), body),
         read_blocks=store.blocks,
         clock=unix_ms,
         changed=lambda: publisher.changed(),

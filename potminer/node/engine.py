@@ -26,6 +26,7 @@ from potminer.core.rounds import events as rounds
 from potminer.core.rounds.machine import Rounds
 from potminer.core.sync import machine as sync
 from potminer.core.sync.machine import Sync
+from potminer.node import evidence
 from potminer.node.history import Fact, History
 from potminer.node.inbox import Inbox, To
 from potminer.node.outbox import Outbox
@@ -56,6 +57,8 @@ class Hands:
     cancel: Callable[[int], None]
     persist: Callable[[Sequence[tuple[bytes, bytes | None]]], Awaitable[None]]
     store_block: Callable[[StoredBlock], Awaitable[None]]
+    witness: Callable[[int, bytes], Awaitable[None]]
+    """Keep what was signed at a height as evidence."""
     read_blocks: Callable[[int, int, int], Awaitable[list[tuple[bytes, bytes]]]]
     clock: Callable[[], int]
     """Unix milliseconds."""
@@ -243,7 +246,11 @@ class Engine:
         match effect:
             case pbft.Behind(height):
                 self._soon.append((To.SYNC, sync.Behind(height)))
+            case pbft.Witnessed(height, message):
+                self._spawn(self._hands.witness(height, evidence.pack(message)))
             case pbft.DoubleVote(signer, purpose, _, height, view):
+                for vote in evidence.votes(effect, self._committee):
+                    self._spawn(self._hands.witness(height, evidence.pack(vote)))
                 self._hands.note("error", f"{signer.hex()[:12]} signed twice: {purpose.name} at {height}/{view}")
             case pbft.ProposalRefused(height, view, reason):
                 self._hands.note("warning", f"a proposal for {height} in view {view} was refused: {reason}")

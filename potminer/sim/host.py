@@ -25,8 +25,9 @@ from potminer.core.machine import (
 )
 from potminer.core.misbehave import Censoring
 from potminer.core.pbft.application import Application, Head, Timers
-from potminer.core.pbft.events import Behind, Event, Started, WorkArrived
+from potminer.core.pbft.events import Behind, DoubleVote, Event, Started, Witnessed, WorkArrived
 from potminer.core.pbft.machine import Replica
+from potminer.node import evidence
 from potminer.sim.adversary import Adversary, Fault
 from potminer.sim.disk import Disk, DiskFault
 from potminer.sim.ledger import BLOCK_TRANSACTIONS, GENESIS_MS, Chain, TinyApplication, genesis
@@ -75,6 +76,8 @@ class Host:
     notary: Notary = field(default_factory=Notary)
     block_transactions: int = BLOCK_TRANSACTIONS
     disk: Disk = field(default_factory=Disk)
+    kept: dict[bytes, int] = field(default_factory=dict)
+    """Evidence, packed, and its height; on disk like everything a node keeps."""
     replica: Replica | None = None
     mempool: TinyApplication | None = None
     fuse: int | None = None
@@ -230,6 +233,11 @@ class Host:
                 self._timers.pop(name, None)
             case Execute(block, certificate):
                 self._execute(block, certificate)
+            case Witnessed(height, message):
+                self.kept[evidence.pack(message)] = height
+            case DoubleVote():
+                for vote in evidence.votes(effect, self.committee):
+                    self.kept[evidence.pack(vote)] = vote.height
             case Behind():
                 self._ask(self.world.any_peer(self))
             case _:

@@ -11,7 +11,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from potminer.base import limits
-from potminer.base.bounded import U16, Hash
+from potminer.base.bounded import U16, Hash, Height
 from potminer.wire.block import Certificate, Header, RefusalName
 from potminer.wire.codec import Wire
 from potminer.wire.tx import SignedTransaction
@@ -23,6 +23,8 @@ VALUE_BYTES = 2_097_152
 HEADERS_PER_REPLY = 64
 KEYS_PER_REPLY = 64
 EPOCHS_PER_REPLY = 64
+EVIDENCE_BYTES = 268_435_456
+"""A file of evidence: 1,000 heights of the most that nodes keep of one."""
 PROOF_BYTES = 4_194_304
 """The largest reply with proofs."""
 
@@ -83,6 +85,16 @@ class Epochs(Wire, frozen=True):
     under one of its headers."""
 
     steps: Annotated[tuple[Shown, ...], Meta(max_length=EPOCHS_PER_REPLY)]
+
+
+class Deposition(Wire, frozen=True):
+    """What a node stored that may be evidence, or a file of it: blocks as (height, digest), certificates, and what
+    replicas signed, each a registry number and a body."""
+
+    chain: Hash
+    blocks: tuple[tuple[Height, Hash], ...]
+    certificates: tuple[Certificate, ...]
+    statements: tuple[Annotated[bytes, Meta(min_length=1, max_length=limits.NEW_VIEW_BYTES)], ...]
 
 
 class BlockOutcomes(Wire, frozen=True):

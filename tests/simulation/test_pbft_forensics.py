@@ -8,12 +8,15 @@ import pytest
 
 from potminer.core.committee import Committee
 from potminer.core.forensics import blame, forks, proves
+from potminer.node.blame import joined, judge
 from potminer.sim import arena, world
 from potminer.sim.arena import Stands
-from potminer.sim.scenarios import OVERRUN, SCENARIOS
+from potminer.sim.scenarios import OVERRUN, SCENARIOS, draw
 from potminer.sim.twins import Cut, Leads, Space
 from potminer.sim.world import Report, simulate
+from potminer.wire.block import block_digest
 from potminer.wire.codec import Wire
+from potminer.wire.proof import Deposition
 
 TOO_MANY = [Space(nodes=4, twins=2, leads=leads, cut=cut) for leads in Leads for cut in Cut]
 
@@ -84,6 +87,52 @@ def test_too_many_twins_break_agreement_in_the_simulator_and_are_named() -> None
             assert any(violation.startswith("agreement") for violation in report.violations), seed
             assert committee.is_weak_quorum(culprits), seed
     assert broken >= 3
+
+
+def stored(scenario: str, seed: int) -> tuple[list[Deposition], Committee, Report]:
+    """What the disks of a run's honest hosts hold at its end."""
+    run = world.World(draw((SCENARIOS | OVERRUN)[scenario], seed))
+    report = run.run()
+    told = [
+        Deposition(
+            world.CHAIN,
+            tuple((each.block.header.height, block_digest(each.block.header)) for each in host.chain.blocks),
+            tuple(each.certificate for each in host.chain.blocks),
+            tuple(host.kept),
+        )
+        for host in run.hosts
+        if host.honest
+    ]
+    return told, run.committee, report
+
+
+def test_what_honest_nodes_stored_names_those_who_broke_agreement_and_nobody_else() -> None:
+    broken = 0
+    for seed in range(24):
+        told, committee, report = stored("too-many-twins", seed)
+        found = judge(told, committee, chain=world.CHAIN)
+        culprits = {culprit.signer for culprit in found.culprits}
+        assert culprits <= set(report.faulty), seed
+        assert all(proves(culprit, committee=committee, chain=world.CHAIN) for culprit in found.culprits)
+        assert {fork.height for fork in found.forks} <= set(found.contradictory)
+        if found.forks:
+            broken += 1
+            assert committee.is_weak_quorum(culprits), seed
+            again = judge([joined(told)], committee, chain=world.CHAIN)
+            assert (again.forks, again.culprits) == (found.forks, found.culprits)
+    assert broken >= 3
+
+
+@pytest.mark.parametrize("scenario", ["storm-lossy", "crash-partition"])
+def test_what_is_stored_of_crashes_and_bad_links_makes_nobody_a_culprit(scenario: str) -> None:
+    statements = 0
+    for seed in range(4):
+        told, committee, report = stored(scenario, seed)
+        found = judge(told, committee, chain=world.CHAIN)
+        assert (found.forks, found.culprits, found.contradictory) == ((), (), ())
+        assert report.highest_view == 0 or any(each.statements for each in told)
+        statements += sum(len(each.statements) for each in told)
+    assert statements > 10
 
 
 @pytest.mark.parametrize("scenario", ["storm", "storm-lossy", "crash-partition", "lossy"])

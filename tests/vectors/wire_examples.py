@@ -226,6 +226,10 @@ OTHERS: tuple[Wire, ...] = (
     proof.Headers(headers=(CERTIFIED,)),
     proof.Shown(certified=CERTIFIED, proofs=(IN_STATE, proof.StateProof(siblings=(), end=None))),
     proof.Epochs(steps=(proof.Shown(certified=CERTIFIED, proofs=(IN_STATE,)),)),
+    proof.Deposition(
+        chain=CHAIN, blocks=((70_000, hash_of("block")),), certificates=(CERTIFICATE,),
+        statements=(b"\x0c" + encode(VIEW_CHANGE),),
+    ),
     proof.BlockOutcomes(record=IN_STATE, refusals=(None, "bad-nonce")),
 )  # fmt: skip
 

@@ -18,6 +18,7 @@ from potminer.core.machine import (
     TimerFired,
 )
 from potminer.wire.block import Certificate
+from potminer.wire.pbft import NewView, ViewChange
 from potminer.wire.seal import Purpose
 
 # ---- events ------------------------------------------------------------------------------
@@ -92,6 +93,15 @@ class ViewEntered:
     changing: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Witnessed:
+    """A sound statement about views above 0, ours included: who broke agreement, if anybody did, is found in these.
+    Of a signer and height only the first few are told."""
+
+    height: int
+    message: ViewChange | NewView
+
+
 Event = Started | WorkArrived | MessageArrived | TimerFired | Executed | EpochEnded
 Effect = (
     Broadcast
@@ -106,4 +116,5 @@ Effect = (
     | DoubleVote
     | ProposalRefused
     | ViewEntered
+    | Witnessed
 )

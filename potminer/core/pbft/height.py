@@ -10,14 +10,14 @@ from enum import StrEnum
 
 from potminer.core.committee import Committee
 from potminer.core.machine import Offence, Penalize, Send
-from potminer.core.pbft.events import DoubleVote
+from potminer.core.pbft.events import DoubleVote, Witnessed
 from potminer.core.pbft.gather import Gathering
 from potminer.core.pbft.log import Log
 from potminer.core.pbft.normal import vote_is_formed, vote_is_signed
 from potminer.core.pbft.viewchange import change_fault
 from potminer.core.pbft.voice import Said
 from potminer.wire.block import Block, Certificate, block_digest
-from potminer.wire.pbft import PreparedBlockWanted, PrePrepare, ViewChange, Vote
+from potminer.wire.pbft import NewView, PreparedBlockWanted, PrePrepare, ViewChange, Vote
 from potminer.wire.seal import Purpose
 
 
@@ -43,12 +43,16 @@ LEGAL_MOVES: Mapping[Stage, frozenset[Stage]] = {
 """Within one height. A new height begins afresh from every stage."""
 
 
+CHANGES_TOLD = 4
+NEW_VIEWS_TOLD = 16
+
+
 class Table:
     """The state of *height* for the member *me* (-1: no member). *said* is the voice's live memory of it."""
 
     __slots__ = (
         "accused", "batched", "committee", "decided", "due", "gathering", "height", "log", "me", "proposal",
-        "stage", "view", "wanted",
+        "stage", "view", "wanted", "witnessed",
     )  # fmt: skip
 
     def __init__(self, *, height: int, committee: Committee, me: int, said: Said) -> None:
@@ -66,6 +70,8 @@ class Table:
         self.batched = False
         self.wanted: dict[bytes, Certificate] = {}
         self.accused: set[int] = set()
+        self.witnessed: dict[int, int] = {}
+        """How many statements of each signer were told; of NEW-VIEWs under -1."""
         self.stage = _stage_after(said)
         self._recall(said)
 
@@ -176,7 +182,7 @@ class Table:
         first, second = (held.digest, held.signature), (vote.digest, vote.signature)
         return [self.accuse(vote.signer, Purpose(vote.purpose), view=vote.view, first=first, second=second)]
 
-    def take_change(self, peer: bytes, change: ViewChange, *, chain: bytes) -> list[Penalize]:
+    def take_change(self, peer: bytes, change: ViewChange, *, chain: bytes) -> list[Penalize | Witnessed]:
         """Keeps a VIEW-CHANGE from outside, if it is sound and its signer's highest."""
         held = self.log.changes.get(change.signer)
         if held is not None and held.view >= change.view:
@@ -185,7 +191,14 @@ class Table:
         if fault is not None:
             return [Penalize(peer, Offence.FORGED, fault)]
         self.log.add_change(change)
-        return []
+        return list(self.witness(change))
+
+    def witness(self, message: ViewChange | NewView) -> list[Witnessed]:
+        """To be told, so that it outlives us: nobody can make it more than a few for each member."""
+        signer, most = (message.signer, CHANGES_TOLD) if isinstance(message, ViewChange) else (-1, NEW_VIEWS_TOLD)
+        told = self.witnessed.get(signer, 0)
+        self.witnessed[signer] = told + 1
+        return [Witnessed(self.height, message)] if told < most else []
 
     def accuse(
         self, signer: int, purpose: Purpose, *, view: int, first: tuple[bytes, bytes], second: tuple[bytes, bytes]
@@ -204,7 +217,7 @@ class Table:
 
     def size(self) -> int:
         gathered = 0 if self.gathering is None else self.gathering.size()
-        return self.log.size() + len(self.wanted) + len(self.accused) + gathered
+        return self.log.size() + len(self.wanted) + len(self.accused) + len(self.witnessed) + gathered
 
 
 def _stage_after(said: Said) -> Stage:

@@ -326,6 +326,7 @@ class Replica(Repair):
     def _lead(self, block: Block, changes: tuple[ViewChange, ...]) -> None:
         message, records = self._voice.propose(block, view=self._at.view, changes=changes)
         self._out += [*records, Broadcast(message)]
+        self._out += self._at.witness(message) if isinstance(message, NewView) else []
         self._adopt(message.proposal if isinstance(message, NewView) else message, block)
 
     def _pre_prepare(self, peer: bytes, proposal: PrePrepare, now: int) -> None:
@@ -421,6 +422,7 @@ class Replica(Repair):
         change, records = self._voice.change(view)
         self._at.enter(view, Stage.CHANGING)
         self._out += [*records, Broadcast(change), ViewEntered(self.height, view, changing=True)]
+        self._out += self._at.witness(change)
         self._at.log.add_change(change)
 
     def _join_higher_view(self) -> None:
@@ -460,7 +462,7 @@ class Replica(Repair):
             self._out.append(Penalize(peer, Offence.FORGED, fault))
             return
         self._at.enter(view, Stage.WAITING)
-        self._out.append(ViewEntered(self.height, view, changing=False))
+        self._out += [*self._at.witness(new_view), ViewEntered(self.height, view, changing=False)]
         self._consider(new_view.proposal, fresh=viewchange.choose(new_view.view_changes) is None, now=now)
 
     # ---- missing transactions ------------------------------------------------------------

@@ -159,10 +159,12 @@ class Routes:
             asyncio.create_task(_send(newest, socket)),
             asyncio.create_task(_listen(socket)),
         ]
-        done, rest = await asyncio.wait(roads, return_when=asyncio.FIRST_COMPLETED)
-        for road in rest:
-            road.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
+        try:
+            done, _ = await asyncio.wait(roads, return_when=asyncio.FIRST_COMPLETED)
+        finally:  # also where the face is gone: this handler is cancelled then
+            for road in roads:
+                road.cancel()
+            await asyncio.gather(*roads, return_exceptions=True)
         await socket.close()
         for road in done:
             road.result()

@@ -51,7 +51,10 @@ class ApiServer:
         open_pages = frozenset(route.path for route in table if route.open)
         app = web.Application(middlewares=[Guard(token, open_pages).handle])
         app.add_routes([route.definition() for route in table])
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S)
+        # Who waits for a proof may go away; nobody should be waited for then.
+        runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_S
+        )
         await runner.setup()
         addresses: list[Address] = []
         try:

@@ -94,6 +94,15 @@ def read_proof(connection: Connection, kind: str, height: int) -> bytes | None:
     return connection.execute(chosen).scalar_one_or_none()
 
 
+def digests(connection: Connection) -> dict[int, bytes]:
+    return {row.height: row.digest for row in connection.execute(select(BLOCKS.c.height, BLOCKS.c.digest))}
+
+
+def read_certificate(connection: Connection, height: int) -> bytes | None:
+    chosen = select(BLOCKS.c.certificate).where(BLOCKS.c.height == height, BLOCKS.c.height > 0)
+    return connection.execute(chosen).scalar_one_or_none()
+
+
 def state_roots(connection: Connection) -> dict[int, bytes]:
     """Root after every stored block, by height."""
     return {row.height: row.state_root for row in connection.execute(select(BLOCKS.c.height, BLOCKS.c.state_root))}

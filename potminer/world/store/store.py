@@ -78,6 +78,13 @@ class Store:
         """Version of the ledger's rules that the chain was made by; None where nothing is stored yet."""
         return await self._run(chain.rules)
 
+    async def digests(self) -> dict[int, bytes]:
+        """Digest of every stored block, by height; of the genesis at 0."""
+        return await self._run(chain.digests)
+
+    async def certificate(self, height: int) -> bytes | None:
+        return await self._run(chain.read_certificate, height)
+
     async def state_roots(self) -> dict[int, bytes]:
         return await self._run(chain.state_roots)
 
@@ -123,6 +130,14 @@ class Store:
 
     async def load_addresses(self) -> list[bytes]:
         return await self._run(journal.read_addresses)
+
+    async def keep_statement(self, height: int, digest: bytes, body: bytes) -> None:
+        """Something signed at *height* that may one day be evidence; the same *digest* is kept once."""
+        await self._run(journal.write_statement, height, digest, body)
+
+    async def statements(self) -> list[tuple[int, bytes]]:
+        """(height, body) of everything kept as evidence."""
+        return await self._run(journal.read_statements)
 
     async def append_facts(self, facts: Sequence[Fact]) -> None:
         await self._run(journal.write_facts, tuple(facts))
