@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gpus": ("gpus:gpus", "Show the GPUs and which torch can use them."),
     "doctor": ("doctor:doctor", "Check this computer and say what to do."),
     "config": ("config:config", "Check and show the settings."),
+    "service": ("service:service", "Let systemd keep the daemon running."),
     "completion": ("completion:completion", "Print the shell completion script."),
     "version": ("version:version", "Show versions."),
 }
