@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from potminer.cli.place import Place
@@ -10,8 +12,13 @@ from potminer.cli.place import Place
 @click.command()
 @click.option("--headless", is_flag=True, help="Never ask anything; log to the data folder only, not to the terminal.")
 @click.option("--byzantine", hidden=True, help="Misbehave. Refused on every network that is not a devnet.")
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write what the rig's senses say into this new file, for `potminer simulate policy`.",
+)
 @click.pass_obj
-def run(place: Place, *, headless: bool, byzantine: str | None) -> int:
+def run(place: Place, *, headless: bool, byzantine: str | None, record: Path | None) -> int:
     """Run the daemon until Ctrl-C. Faces attach to it: `potminer dashboard`, `potminer status`."""
     import asyncio
     import os
@@ -21,7 +28,7 @@ def run(place: Place, *, headless: bool, byzantine: str | None) -> int:
 
     paths = place.paths()
     config = load_config(paths.config if paths.config.exists() else None, os.environ)
-    return asyncio.run(live(config, paths, byzantine=byzantine, spoken=not headless))
+    return asyncio.run(live(config, paths, byzantine=byzantine, spoken=not headless, record=record))
 
 
 command = run

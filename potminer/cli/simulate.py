@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from potminer.base.errors import Exit
+from potminer.cli.policy import policy
 
 if TYPE_CHECKING:
     from potminer.sim.sweep import Tally
@@ -22,7 +23,8 @@ PATIENCE_S = 60.0
 PLAN_CHARACTERS = 1_000_000
 
 
-@click.command()
+@click.group(invoke_without_command=True)
+@click.pass_context
 @click.option("--list", "list_them", is_flag=True, help="Name the scenarios and stop.")
 @click.option("--scenario", "name", default="swarm", show_default=True, help="Which scenario to run.")
 @click.option("--seed", default=0, show_default=True, help="First seed.")
@@ -51,6 +53,7 @@ PLAN_CHARACTERS = 1_000_000
 @click.option("--limit", default=None, type=click.IntRange(1), help="Twins: play only the first so many.")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes.")
 def simulate(
+    ctx: click.Context,
     *,
     list_them: bool,
     name: str,
@@ -74,6 +77,8 @@ def simulate(
     the plan in a file. Exit code 1 where a witness saw a violation: the failing run is named by one
     command, and shrunk to a plan that --replay takes.
     """
+    if ctx.invoked_subcommand is not None:
+        return
     from potminer.sim.catalogue import ABOUT, drawn
 
     if list_them:
@@ -94,6 +99,9 @@ def simulate(
         click.echo(to_json(drawn(name, seed, nodes=nodes)))
     else:
         _seeds(name, range(seed, seed + seeds), nodes=nodes, jobs=jobs, as_json=as_json, shrinks=shrinks)
+
+
+simulate.add_command(policy)
 
 
 def _replay_plan(file: TextIO, *, as_json: bool) -> None:

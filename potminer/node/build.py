@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from potminer import __version__
 from potminer.base.digest import Domain, digest
@@ -43,6 +44,7 @@ from potminer.node.outfit import Cards, outfit
 from potminer.node.past import Past
 from potminer.node.prover import Prover
 from potminer.node.publish import Identity, Publisher
+from potminer.node.recorder import Recorder
 from potminer.node.rig import Rig, RigHands
 from potminer.node.rigform import price_micro
 from potminer.node.settings import settings_view
@@ -104,8 +106,11 @@ def is_cheat(kind: str) -> bool:
 
 
 @asynccontextmanager
-async def open_node(config: Config, paths: Paths, *, byzantine: str | None = None) -> AsyncIterator[Node]:
-    """A node of *config* on *paths*, listening and ready to run. *byzantine* is refused outside devnets."""
+async def open_node(
+    config: Config, paths: Paths, *, byzantine: str | None = None, record: Path | None = None
+) -> AsyncIterator[Node]:
+    """A node of *config* on *paths*, listening and ready to run. *byzantine* is refused outside devnets. *record*: a
+    new file for what the rig's senses say."""
     genesis = read_genesis(paths.genesis)
     _check_byzantine(byzantine, genesis)
     async with AsyncExitStack() as stack:
@@ -114,7 +119,7 @@ async def open_node(config: Config, paths: Paths, *, byzantine: str | None = Non
         stack.callback(lock.release)
         key = load_or_create_key(private_folder(paths.keys) / NODE_KEY)
         store = await stack.enter_async_context(Store.open(paths.database))
-        node = await _compose(config, paths, genesis, key, store, byzantine, stack)
+        node = await _compose(config, paths, genesis, key, store, byzantine, stack, record)
         server = await ApiServer.open(node.publisher, paths, clock=unix_ms, tcp_port=config.api.port or None)
         stack.push_async_callback(server.close)
         lock.publish(server.address)
@@ -132,7 +137,7 @@ def _check_byzantine(byzantine: str | None, genesis: Genesis) -> None:
 
 async def _compose(
     config: Config, paths: Paths, genesis: Genesis, key: SigningKey, store: Store, byzantine: str | None,
-    stack: AsyncExitStack,
+    stack: AsyncExitStack, record: Path | None,
 ) -> Node:
     chain = chain_id(genesis)
     blobs = BlobStore(paths.blobs)
@@ -166,6 +171,7 @@ async def _compose(
         outfit(
             config, paths, trains=trains, cheat=cheat, clock=unix_ms, cards=cards,
             pay=pay_of(ledger, history, price_micro(config.prices.pot)),
+            recorder=None if record is None else Recorder(record, note),
         ),
         RigHands(
             clock=unix_ms,

@@ -8,6 +8,7 @@ import logging.handlers
 import os
 import signal
 import sys
+from pathlib import Path
 
 from potminer.base.errors import Exit
 from potminer.node.build import LOG, Node, open_node
@@ -24,13 +25,15 @@ LOG_BYTES = 10 * 1024 * 1024
 LOG_FILES = 5
 
 
-async def live(config: Config, paths: Paths, *, byzantine: str | None = None, spoken: bool = True) -> Exit:
+async def live(
+    config: Config, paths: Paths, *, byzantine: str | None = None, spoken: bool = True, record: Path | None = None
+) -> Exit:
     """Run a node until SIGINT or SIGTERM; a second one ends the process at once."""
     read_genesis(paths.genesis)  # before anything is written: without one nothing else matters
     _log_to(paths, config, spoken=spoken)
     stop = asyncio.Event()
     _heed_signals(stop)
-    async with open_node(config, paths, byzantine=byzantine) as node:
+    async with open_node(config, paths, byzantine=byzantine, record=record) as node:
         host, port = node.network.listening or ("-", 0)
         LOG.info("node %s, chain %s, listening on %s:%s", node.key.hex()[:12], node.chain.hex()[:12], host, port)
         await _run(node, stop)

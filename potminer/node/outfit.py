@@ -17,6 +17,7 @@ from potminer.core.duty.parameters import DEDICATED, Parameters
 from potminer.core.duty.state import Policy
 from potminer.node.config import Config
 from potminer.node.hours import parse_hours
+from potminer.node.recorder import Recorder
 from potminer.node.rig import Outfit
 from potminer.node.rigform import price_micro
 from potminer.node.terms import check_prices, market
@@ -83,7 +84,7 @@ def own_pids() -> set[int]:
 
 def outfit(
     config: Config, paths: Paths, *, trains: bool, cheat: str | None, clock: Clock, cards: Cards,
-    pay: Callable[[], int | None] = lambda: None,
+    pay: Callable[[], int | None] = lambda: None, recorder: Recorder | None = None,
 ) -> Outfit:
     """*trains*: duty decides; without it the workers of a validator begin when there is work. *pay*: what the rig
     would earn in an hour, in millionths of the owner's currency."""
@@ -103,6 +104,8 @@ def outfit(
         launches=_launches(buses or (CPU,), config, paths, cheat, cards),
         miners=miners,
         market=market(config, buses, pay, clock),
+        recorder=recorder,
+        currency=config.power.currency,
         one_by_one=psutil.virtual_memory().total <= SMALL_HOST_BYTES,
     )
 

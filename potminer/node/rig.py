@@ -28,10 +28,12 @@ from potminer.core.duty.state import Mode as DutyMode
 from potminer.core.duty.state import State
 from potminer.core.machine import Persist, SetTimer, TimerFired
 from potminer.node.crew import Crew, CrewHands
+from potminer.node.recorder import Recorder
 from potminer.node.rigview import device_view, miner_view
 from potminer.node.terms import Market
 from potminer.wire.control import ControlView, DeviceView, MinerView, Mode
 from potminer.wire.facts import CPU, GpuSample, MinerSample, RigSample
+from potminer.wire.trace import SaidLine
 from potminer.wire.trainer import Job, Report
 from potminer.world.child import Launch
 from potminer.world.rig.look import Look
@@ -66,6 +68,8 @@ class Outfit:
     launches: Mapping[str, Sequence[Launch]]
     miners: Mapping[str, MinerAdapter] = field(default_factory=dict)
     market: Market | None = None
+    recorder: Recorder | None = None
+    currency: str = ""
     one_by_one: bool = False
 
 
@@ -77,6 +81,7 @@ class Rig:
         self._look = outfit.look
         self._miners = outfit.miners
         self._market = outfit.market
+        self._recorder, self._currency = outfit.recorder, outfit.currency
         self._hands = hands
         self._crew = Crew(
             outfit.launches,
@@ -104,6 +109,9 @@ class Rig:
         for bus, device in self._duties.devices.items():
             if device.key in journal:
                 self._tell(bus, duty.JournalRestored(journal[device.key]))
+        if self._recorder is not None:
+            kin = {bus: (miner.name, miner.capabilities.single_gpus) for bus, miner in self._miners.items()}
+            self._recorder.begin(list(self._duties.devices.values()), kin, self._currency)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._poll())
@@ -115,13 +123,18 @@ class Rig:
             for timer in self._timers.values():
                 timer.cancel()
             await self._crew.stop_all()
+            if self._recorder is not None:
+                self._recorder.close()
 
     async def _poll(self) -> None:
         while True:
             sample = self._sample = await self._look.take()
+            market = self._market
+            terms = {} if market is None else {bus: market.terms(bus) for bus in self._duties.devices}
             for bus in self._duties.devices:
-                terms = None if self._market is None else self._market.terms(bus)
-                self._tell(bus, Sampled(sample.host, self._gpu(bus), self._miner_of(bus), terms))
+                self._tell(bus, Sampled(sample.host, self._gpu(bus), self._miner_of(bus), terms.get(bus)))
+            if self._recorder is not None:
+                self._recorder.look(sample, terms, list(self._duties.devices.values()), self._hands.clock())
             self._hands.changed()
             training = any(device.state is State.TRAINING for device in self._duties.devices.values())
             await asyncio.sleep(POLL_TRAINING_S if training else POLL_S)
@@ -223,6 +236,7 @@ class Rig:
     def override(self, mode: Mode, for_ms: int | None, *, device: str | None = None, paused: bool = False) -> None:
         """For *device*, or for all."""
         until = None if for_ms is None else self._hands.clock() + for_ms
+        self._record(SaidLine(at_ms=self._hands.clock(), device=device, mode=mode, for_ms=for_ms))
         for bus in self._chosen(device):
             self._paused.discard(bus)
             if paused:
@@ -231,9 +245,14 @@ class Rig:
 
     def finish(self, device: str | None = None) -> None:
         """End the units under way, begin none; then the devices are off until changed."""
+        self._record(SaidLine(at_ms=self._hands.clock(), device=device, finish=True))
         for bus in self._chosen(device):
             self._paused.add(bus)
             self._tell(bus, FinishAsked())
+
+    def _record(self, line: SaidLine) -> None:
+        if self._recorder is not None:
+            self._recorder.said(line)
 
     def _chosen(self, device: str | None) -> list[str]:
         found = [bus for bus in self._duties.devices if device in (None, bus)]

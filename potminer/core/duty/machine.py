@@ -35,7 +35,7 @@ from potminer.core.duty.parameters import Parameters
 from potminer.core.duty.purse import Purse
 from potminer.core.duty.senses import Senses
 from potminer.core.duty.sentence import Status
-from potminer.core.duty.state import LEGAL_MOVES, PASSING, RESTING, TERMS, Mode, Policy, Reason, State
+from potminer.core.duty.state import LEGAL_MOVES, PASSING, RESTING, Mode, Policy, Reason, State
 from potminer.core.duty.steady import Steady
 from potminer.core.duty.switches import SwitchBudget
 from potminer.core.duty.wishes import endings, hindrances
@@ -43,8 +43,8 @@ from potminer.core.machine import Persist, SetTimer, TimerFired
 
 _OWN_DOING = frozenset({Reason.MINER_EARNS, Reason.MINER_UNKNOWN})
 """Of no weight during a hand-over: pausing the miner is what it is about."""
-_MINES_ON = frozenset({Reason.COMPANY, Reason.MANUAL, Reason.MINER_EARNS}) | TERMS
-"""For these a miner that earns is simply left alone."""
+_IN_THE_DARK = frozenset({Reason.BLIND, Reason.MINER_UNKNOWN})
+"""Who says that the miner earns?"""
 _MOVES_PER_EVENT = 8
 
 
@@ -97,6 +97,10 @@ class Device:
     @property
     def reasons(self) -> frozenset[Reason]:
         return self._reasons
+
+    @property
+    def parameters(self) -> Parameters:
+        return self._parameters
 
     @property
     def willing(self) -> bool:
@@ -291,7 +295,7 @@ class Device:
             return State.OFF
         if reasons & {Reason.DEVICE_LOST, Reason.WORKER_FAILED}:
             return State.FAULT
-        if self._senses.miner_earns and reasons & _MINES_ON:
+        if self._senses.miner_earns and reasons and not reasons & _IN_THE_DARK:
             return State.MINING
         return State.IDLE_WAIT if reasons <= PASSING else State.BLOCKED
 
