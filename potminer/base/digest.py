@@ -38,6 +38,7 @@ class Domain(StrEnum):
     ANNOUNCEMENT = "pot/announce"
     LINK_KEY = "pot/link-key"
     MESSAGE = "pot/message"
+    RECORD = "pot/record"
 
 
 _FRESH = {domain: blake2b(digest_size=32, person=domain.encode()) for domain in Domain}

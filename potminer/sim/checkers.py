@@ -250,8 +250,8 @@ class Witnesses:
         if items > 32 * n + 64 or records > MOST_RECORDS:
             self.report(f"unbounded: member {member} holds {items} items and {records} records")
 
-    def broke(self, *, member: int, error: AssertionError) -> None:
-        self.report(f"assertion: member {member}: {error}")
+    def broke(self, *, member: int, error: Exception) -> None:
+        self.report(f"assertion: member {member}: {type(error).__name__} {error}")
 
     def starved(self, what: str) -> None:
         self.report(f"liveness: {what}")

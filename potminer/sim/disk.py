@@ -2,8 +2,8 @@
 
 The semantics are the store's (world/store): neighbouring writes are one commit, durable before
 the next effect; a crash in between loses all of it. A torn write keeps a part: stronger than
-SQLite, which drops the whole commit. Every record is sealed with its key, so one that was
-written over another is seen when the disk is read.
+SQLite, which drops the whole commit. The journal is sealed as a whole, so a record that was lost
+or written over another is seen when the disk is read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class DiskFault(Exception):
 class Disk:
     """*records* are durable; what is *pending* is lost in a crash."""
 
-    __slots__ = ("_misdirect", "_misfiled", "_pending", "full", "records", "tear", "unreadable")
+    __slots__ = ("_misdirect", "_pending", "_sealed", "full", "records", "tear", "unreadable")
 
     def __init__(self) -> None:
         self.records: dict[bytes, bytes] = {}
@@ -26,7 +26,8 @@ class Disk:
         """The power goes in the middle of the next commit; so many of its records survive."""
         self._pending: list[tuple[bytes, bytes | None]] = []
         self._misdirect = False
-        self._misfiled: set[bytes] = set()
+        self._sealed: dict[bytes, bytes] = {}
+        """What the seal covers: all that was written."""
 
     def write(self, key: bytes, value: bytes | None) -> None:
         self._pending.append((key, value))
@@ -55,8 +56,8 @@ class Disk:
         """All records; DiskFault where they cannot be read or one is not what its seal says."""
         if self.unreadable:
             raise DiskFault("a read error")
-        if self._misfiled:
-            raise DiskFault("a record lies under another one's key")
+        if self.records != self._sealed:
+            raise DiskFault("not what was written")
         return dict(self.records)
 
     def misdirect(self) -> None:
@@ -66,18 +67,17 @@ class Disk:
     def wipe(self) -> None:
         self.records.clear()
         self._pending.clear()
-        self._misfiled.clear()
+        self._sealed.clear()
         self._misdirect = False
 
     def _store(self, key: bytes, value: bytes | None) -> None:
         others = [other for other in self.records if other != key] if self._misdirect and value is not None else []
         if others and value is not None:
             self._misdirect = False
-            self.records[others[0]] = value
-            self._misfiled.add(others[0])
+            self.records[others[0]] = self._sealed[key] = value
             return
-        self._misfiled.discard(key)
-        if value is None:
-            self.records.pop(key, None)
-        else:
-            self.records[key] = value
+        for rows in (self.records, self._sealed):
+            if value is None:
+                rows.pop(key, None)
+            else:
+                rows[key] = value

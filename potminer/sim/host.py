@@ -38,6 +38,8 @@ from potminer.wire.codec import Wire
 from potminer.wire.seal import Purpose, SigningKey
 from potminer.wire.tx import SignedTransaction
 
+BROKEN = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What a replica that is broken raises; its host stops, and the witnesses are told."""
 FROZEN_MOST = 20_000
 """Messages that wait for a stopped process; the oldest give way."""
 
@@ -50,7 +52,7 @@ class World(Protocol):
     def now(self) -> int: ...
     def executed(self, host: Host, *, head: Head, certified: CertifiedBlock) -> None: ...
     def reached(self, host: Host) -> None: ...
-    def broke(self, host: Host, error: AssertionError) -> None: ...
+    def broke(self, host: Host, error: Exception) -> None: ...
     def any_peer(self, host: Host) -> bytes: ...
 
 
@@ -165,7 +167,7 @@ class Host:
         while self._inbox and self.replica is not None:
             try:
                 effects = self.replica.handle(self._inbox[0], GENESIS_MS + self.world.now() + self.skew_ms)
-            except AssertionError as error:
+            except BROKEN as error:
                 self.world.broke(self, error)
                 self.crash()
                 return

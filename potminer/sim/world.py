@@ -193,7 +193,7 @@ class World:
         if host.honest:
             self.witnesses.reached(member=host.member, head=host.chain.head)
 
-    def broke(self, host: Host, error: AssertionError) -> None:
+    def broke(self, host: Host, error: Exception) -> None:
         if host.honest:
             self.witnesses.broke(member=host.member, error=error)
 

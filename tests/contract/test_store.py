@@ -83,6 +83,48 @@ async def test_ranges_of_blocks_are_bounded_in_count_and_bytes_and_leave_out_the
         assert await store.head() is not None  # a range cut short leaves no cursor in the way
 
 
+def alter(where: Path, statement: str) -> None:
+    """What a disk did behind the store's back."""
+    connection = sqlite3.connect(where, isolation_level=None)
+    connection.execute(statement)
+    connection.close()
+
+
+DISKS = {
+    "lost": "DELETE FROM journal WHERE key = x'61'",
+    "old": "UPDATE journal SET value = x'30' WHERE key = x'61'",
+    "misplaced": "UPDATE journal SET value = (SELECT value FROM journal WHERE key = x'62') WHERE key = x'61'",
+    "back from the dead": "INSERT INTO journal VALUES (x'63', x'33')",
+}
+
+
+@pytest.mark.parametrize("change", DISKS.values(), ids=DISKS)
+async def test_a_journal_that_a_disk_changed_is_not_read(tmp_path: Path, change: str) -> None:
+    where = tmp_path / "pot.db"
+    async with Store.open(where) as store:
+        await store.persist([(b"a", b"1"), (b"b", b"2"), (b"c", b"3")])
+        await store.persist([(b"a", b"4"), (b"c", None), (b"d", None)])
+    alter(where, change)
+    async with Store.open(where) as store:
+        with pytest.raises(ConfigError, match="not what was written"):
+            await store.load_journal()
+
+
+async def test_a_journal_of_before_the_seal_is_read_and_sealed(tmp_path: Path) -> None:
+    where = tmp_path / "pot.db"
+    async with Store.open(where) as store:
+        await store.persist([(b"a", b"1"), (b"b", b"2")])
+    alter(where, "DELETE FROM meta WHERE name = 'journal'")
+    async with Store.open(where) as store:
+        assert await store.load_journal() == {b"a": b"1", b"b": b"2"}
+        await store.persist([(b"b", b"3")])
+        assert await store.load_journal() == {b"a": b"1", b"b": b"3"}
+    alter(where, "DELETE FROM journal")
+    async with Store.open(where) as store:
+        with pytest.raises(ConfigError):
+            await store.load_journal()
+
+
 async def test_the_journal_keeps_and_forgets(tmp_path: Path) -> None:
     async with Store.open(tmp_path / "pot.db") as store:
         await store.persist([(b"vote/1", b"a"), (b"vote/2", b"b"), (b"vote/1", b"c")])
