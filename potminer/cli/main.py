@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "why": ("why:why", "Explain how a unit of work ended."),
     "earnings": ("earnings:earnings", "Show what this rig earned, by day and task."),
     "peers": ("peers:peers", "List the peers of this node."),
+    "chain": ("chain:chain", "Show the chain, prove what is in it, find who broke it."),
     "logs": ("logs:logs", "Show the node's log."),
     "pause": ("pause:pause", "Stop training now and give the devices back."),
     "resume": ("pause:resume", "Undo pause."),

@@ -92,7 +92,7 @@ def height_of(statement: Wire) -> int:
 
 
 async def _blocks(source: Path) -> Deposition:
-    path = _file(source)
+    path = database(source)
     with path.open("rb") as file:
         start = file.read(len(_SQLITE))
     if start != _SQLITE:
@@ -108,7 +108,7 @@ async def _blocks(source: Path) -> Deposition:
 async def _complete(source: Path, told: Deposition, heights: set[int]) -> Deposition:
     if told.certificates:
         return told
-    path = _file(source)
+    path = database(source)
     with path.open("rb") as file:
         if file.read(len(_SQLITE)) != _SQLITE:
             return told
@@ -119,7 +119,8 @@ async def _complete(source: Path, told: Deposition, heights: set[int]) -> Deposi
     return Deposition(told.chain, kept, certificates, told.statements)
 
 
-def _file(source: Path) -> Path:
+def database(source: Path) -> Path:
+    """The file that *source*, a data folder or the file itself, means; UsageError where there is none."""
     path = source / "potminer.sqlite" if source.is_dir() else source
     if not path.is_file():
         hint = "Give a node's data folder, its potminer.sqlite, or exported evidence."

@@ -117,15 +117,13 @@ class Courier:
                     # It has not heard of a transaction that another node has: gossip is on its way.
                     await asyncio.sleep(_PAUSE_S)
                     continue
-                fate = None if view.proven is None else await self._follower.fate(node, _proof(view))
-                if fate is not None and fate.transaction != name:
-                    raise NotProven("the node proves another transaction", "Do not believe it; ask another node.")
+                fate = None if view.proven is None else await self._follower.fate(node, proof_of(view), name)
                 if fate is not None and (fate.decided or until is Until.INCLUDED):
                     return fate
                 await asyncio.sleep(_PAUSE_S)
 
 
-def _proof(view: ReceiptView) -> TransactionProof:
+def proof_of(view: ReceiptView) -> TransactionProof:
     try:
         return decode(TransactionProof, b64decode(view.proof, validate=True), max_bytes=PROOF_BYTES)
     except (Malformed, NotBase64, ValueError) as error:

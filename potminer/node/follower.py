@@ -66,13 +66,16 @@ class Follower:
             told = await node.show(keys)
         return self._sound(shown.facts(told, keys, self.trust, self._terms, now_ms=self._clock()))
 
-    async def fate(self, node: Client, proof: TransactionProof) -> Fate:
-        """What *proof*, which came from *node*, shows."""
+    async def fate(self, node: Client, proof: TransactionProof, name: bytes) -> Fate:
+        """What *proof*, which came from *node*, shows of transaction *name*."""
         told = self.judge(proof)
         if told is Flaw.UNKNOWN_EPOCH:
             await self.catch_up(node)
             told = self.judge(proof)
-        return self._sound(told)
+        fate = self._sound(told)
+        if fate.transaction != name:
+            raise NotProven("the node proves another transaction", "Do not believe it; ask another node.")
+        return fate
 
     def judge(self, proof: TransactionProof) -> Fate | Flaw:
         return shown.fate(proof, self.trust, self._terms, now_ms=self._clock())

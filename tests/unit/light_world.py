@@ -40,6 +40,8 @@ class Certified(World):
     def __init__(self, *, validators: int = 4) -> None:
         super().__init__(validators=validators)
         self.head = self.chain
+        self.seats: tuple[int, ...] = tuple(range(2 * validators // 3 + 1))
+        """Who signs the certificates."""
         self.past = Past(self.state)
         self.headers: list[CertifiedHeader] = []
         self.states: list[State] = [self.state]
@@ -57,8 +59,7 @@ class Certified(World):
         return [(index, key(self.validators[index])) for index in indices]
 
     def sign_block(self, block: Block) -> CertifiedHeader:
-        quorum = 2 * len(self.validators) // 3 + 1
-        return certified(block, self.keys(*range(quorum)), chain=self.chain)
+        return certified(block, self.keys(*self.seats), chain=self.chain)
 
     def add(self, *bodies: tuple[str, Body]) -> Block:
         """One block with these transactions, certified."""

@@ -1,0 +1,89 @@
+"""What ``chain verify`` finds out: questions to one node, answered by proofs alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from potminer.base.errors import Malformed, NotProven
+from potminer.core.light.shown import Fact
+from potminer.node.follower import Follower
+from potminer.wire import record as records
+from potminer.wire.proof import KEYS_PER_REPLY
+from potminer.wire.record import Account, RoundRecord, TaskRecord, TaskStatus, Trainer, UnitRecord
+from potminer.world.api.attach import Client
+
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenAccount:
+    """After block *height*. Without an account *known* is False and everything is 0: that is proven too."""
+
+    height: int
+    known: bool
+    balance: int
+    nonce: int
+    bond: int
+    unbonding: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenTask:
+    """After block *height*. *model* is the one after *round* rounds. *phase* is of the round in progress, None where
+    none is open; *outcomes* counts its units by how they ended, *open_units* those that have not."""
+
+    height: int
+    name: str
+    status: str
+    round: int
+    rounds: int
+    model: bytes
+    escrow: int
+    phase: str | None
+    outcomes: dict[str, int]
+    open_units: int
+
+
+async def account(follower: Follower, node: Client, key: bytes) -> ProvenAccount:
+    money, work = await follower.facts(node, [records.account_key(key), records.trainer_key(key)])
+    try:
+        found, trainer = money.record(Account) or Account(), work.record(Trainer)
+    except Malformed as error:
+        raise _unknown(error) from error
+    bond, unbonding = (0, 0) if trainer is None else (trainer.bond, trainer.unbonding)
+    return ProvenAccount(money.height, money.value is not None, found.balance, found.nonce, bond, unbonding)
+
+
+async def task(follower: Follower, node: Client, name: bytes) -> ProvenTask | None:
+    """None where it is proven that no such task was ever ordered."""
+    head, current = await follower.facts(node, [records.task_key(name), records.round_key(name)])
+    try:
+        record, opened = head.record(TaskRecord), current.record(RoundRecord)
+        if record is None:
+            return None
+        outcomes, left = await _units(follower, node, name, opened)
+    except Malformed as error:
+        raise _unknown(error) from error
+    return ProvenTask(
+        head.height, record.spec.name, TaskStatus(record.status).name.lower(), record.round, record.spec.rounds,
+        record.model, record.escrow, None if opened is None else opened.phase.name.lower(), outcomes, left,
+    )  # fmt: skip
+
+
+async def _units(
+    follower: Follower, node: Client, name: bytes, opened: RoundRecord | None
+) -> tuple[dict[str, int], int]:
+    """Units of the round in progress by outcome, and how many have none yet."""
+    slots = range(0 if opened is None else len(opened.slots))
+    found: list[Fact] = []
+    for first in range(0, len(slots), KEYS_PER_REPLY):
+        keys = [records.unit_key(name, slot) for slot in slots[first : first + KEYS_PER_REPLY]]
+        found += await follower.facts(node, keys)
+    ends = [unit.judgement for unit in (fact.record(UnitRecord) for fact in found) if unit is not None]
+    outcomes = Counter(end.outcome.value for end in ends if end is not None)
+    return dict(outcomes), sum(end is None for end in ends)
+
+
+def _unknown(error: Malformed) -> NotProven:
+    return NotProven(f"a record is not what it should be: {error}", "Is this potminer older than the node's?")

@@ -1,0 +1,333 @@
+"""``potminer chain`` as a user meets it: against nodes' APIs, stores and evidence, true and false ones."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from potminer.base.address import encode_address
+from potminer.base.errors import Exit
+from potminer.cli.main import main
+from potminer.node.genesisfile import write_genesis
+from potminer.wire.block import block_digest
+from potminer.wire.proof import Headers
+from potminer.wire.task import task_digest
+from potminer.wire.tx import JoinTask, RegisterTrainer, SubmitTask, Transfer, Unbond, transaction_digest
+from potminer.world.store.store import Store
+from tests.contract.chain_node import ChainNode, chain_nodes
+from tests.unit.ledger_world import key, spec
+from tests.unit.light_world import Certified, certified
+
+FIXTURES = Path(__file__).parent / "fixtures"
+TO = key("ann").public
+
+
+async def potminer(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    """Exit code, output, errors of a command, run beside this loop's servers."""
+    code = await asyncio.to_thread(main, [str(word) for word in words])
+    seen = capsys.readouterr()
+    return code, seen.out, seen.err
+
+
+def datadir(folder: Path, world: Certified) -> tuple[str, Path]:
+    """A user's own data folder, which holds nothing but the genesis."""
+    own = folder / "own"
+    own.mkdir(exist_ok=True)
+    write_genesis(own / "genesis.json", world.genesis)
+    return "--datadir", own
+
+
+# ---- status and verify -------------------------------------------------------------------
+
+
+async def test_verify_proves_balances_tasks_and_transactions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with chain_nodes(tmp_path) as (world, [(node, address)]):
+        await node.step()
+        transfer, refused = world.sign("rich", Transfer(TO, 5)), world.sign("rich", Unbond(1))
+        for signed in (transfer, refused):
+            node.ledger.submit(signed)
+        await node.step()
+        await node.step()
+        place = datadir(tmp_path, world)
+        code, seen, _ = await potminer(capsys, *place, "chain", "status", "--connect", address, "--json")
+        status = json.loads(seen)
+        assert (code, status["height"], status["provable_last"], len(status["committee"])) == (0, 3, 2, 4)
+        code, seen, _ = await potminer(capsys, *place, "chain", "status", "--connect", address)
+        assert code == 0
+        assert world.chain.hex()[:16] in seen
+        verify = (*place, "chain", "verify", "--connect", address, "--json")
+        name, other = (transaction_digest(signed.transaction).hex() for signed in (transfer, refused))
+        code, seen, errors = await potminer(
+            capsys, *verify, "--account", encode_address(TO), "--task", "ab" * 32, "--transaction", other
+        )
+        told = json.loads(seen)
+        assert (code, errors) == (0, "")
+        assert told["to"] == f"3:{world.head.hex()}"
+        assert (told["balance"], told["account_after"]) == (5, 2)
+        assert told["task"] == "proven not to exist"
+        assert told["transaction"] == "in block 2, refused: not-registered"
+        code, seen, _ = await potminer(capsys, *verify, "--transaction", name)
+        assert (code, json.loads(seen)["transaction"]) == (0, "in block 2, done")
+        code, seen, _ = await potminer(capsys, *verify, "--account", encode_address(key("nobody").public))
+        assert (code, json.loads(seen)["account"]) == (0, "proven to be unused")
+
+
+async def test_verify_shows_a_task_with_its_model_and_its_round(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with chain_nodes(tmp_path) as (world, [(node, address)]):
+        task = task_digest(spec(), requester=key("requester").public, nonce=0)
+        trainers = [(name, RegisterTrainer(key(name).public)) for name in ("ann", "ben")]
+        joins = [(name, JoinTask(task)) for name in ("ann", "ben")]
+        for bodies in ([*trainers, ("requester", SubmitTask(spec()))], joins):
+            for name, body in bodies:
+                assert node.ledger.submit(world.sign(name, body)) is None
+            await node.step()
+        for _ in range(2):
+            await node.step()
+        verify = (*datadir(tmp_path, world), "chain", "verify", "--connect", address, "--task", task.hex(), "--json")
+        code, seen, _ = await potminer(capsys, *verify)
+        told = json.loads(seen)
+        assert (code, told["task"]) == (0, "digits, open, 0 of 3 rounds")
+        assert told["model"] == spec().initial_model.hex()
+        assert told["round"] == "commit, 4 units open"
+
+
+async def test_an_anchor_from_somebody_trusted_is_a_beginning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with chain_nodes(tmp_path) as (world, [(node, address)]):
+        for _ in range(5):
+            await node.step()
+        name = block_digest(world.blocks[2].header).hex()
+        verify = (*datadir(tmp_path, world), "chain", "verify", "--connect", address)
+        code, seen, _ = await potminer(capsys, *verify, "--from", f"3:{name}", "--json")
+        assert (code, json.loads(seen)["from"], json.loads(seen)["to"]) == (0, f"3:{name}", f"5:{world.head.hex()}")
+        for anchor, expected in (
+            (f"4:{name}", Exit.BAD_SIGNATURE), (f"9:{name}", Exit.USAGE), ("3:abc", Exit.USAGE), ("last", Exit.USAGE),
+        ):  # fmt: skip
+            code, seen, errors = await potminer(capsys, *verify, "--from", anchor)
+            assert (code, seen) == (expected, ""), anchor
+            assert errors.startswith("error: ")
+
+
+class Forger(ChainNode):
+    """Shows headers that strangers signed."""
+
+    async def headers(self, first: int, count: int) -> Headers:
+        strangers = [(seat, key(f"stranger-{seat}")) for seat in range(3)]
+        return Headers((certified(self.world.blocks[first - 1], strangers, chain=self.world.chain),))
+
+
+class Thief(ChainNode):
+    """Shows headers that too few signed."""
+
+    async def headers(self, first: int, count: int) -> Headers:
+        (shown,) = (await super().headers(first, 1)).headers
+        few = replace(shown.certificate, signatures=shown.certificate.signatures[:2])
+        return Headers((replace(shown, certificate=few),))
+
+
+@pytest.mark.parametrize(("kind", "why"), [(Forger, "a signature that does not hold"), (Thief, "without a quorum")])
+async def test_a_node_that_misleads_ends_verify_with_8(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: type[ChainNode], why: str
+) -> None:
+    async with chain_nodes(tmp_path, kind) as (world, [(node, address)]):
+        await node.step()
+        await node.step()
+        code, seen, errors = await potminer(
+            capsys, *datadir(tmp_path, world), "chain", "verify", "--connect", address
+        )
+        assert (code, seen) == (Exit.BAD_SIGNATURE, "")
+        assert why in errors
+
+
+async def test_without_a_genesis_of_our_own_the_node_s_is_named_as_such_and_another_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with chain_nodes(tmp_path) as (world, [(node, address)]):
+        await node.step()
+        await node.step()
+        verify = ("--datadir", tmp_path / "empty", "chain", "verify", "--connect", address)
+        code, seen, _ = await potminer(capsys, *verify)
+        assert code == 0
+        assert "on the node's word" in seen
+        write_genesis(tmp_path / "other.json", replace(world.genesis, seed=bytes(32)))
+        code, _, errors = await potminer(capsys, *verify, "--genesis", tmp_path / "other.json")
+        assert code == Exit.BAD_SIGNATURE
+        assert "another chain" in errors
+
+
+# ---- stores ------------------------------------------------------------------------------
+
+
+async def stored(folder: Path, *, blocks: int = 6, fork_at: int | None = None) -> tuple[Certified, Path]:
+    """A stopped node's data folder. With *fork_at* its block there is another, signed by seats 0, 1 and 3."""
+    async with chain_nodes(folder) as (world, [(node, _)]):
+        for height in range(1, blocks + 1):
+            if height == fork_at:
+                world.seats = (0, 1, 3)
+                node.ledger.submit(world.sign("requester", Transfer(TO, 1)))
+            await node.step()
+        world.seats = (0, 1, 2)
+        write_genesis(node.folder / "genesis.json", world.genesis)
+        return world, node.folder
+
+
+async def test_a_store_is_judged_again_block_by_block(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world, home = await stored(tmp_path)
+    code, seen, _ = await potminer(capsys, "chain", "verify", "--store", home, "--json")
+    told = json.loads(seen)
+    assert (code, told["to"], told["state"]) == (0, f"6:{world.head.hex()}", world.state.root.hex())
+
+
+BENT = {
+    "another certificate": ("update blocks set certificate = (select certificate from blocks where height = 2) "
+                            "where height = 4", "block 4"),
+    "another block": ("update blocks set block = (select block from blocks where height = 2) where height = 4",
+                      "block 4"),
+    "no block": ("update blocks set block = x'00' where height = 5", "block 5 cannot be read"),
+    "a root": ("update blocks set state_root = zeroblob(32) where height = 3", "state root of block 3"),
+    "a balance": ("delete from ledger where substr(key, 1, 1) = x'61'", "not what its blocks make"),
+    "a hole": ("delete from blocks where height = 3", "block"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bent", BENT)
+async def test_a_store_that_was_tampered_with_is_named_at_its_block(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], bent: str
+) -> None:
+    _, home = await stored(tmp_path)
+    change, said = BENT[bent]
+    with closing(sqlite3.connect(home / "potminer.sqlite")) as database, database:
+        database.execute(change)
+    code, seen, errors = await potminer(capsys, "chain", "verify", "--store", home)
+    assert (code, seen) == (Exit.BAD_SIGNATURE, "")
+    assert said in errors
+
+
+# ---- blame -------------------------------------------------------------------------------
+
+
+async def test_blame_names_who_signed_both_sides_of_a_fork_and_nobody_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    world, one = await stored(tmp_path / "one")
+    _, two = await stored(tmp_path / "two", fork_at=4)
+    code, seen, _ = await potminer(capsys, "chain", "blame", one, "--json")
+    alone = json.loads(seen)
+    assert (code, alone["forks"], alone["culprits"]) == (0, [], [])
+    evidence = tmp_path / "evidence"
+    code, seen, _ = await potminer(capsys, "chain", "blame", one, two, "--export", evidence, "--json")
+    told = json.loads(seen)
+    guilty = {encode_address(key(world.validators[seat]).public) for seat in (0, 1)}
+    assert (code, told["forks"][0]["height"], told["contradictory"][0]) == (0, 4, 4)
+    assert {each["member"] for each in told["culprits"]} == guilty
+    genesis = ("--genesis", one / "genesis.json")
+    code, seen, _ = await potminer(capsys, "chain", "blame", evidence, *genesis, "--json")
+    again = json.loads(seen)
+    assert (code, again["forks"], again["culprits"]) == (0, told["forks"], told["culprits"])
+    code, seen, _ = await potminer(capsys, "chain", "blame", one, two)
+    assert "fork at height 4" in seen
+    assert all(member in seen for member in guilty)
+
+
+async def test_what_is_no_evidence_is_said_to_be_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, home = await stored(tmp_path, blocks=2)
+    code, seen, _ = await potminer(capsys, "chain", "blame", home)
+    assert code == 0
+    assert "nobody contradicts anybody" in seen
+    (tmp_path / "noise").write_bytes(os.urandom(1_000))
+    for source in (tmp_path / "noise", tmp_path / "nowhere"):
+        code, _, errors = await potminer(capsys, "chain", "blame", source, "--genesis", home / "genesis.json")
+        assert code == Exit.USAGE
+        assert errors.startswith("error: ")
+
+
+# ---- old, foreign and damaged stores, as processes ---------------------------------------
+
+
+def old_store(home: Path) -> None:
+    """A validator's folder from before proofs were stored."""
+    home.mkdir()
+    with gzip.open(FIXTURES / "store-v1.sqlite.gz") as packed, (home / "potminer.sqlite").open("wb") as file:
+        shutil.copyfileobj(packed, file)
+    shutil.copy(FIXTURES / "store-v1-genesis.json", home / "genesis.json")
+
+
+async def test_a_store_of_the_first_schema_is_lifted_and_keeps_its_blocks(tmp_path: Path) -> None:
+    home = tmp_path / "old"
+    old_store(home)
+    async with Store.open(home / "potminer.sqlite") as store:
+        head = await store.head()
+        assert head is not None
+        assert (head.height, await store.rules()) == (11, 1)
+        assert len(await store.blocks(1, 64, 1 << 24)) == 11
+        assert await store.receipt(bytes(32)) is None
+        assert (await store.statements(), await store.proof("outcomes", 3)) == ([], None)
+        for _ in range(2):
+            await store.keep_statement(12, bytes(32), b"word")
+    async with Store.open(home / "potminer.sqlite") as store:
+        assert await store.statements() == [(12, b"word")]
+
+
+def as_process(*words: object) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "potminer.cli.main", *(str(word) for word in words)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+def spoil(home: Path, how: str) -> None:
+    path = home / "potminer.sqlite"
+    data = path.read_bytes()
+    match how:
+        case "truncated":
+            path.write_bytes(data[: len(data) // 2])
+        case "noise":
+            path.write_bytes(bytes(range(256)) * 100)
+        case "flipped":
+            path.write_bytes(data[:5_000] + bytes(20_000) + data[25_000:])
+        case _:
+            raise AssertionError(how)
+
+
+@pytest.mark.parametrize("how", ["old rules", "foreign genesis", "truncated", "noise", "flipped"])
+async def test_a_node_on_a_store_it_cannot_use_says_so_and_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    if how == "old rules":
+        home = tmp_path / "old"
+        old_store(home)
+        write_genesis(home / "genesis.json", Certified().genesis)  # the old one lacks what parameters say now
+    else:
+        world, home = await stored(tmp_path)
+        if how == "foreign genesis":
+            write_genesis(home / "genesis.json", replace(world.genesis, seed=bytes(32)))
+        else:
+            spoil(home, how)
+    words = ("--datadir", home, "--config", home / "potminer.toml", "run", "--headless")
+    judged, _, errors = await potminer(capsys, "chain", "verify", "--store", home)
+    for code, said in ((judged, errors), as_process(*words)):
+        assert code in (Exit.CONFIG, Exit.BAD_SIGNATURE), said
+        assert "Traceback" not in said
+        error, hint = said[said.index("error: ") :].splitlines()[:2]
+        assert len(error) > 20
+        assert hint.startswith("  ")
+        assert len(hint) > 20
