@@ -70,6 +70,16 @@ def test_garbage_and_copies_are_refused_unpaid_and_named(tmp_path: Path) -> None
     assert sorted(report["rewards"].values())[2] > 0
 
 
+def test_auditors_that_do_not_recompute_are_expelled_and_unpaid(tmp_path: Path) -> None:
+    """One says what it likes, the other guesses from the snapshots. Their own units are honest."""
+    lazy = ("--byzantine", "rubber-stamp:1", "--byzantine", "guess:1")
+    report = devnet(tmp_path / "net", "--trainers", "5", *lazy, "--rounds", "4")
+    fates = {fate["kind"]: fate for fate in report["byzantine"].values()}
+    assert fates["rubber-stamp"]["paid"] == fates["guess"]["paid"] == 0
+    assert report["units"]["rejected"] == {}
+    assert sorted(report["rewards"].values())[2] > 0, "the honest are paid"
+
+
 def test_a_silent_validator_does_not_stop_the_rest(tmp_path: Path) -> None:
     report = devnet(tmp_path / "net", "--byzantine", "silent:1", "--rounds", "3")
     assert report["units"] == {"accepted": 18, "rejected": {}}
