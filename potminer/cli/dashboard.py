@@ -57,8 +57,27 @@ def dashboard(
     ).run()
 
 
-def _berths(place: Place, socket: str | None, connect: Sequence[str]) -> list[Berth]:
-    """This rig and the others. Where none runs here, the first of the others stands in its place."""
+def open_alone(place: Place) -> int:
+    """``potminer`` without a command: the dashboard, with a daemon of its own where none runs."""
+    from potminer.cli.config import read_config
+    from potminer.cli.together import run_together
+    from potminer.dashboard.app import DashboardApp
+    from potminer.world.api.attach import find
+
+    paths = place.paths()
+    here, *others = _berths(place, None, (), alone=True)
+    app = DashboardApp(here.source, now_ms, others=others, doctor=lambda: _examine(place))
+    try:
+        find(paths)
+    except Unreachable:
+        return run_together(read_config(place), paths, app)
+    app.run()
+    return 0
+
+
+def _berths(place: Place, socket: str | None, connect: Sequence[str], *, alone: bool = False) -> list[Berth]:
+    """This rig and the others. Where none runs here, the first of the others stands in its place, unless
+    this one is to be started (*alone*)."""
     from potminer.cli.config import read_config
     from potminer.cli.sources import Daemon
     from potminer.dashboard.source import Berth
@@ -73,9 +92,10 @@ def _berths(place: Place, socket: str | None, connect: Sequence[str]) -> list[Be
     try:
         here()
     except Unreachable:
-        if not others:
+        if not (others or alone):
             raise
-        return others
+        if not alone:
+            return others
     return [Berth("this rig", Daemon(here)), *others]
 
 

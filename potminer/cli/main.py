@@ -83,20 +83,20 @@ def _exists(target: str) -> bool:
 @click.option("--config", type=click.Path(path_type=Path), help="Config file. [POTMINER_CONFIG]")
 @click.option("--network", help="Name of the network. [POTMINER_NETWORK]")
 @click.pass_context
-def cli(ctx: click.Context, datadir: Path | None, config: Path | None, network: str | None) -> None:
+def cli(ctx: click.Context, datadir: Path | None, config: Path | None, network: str | None) -> int | None:
     """Idle mining rigs train models, under Proof of Training.
 
-    Without a command, on a terminal: the dashboard.
+    Without a command, on a terminal: the dashboard, with a daemon of its own where none runs.
     """
     ctx.obj = Place(datadir, config, network)
     if ctx.invoked_subcommand is not None:
-        return
-    if sys.stdin.isatty() and sys.stdout.isatty():
-        command = cli.get_command(ctx, "dashboard")
-        if command is not None:
-            ctx.invoke(command)
-            return
+        return None
+    if sys.stdin.isatty() and sys.stdout.isatty() and _exists("dashboard:dashboard"):
+        from potminer.cli.dashboard import open_alone
+
+        return open_alone(ctx.obj)
     click.echo(ctx.get_help())
+    return None
 
 
 def main(arguments: Sequence[str] | None = None, door: click.Group = cli) -> int:
@@ -129,6 +129,15 @@ def main(arguments: Sequence[str] | None = None, door: click.Group = cli) -> int
 
         print_error(error)
         return error.exit
+    except OSError as error:
+        from potminer.cli.output import print_error, report_bug, told
+
+        known = told(error)
+        if known is None:
+            report_bug(error, _logs(place))
+            return Exit.FAILURE
+        print_error(known)
+        return known.exit
     except Exception as error:  # noqa: BLE001 - the door: nobody sees a traceback
         from potminer.cli.output import report_bug
 

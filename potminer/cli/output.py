@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 import click
 
 from potminer import __version__
-from potminer.base.errors import PotminerError
+from potminer.base.errors import NotPermitted, PotminerError
 
 WIDTH = 80
 _REPORT_BYTES = 200_000
@@ -56,6 +57,27 @@ def print_error(error: PotminerError) -> None:
     click.echo(f"error: {error.what}", err=True)
     if error.hint:
         click.echo(f"  {error.hint}", err=True)
+
+
+_DISK = {
+    errno.ENOSPC: "Free disk space and start again; nothing that was final is lost.",
+    errno.EDQUOT: "Your quota is used up: free some of it and start again.",
+    errno.EFBIG: "A limit on file sizes (ulimit -f) stands in the way.",
+    errno.EROFS: "The file system is read-only: choose another --datadir, or mount it for writing.",
+    errno.EACCES: "Check whose folder it is; --datadir names another.",
+    errno.EPERM: "Check whose folder it is; --datadir names another.",
+    errno.EIO: "The disk fails: look at the system's log, and move the data folder to another.",
+}
+_REFUSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+
+
+def told(error: OSError) -> PotminerError | None:
+    """What the operator can do about the computer's own refusal; None where it is more likely our bug."""
+    if error.errno not in _DISK:
+        return None
+    kind = NotPermitted if error.errno in _REFUSED else PotminerError
+    where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+    return kind(f"{where}{error.strerror}", _DISK[error.errno])
 
 
 def report_bug(error: BaseException, folder: Path) -> None:

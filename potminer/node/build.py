@@ -243,6 +243,7 @@ async def _compose(
     def look() -> None:
         now = unix_ms()
         daybook.look(rig.devices(now), now)
+        publisher.heed_network()
 
     await stack.enter_async_context(network)
     await stack.enter_async_context(exchange)

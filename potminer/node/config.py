@@ -127,6 +127,8 @@ class ApiSettings:
 class LogSettings:
     level: str = setting(choice("debug", "info", "warning", "error"), "least important line to write", default="info")
     format: str = setting(choice("text", "json"), "how a line is written", default="text")
+    max_mb: int = setting(integer(1, 1_024), "MiB of one log file", default=10)
+    keep: int = setting(integer(1, 100), "older log files that are kept", default=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

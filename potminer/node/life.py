@@ -3,39 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import logging.handlers
 import os
 import signal
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
-from potminer.base.errors import Exit
-from potminer.node.build import LOG, Node, open_node
+from potminer.base.errors import Exit, PotminerError
+from potminer.node.build import Node, open_node
 from potminer.node.config import Config
 from potminer.node.genesisfile import read_genesis
-from potminer.node.logbook import one_line
-from potminer.world.paths import Paths, private_folder
+from potminer.node.logfile import LOG, open_log
+from potminer.world.paths import Paths
 
 LEAVE_S = 10.0
 SAVE_ADDRESSES_S = 300.0
 LOOK_S = 10.0
 """A minute of the day's picture is looked at a few times."""
-LOG_BYTES = 10 * 1024 * 1024
-LOG_FILES = 5
 
 
 async def live(
-    config: Config, paths: Paths, *, byzantine: str | None = None, spoken: bool = True, record: Path | None = None
+    config: Config,
+    paths: Paths,
+    *,
+    byzantine: str | None = None,
+    spoken: bool = True,
+    record: Path | None = None,
+    ready: Callable[[], None] = lambda: None,
 ) -> Exit:
-    """Run a node until SIGINT or SIGTERM; a second one ends the process at once."""
+    """Run a node until SIGINT or SIGTERM; a second one ends the process at once, as ten seconds of leaving do.
+    *ready* is called when faces can attach."""
     read_genesis(paths.genesis)  # before anything is written: without one nothing else matters
-    _log_to(paths, config, spoken=spoken)
+    open_log(paths, config.logs, spoken=spoken)
     stop = asyncio.Event()
     _heed_signals(stop)
     async with open_node(config, paths, byzantine=byzantine, record=record) as node:
         host, port = node.network.listening or ("-", 0)
         LOG.info("node %s, chain %s, listening on %s:%s", node.key.hex()[:12], node.chain.hex()[:12], host, port)
+        ready()
         await _run(node, stop)
         LOG.info("leaving")
         await node.save_addresses()
@@ -57,11 +63,18 @@ async def _run(node: Node, stop: asyncio.Event) -> None:
     finally:
         for task in [*work, stopping]:
             task.cancel()
-        async with asyncio.timeout(LEAVE_S):
-            ended = await asyncio.gather(*work, return_exceptions=True)
+        ended = await asyncio.gather(*work, return_exceptions=True)
     for result in ended:
         if isinstance(result, Exception):
-            raise result
+            raise _cause(result)
+
+
+def _cause(error: Exception) -> Exception:
+    """What the operator can do something about, out of the groups that tasks wrap it in."""
+    while isinstance(error, ExceptionGroup):
+        known = [each for each in error.exceptions if isinstance(each, PotminerError | ExceptionGroup)]
+        error = (known or list(error.exceptions))[0]
+    return error
 
 
 async def _keep_addresses(node: Node) -> None:
@@ -82,6 +95,10 @@ def _heed_signals(stop: asyncio.Event) -> None:
         if stop.is_set():
             os._exit(Exit.INTERRUPTED)
         stop.set()
+        # Not on the loop: what hangs may be the loop itself, or a disk under it.
+        deadline = threading.Timer(LEAVE_S, os._exit, (Exit.FAILURE,))
+        deadline.daemon = True
+        deadline.start()
 
     if sys.platform == "win32":
         loop = asyncio.get_running_loop()
@@ -89,25 +106,3 @@ def _heed_signals(stop: asyncio.Event) -> None:
         return
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, heed)
-
-
-def _log_to(paths: Paths, config: Config, *, spoken: bool) -> None:
-    """Rotating files in the data folder, and standard error where *spoken*."""
-    private_folder(paths.datadir)
-    private_folder(paths.logs)
-    file = logging.handlers.RotatingFileHandler(
-        paths.logs / "potminer.log", maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8"
-    )
-    handlers: list[logging.Handler] = [file]
-    if spoken:
-        handlers.append(logging.StreamHandler())
-    if config.logs.format == "json":
-        form = '{"time":"%(asctime)s","level":"%(levelname)s","line":"%(line)s"}'
-    else:
-        form = "%(asctime)s %(levelname)-7s %(line)s"
-    for handler in handlers:
-        handler.setFormatter(logging.Formatter(form))
-        handler.addFilter(one_line)
-    LOG.handlers[:] = handlers
-    LOG.setLevel(config.logs.level.upper())
-    LOG.propagate = False

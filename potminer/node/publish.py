@@ -49,6 +49,7 @@ from potminer.world.store.blobs import BlobStore
 
 YIELD_MS = 5 * 60_000
 """How long a device that was asked for is left alone before duty may take it again."""
+LONELY = "no other node answers: look at the network; nothing is earned until one does"
 LEAST_MS = 250
 """A face is shown at most four photographs a second."""
 
@@ -93,6 +94,7 @@ class Publisher:
         self._clock = clock
         self._changed = asyncio.Event()
         self._alerts: dict[str, Alert] = {}
+        self._lonely = False
 
     def changed(self) -> None:
         self._changed.set()
@@ -104,6 +106,16 @@ class Publisher:
         while len(self._alerts) > 16:
             del self._alerts[next(iter(self._alerts))]
         self.changed()
+
+    def heed_network(self) -> None:
+        """Say so while no other node can be reached at two looks in a row; take it back when one can."""
+        needs = set(self._ledger.state.committee.members) - {self._identity.key}
+        lonely = bool(needs) and not self._network.peers()
+        if lonely and self._lonely and LONELY not in self._alerts:
+            self.alert(AlertLevel.WARNING, LONELY)
+        elif not lonely and self._alerts.pop(LONELY, None) is not None:
+            self.changed()
+        self._lonely = lonely
 
     # ---- photographs ----------------------------------------------------------------------
 

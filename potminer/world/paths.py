@@ -86,7 +86,11 @@ def locate(
 
 def private_folder(path: Path) -> Path:
     """*path* as a folder that only we may enter; made where it is missing."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        what = f"{error.filename or path} cannot be made: {error.strerror or error}"
+        raise NotPermitted(what, "Choose another --datadir, or mend the folder.") from error
     if sys.platform == "win32":
         return path
     found = path.lstat()
