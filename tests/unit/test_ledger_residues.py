@@ -10,10 +10,13 @@ from msgspec.structs import replace
 from potminer.base import draw
 from potminer.core.ledger import event
 from potminer.core.ledger.audits import _next_leaf
+from potminer.core.ledger.close import _paid_auditors
 from potminer.core.ledger.refusal import Refusal
-from potminer.wire.record import Audit, Outcome, Phase, Standing
+from potminer.core.ledger.sketch import contradiction
+from potminer.wire.record import Audit, Opening, Outcome, Phase, Standing, UnitRecord, Verdict
 from potminer.wire.residue import LEAVES, leaf_number, leaf_path, leaves_of, residue_root
-from potminer.wire.tx import AuditVerdict, OpenResidue
+from potminer.wire.task import AuditSpec
+from potminer.wire.tx import AuditVerdict, Finding, OpenResidue
 from tests.unit.ledger_stages import auditor, owner, stage
 from tests.unit.ledger_world import World, key, residues, spec
 
@@ -202,6 +205,29 @@ def test_without_a_quorum_that_agrees_with_one_of_them_nobody_pays(sketches: tup
     assert world.round.phase == Phase.AGGREGATE
     assert outcome(world) == Outcome.ACCEPTED
     assert expelled(world) == []
+    unpaid = first(world)
+    assert sum(audit.auditor == unpaid.auditor for audit in world.round.audits) > 1
+    assert paid_audits(world, unpaid) == sum(audit.auditor == unpaid.auditor for audit in world.round.audits) - 1
+
+
+def paid_audits(world: World, audit: Audit) -> int:
+    assert audit.auditor is not None
+    units = [world.unit(slot) for slot in range(len(world.round.slots))]
+    return _paid_auditors(world.round, units, world.record.spec).count(audit.auditor)
+
+
+@pytest.mark.parametrize(("allowed", "compression", "last", "proves"), [
+    (5_000, "lan", True, True), (5_001, "lan", True, False), (5_000, "wan2", False, True),
+    (300, "wan2", True, True), (301, "wan2", True, False), (5_001, "wan2", False, False),
+])  # fmt: skip
+def test_where_a_task_tolerates_noise_like_a_guess_residues_prove_nothing(
+    allowed: int, compression: str, last: bool, proves: bool
+) -> None:
+    task = spec(audit=AuditSpec(1_000_000, allowed), compression=compression)
+    audit = Audit(0, 4 if last else 3, key("ann").public, 7)
+    verdict = Verdict(key("ann").public, audit.segment, Finding.MEASURED, 0, GUESS)
+    unit = UnitRecord(key("ben").public, openings=(Opening(audit.segment, 7, OTHER_GUESS),), verdicts=(verdict,))
+    assert (contradiction(audit, unit, verdict, task) is not None) == proves
 
 
 def test_bad_work_is_bad_whatever_the_residues_say() -> None:

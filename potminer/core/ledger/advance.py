@@ -326,7 +326,7 @@ def _to_dispute(
         passed = verdict is not None and audit_passes(verdict, task.spec.audit.tolerance_ppm)
         again = draw.below(stream, MILLION) < draft.parameters.second_audit_ppm
         unit = draft.need(UnitRecord, records.unit_key(task_id, audit.slot))
-        doubted = not passed or again or contradiction(audit, unit, verdict) is not None
+        doubted = not passed or again or contradiction(audit, unit, verdict, task.spec) is not None
         audits.append(replace(audit, disputed=doubted and unit.judgement is None))
     return tuple(audits)
 
@@ -340,7 +340,8 @@ def _dispute(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecor
         if unit.judgement is not None:
             continue
         audits = [audit for audit in current.audits if audit.slot == slot]
-        found = rule_unit(audits, unit, draft.committee, tolerance_ppm=task.spec.audit.tolerance_ppm, final=over)
+        allowed = task.spec.audit.tolerance_ppm
+        found = rule_unit(audits, unit, draft.committee, task.spec, tolerance_ppm=allowed, final=over)
         if found.outcome is None:
             waiting = True
             continue

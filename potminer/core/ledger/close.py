@@ -16,6 +16,7 @@ from potminer.core.ledger.evaluate import begin_evaluation, settle_evaluation
 from potminer.core.ledger.event import Event
 from potminer.core.ledger.judge import BAD, audit_passes, verdict_of
 from potminer.core.ledger.rewards import split
+from potminer.core.ledger.sketch import contradiction
 from potminer.core.ledger.stake import pay, window
 from potminer.core.ledger.state import Draft
 from potminer.wire import record as records
@@ -32,6 +33,7 @@ from potminer.wire.record import (
     UnitRecord,
     UpdateOwner,
 )
+from potminer.wire.task import TaskSpec
 from potminer.wire.tx import Finding
 
 
@@ -54,7 +56,7 @@ def close_round(
     task = draft.need(TaskRecord, records.task_key(task_id))
     expelled = _expelled(draft, units, attesters)
     trainers = [unit.trainer for unit in accepted if unit.trainer not in expelled]
-    auditors = _paid_auditors(current, units, tolerance_ppm=task.spec.audit.tolerance_ppm)
+    auditors = _paid_auditors(current, units, task.spec)
     auditors = [auditor for auditor in auditors if auditor not in expelled]
     attesters = tuple(attester for attester in attesters if attester not in expelled)
     pot = task.spec.reward.price_per_unit * len(trainers)
@@ -115,8 +117,9 @@ _TRAINERS_MATTER = (Outcome.ACCEPTED, Outcome.NOT_OPENED, Outcome.FALSE_RESIDUES
 """Where the auditors have done what they are paid for, whatever the trainer did besides."""
 
 
-def _paid_auditors(current: RoundRecord, units: list[UnitRecord], *, tolerance_ppm: int) -> list[bytes]:
-    """One entry per audit whose verdict a quorum confirmed, or nobody had to doubt."""
+def _paid_auditors(current: RoundRecord, units: list[UnitRecord], spec: TaskSpec) -> list[bytes]:
+    """One entry per audit whose verdict a quorum confirmed, or nobody had to doubt, and whose residues are not
+    contradicted by a trainer who was not proven to lie."""
     proven = {audit.slot for audit in current.audits if audit.ruling in BAD}
     paid = []
     for audit in current.audits:
@@ -124,7 +127,9 @@ def _paid_auditors(current: RoundRecord, units: list[UnitRecord], *, tolerance_p
         verdict = verdict_of(audit, unit)
         if verdict is None or verdict.finding == Finding.UNAVAILABLE:
             continue
-        said_good = audit_passes(verdict, tolerance_ppm)
+        if contradiction(audit, unit, verdict, spec) is not None and _outcome(unit) != Outcome.FALSE_RESIDUES:
+            continue
+        said_good = audit_passes(verdict, spec.audit.tolerance_ppm)
         decided = _outcome(unit) in _TRAINERS_MATTER or audit.slot in proven
         holds = said_good if audit.ruling is None else said_good != (audit.ruling in BAD)
         if decided and holds and audit.ruling != Outcome.UNAVAILABLE:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from potminer.base.quorum import is_quorum
 from potminer.core.ledger.sketch import contradiction
 from potminer.wire.record import Audit, CommitteeRecord, Outcome, UnitRecord, Verdict
+from potminer.wire.task import TaskSpec
 from potminer.wire.tx import Finding
 
 BAD = (Outcome.OUT_OF_TOLERANCE, Outcome.MALFORMED)
@@ -35,7 +36,8 @@ def verdict_of(audit: Audit, unit: UnitRecord) -> Verdict | None:
 
 
 def rule_unit(
-    audits: list[Audit], unit: UnitRecord, committee: CommitteeRecord, *, tolerance_ppm: int, final: bool
+    audits: list[Audit], unit: UnitRecord, committee: CommitteeRecord, spec: TaskSpec, *, tolerance_ppm: int,
+    final: bool,
 ) -> UnitRuling:
     """One bad segment makes a unit bad, whatever the others are; it is good once all that was disputed is."""
     rulings: dict[int, Outcome] = {}
@@ -51,7 +53,7 @@ def rule_unit(
         otherwise = (Outcome.ACCEPTED, verdict.error_ppm) if verdict is not None and passed else None
         judges = tuple(said for said in unit.judges if said.segment == audit.segment)
         ruling = resolve_dispute(judges, committee, tolerance_ppm=tolerance_ppm, final=final, otherwise=otherwise)
-        doubt = contradiction(audit, unit, verdict) if _sketched_by_judges(audit, audits) else None
+        doubt = contradiction(audit, unit, verdict, spec) if _sketched_by_judges(audit, audits) else None
         if verdict is not None and doubt is not None and (ruling is None or ruling[0] == Outcome.ACCEPTED):
             good = [said for said in judges if audit_passes(said, tolerance_ppm)]
             if _agreed(doubt.with_auditor(good), committee):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from potminer.wire.record import Audit, UnitRecord, Verdict
 from potminer.wire.residue import LEVELS, VOID, levels
+from potminer.wire.task import TaskSpec
 
 FEWEST = 32
 """Residues that must count: below, a guess would pass too often and nothing follows from it."""
@@ -31,6 +32,12 @@ def differs(sketch: bytes, leaf: bytes) -> bool:
         apart = abs(ours - theirs)
         distance += LEVELS // 2 if VOID in (ours, theirs) else min(apart, LEVELS - apart)
     return counted >= FEWEST and distance * BORDER[1] > counted * BORDER[0]
+
+
+def proves_ppm(spec: TaskSpec, segment: int) -> int:
+    """Largest allowed error of *segment* under which residues prove anything: honest noise that is allowed more than
+    this could look like a guess. The wide intervals of a payload of two bits hide more noise."""
+    return 300 if segment == spec.segments and spec.compression == "wan2" else 5_000
 
 
 def opened(audit: Audit, unit: UnitRecord) -> bytes | None:
@@ -55,8 +62,10 @@ class Contradiction:
         return [said for said in judges if differs(said.sketch, self.leaf) and not differs(said.sketch, self.sketch)]
 
 
-def contradiction(audit: Audit, unit: UnitRecord, verdict: Verdict | None) -> Contradiction | None:
-    leaf = opened(audit, unit)
-    if verdict is None or not verdict.sketch or leaf is None or not differs(verdict.sketch, leaf):
+def contradiction(audit: Audit, unit: UnitRecord, verdict: Verdict | None, spec: TaskSpec) -> Contradiction | None:
+    leaf, allowed = opened(audit, unit), spec.audit.tolerance_ppm
+    if verdict is None or not verdict.sketch or leaf is None or allowed > proves_ppm(spec, audit.segment):
+        return None
+    if not differs(verdict.sketch, leaf):
         return None
     return Contradiction(verdict.sketch, leaf)
