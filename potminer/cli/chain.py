@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,10 +48,10 @@ def status(place: Place, *, where: str | None, as_json: bool) -> None:
 
 
 def _print_status(seen: ChainStatus) -> None:
-    from potminer.view.text import age, date, plural, shorten
+    from potminer.view.text import age, plural, shorten
 
     say(f"chain     {shorten(seen.network, 40)}  {seen.chain[:16]}  rules {seen.rules}")
-    say(f"block     {seen.height:,}  {seen.digest[:16]}  {date(seen.time_ms)}, {age(seen.time_ms, seen.taken_ms)} old")
+    say(f"block     {seen.height:,}  {seen.digest[:16]}  {age(seen.time_ms, seen.taken_ms)}")
     say(f"state     {seen.state_root}")
     if seen.provable_first is None:
         say("proofs    from the next block on")
@@ -210,6 +211,7 @@ async def _transaction(follower: Follower, node: Client, name: bytes) -> dict[st
 
 
 async def _recheck(place: Place, path: Path, file: Path | None, *, as_json: bool) -> dict[str, object]:
+    from potminer.core.ledger.apply import RULES
     from potminer.node.blame import database
     from potminer.node.genesisfile import read_genesis
     from potminer.node.recheck import recheck
@@ -220,10 +222,10 @@ async def _recheck(place: Place, path: Path, file: Path | None, *, as_json: bool
     genesis = read_genesis(file or (beside if beside.is_file() else place.paths().genesis))
 
     def tell(height: int, of: int) -> None:
-        if not as_json:
+        if not as_json and sys.stderr.isatty():
             click.echo(f"\r{height:,} of {of:,} blocks", nl=height == of, err=True)
 
-    async with Store.open(where) as opened:
+    async with Store.open(where, rules=RULES) as opened:
         found = await recheck(opened, genesis, tell)
     return {
         "chain": found.chain.hex(),

@@ -15,6 +15,7 @@ from potminer.base import limits
 from potminer.base.errors import Malformed, UsageError
 from potminer.core.committee import Committee
 from potminer.core.forensics import Culprit, Fork, blame, forks
+from potminer.core.ledger.apply import RULES
 from potminer.node import evidence
 from potminer.wire.block import Certificate
 from potminer.wire.codec import Wire, decode, encode
@@ -97,7 +98,7 @@ async def _blocks(source: Path) -> Deposition:
         start = file.read(len(_SQLITE))
     if start != _SQLITE:
         return _read_file(path)
-    async with Store.open(path) as store:
+    async with Store.open(path, rules=RULES) as store:
         chain = await store.genesis_digest()
         if chain is None:
             raise UsageError(f"{path} holds no chain", "Give the data folder of a node that has run.")
@@ -112,7 +113,7 @@ async def _complete(source: Path, told: Deposition, heights: set[int]) -> Deposi
     with path.open("rb") as file:
         if file.read(len(_SQLITE)) != _SQLITE:
             return told
-    async with Store.open(path) as store:
+    async with Store.open(path, rules=RULES) as store:
         read = [await store.certificate(height) for height in sorted(heights)]
     certificates = tuple(decode(Certificate, c, max_bytes=limits.VIEW_CHANGE_BYTES) for c in read if c is not None)
     kept = tuple(block for block in told.blocks if block[0] in heights)

@@ -118,7 +118,7 @@ async def open_node(
         lock = Lock.acquire(paths.lock)
         stack.callback(lock.release)
         key = load_or_create_key(private_folder(paths.keys) / NODE_KEY)
-        store = await stack.enter_async_context(Store.open(paths.database))
+        store = await stack.enter_async_context(Store.open(paths.database, rules=RULES))
         node = await _compose(config, paths, genesis, key, store, byzantine, stack, record)
         server = await ApiServer.open(node.publisher, paths, clock=unix_ms, tcp_port=config.api.port or None)
         stack.push_async_callback(server.close)
@@ -268,12 +268,6 @@ async def _recover(genesis: Genesis, chain: bytes, store: Store) -> tuple[State,
             Applied(0, chain, start.root, genesis.time_ms, b"", b"", changes=tuple(start.items()), rules=RULES)
         )
         return start, Head(0, chain, genesis.time_ms, start.root)
-    rules = await store.rules()
-    if rules != RULES:
-        raise ConfigError(
-            f"the stored chain was made under rules {rules} of the ledger; this potminer applies rules {RULES}",
-            "Keep the old potminer for it, or move potminer.sqlite away: keys are kept elsewhere.",
-        )
     first = await store.genesis_digest()
     if first != chain:
         raise ConfigError("the stored chain grew from another genesis", "Use another --datadir for this network.")

@@ -331,3 +331,7 @@ async def test_a_node_on_a_store_it_cannot_use_says_so_and_what_to_do(
         assert len(error) > 20
         assert hint.startswith("  ")
         assert len(hint) > 20
+    if how == "old rules":
+        with closing(sqlite3.connect(home / "potminer.sqlite")) as database:
+            versions = database.execute("select version from schema_version").fetchall()
+            assert versions == [(1,)], "whoever can use it still can"

@@ -45,10 +45,11 @@ class Store:
 
     @staticmethod
     @asynccontextmanager
-    async def open(where: Path | str) -> AsyncIterator[Store]:
-        """The store at a file's path, or at an SQLAlchemy URL.
+    async def open(where: Path | str, *, rules: int | None = None) -> AsyncIterator[Store]:
+        """The store at a file's path, or at an SQLAlchemy URL. *rules*: the only version of the ledger's rules that
+        its chain may be of; a store of others is left as it is.
 
-        ConfigError: not a potminer store, damaged, or of a newer version. AlreadyRunning: another
+        ConfigError: not a potminer store, damaged, of a newer version or other rules. AlreadyRunning: another
         process holds it. StoreError: the disk refuses.
         """
         url = URL.create("sqlite", database=str(where)) if isinstance(where, Path) or "://" not in where else where
@@ -56,7 +57,7 @@ class Store:
         thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         loop = asyncio.get_running_loop()
         try:
-            connection = await loop.run_in_executor(thread, _connect, engine, str(where))
+            connection = await loop.run_in_executor(thread, _connect, engine, str(where), rules)
             store = Store(engine, thread, connection, str(where))
             try:
                 yield store
@@ -202,7 +203,7 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _connect(engine: Engine, where: str) -> Connection:
+def _connect(engine: Engine, where: str, rules: int | None) -> Connection:
     try:
         connection = engine.connect()
     except DBAPIError as error:
@@ -210,6 +211,7 @@ def _connect(engine: Engine, where: str) -> Connection:
     try:
         with connection.begin():
             migrate(connection, where)
+            _check_rules(chain.rules(connection), rules, where)
         _write_ahead(connection)
     except DBAPIError as error:
         connection.close()
@@ -218,6 +220,15 @@ def _connect(engine: Engine, where: str) -> Connection:
         connection.close()
         raise
     return connection
+
+
+def _check_rules(found: int | None, wanted: int | None, where: str) -> None:
+    """Inside the transaction that lifted the store: a refusal undoes that too."""
+    if None not in (found, wanted) and found != wanted:
+        raise ConfigError(
+            f"{where} holds a chain made under rules {found} of the ledger; this potminer applies rules {wanted}",
+            "Keep the potminer that made it, or move the file away for a network of today. Keys are kept elsewhere.",
+        )
 
 
 def _write_ahead(connection: Connection) -> None:
