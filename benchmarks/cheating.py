@@ -1,0 +1,329 @@
+"""Twenty per cent of the trainers cheat, in every way we know: what it does to the model, and to them.
+
+Fashion-MNIST, ten trainers, two of them cheats. *Audited*: the real ledger, round machines, audits and money, in one
+process; the cheats begin at once (newcomers) or after eight honest rounds (sleepers, with something to lose).
+*Unaudited*: every update is accepted, and the rule of aggregation alone stands between the cheats and the model.
+Accuracies are on 2,000 validation images, of models trained on 10,000; ``honest`` is the same without cheats.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from efficiency import FASHION, _idx
+from record import ROOT, Figures, finish, parser
+from safetensors.numpy import save
+
+sys.path.insert(0, str(ROOT))
+
+from potminer.core.ledger import event
+from potminer.core.rounds.conduct import Conduct as Manner
+from potminer.core.rounds.conduct import conduct_of
+from potminer.train.bench import Bench
+from potminer.train.bookwork import aggregate_updates, read_model
+from potminer.train.cheat import Cheat, cheat
+from potminer.train.conduct import HONEST, Conduct
+from potminer.train.folder import Folder
+from potminer.train.refusal import Refused
+from potminer.train.snap import decode_snapshot
+from potminer.train.weights import Floats, encode_weights, initial_weights
+from potminer.wire.model import Mlp
+from potminer.wire.record import Outcome
+from potminer.wire.task import (
+    Aggregation,
+    AuditSpec,
+    Clipped,
+    DataSpec,
+    Deadlines,
+    InnerSpec,
+    Mean,
+    Momentum,
+    Reward,
+    TaskSpec,
+    Trimmed,
+    Unit,
+)  # fmt: skip
+from potminer.wire.trainer import AggregateJob, EvaluateJob, TrainJob
+from tests.simulation.company import Company
+from tests.unit.ledger_world import World, key
+from tests.unit.train_kit import go_on
+
+TRAINERS = tuple(f"trainer-{i}" for i in range(10))
+ROUNDS, SLEEP, PRICE, TRAIN, VALIDATION = 20, 8, 10**9, 10_000, 2_000
+RULES: dict[str, Aggregation] = {"mean": Mean(), "trimmed": Trimmed(200_000), "clipped": Clipped(2, 1_000_000)}
+WORK = (
+    "garbage", "signflip", "labelflip", "labelflip-10%", "labelflip-1%", "stale", "lazy-2", "skip-1-of-16", "scale-10",
+    "free-ride", "alie", "ipm", "mimic",
+)  # fmt: skip
+"""Cheats in the work itself."""
+WORDS = ("copy", "rubber-stamp", "guess", "accuse", "friends")
+"""Cheats in what is said: of others' updates, or as auditors. *friends* pass each other's garbage."""
+
+
+# ---- the ways ----------------------------------------------------------------------------
+
+
+@dataclass
+class Plot:
+    """What those who know everything would report: *look* gives this round's honest updates and the last step."""
+
+    kind: str
+    segments: int
+    look: Callable[[], tuple[list[Floats], Floats]] = lambda: ([], np.zeros(0, np.float32))
+    _aim: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    def renew(self) -> None:
+        honest, last = self.look()
+        every = np.array(honest)
+        match self.kind:
+            case "alie":
+                aim = every.mean(axis=0) - 1.5 * every.std(axis=0)
+            case "ipm":
+                aim = -0.5 * every.mean(axis=0)
+            case "mimic":
+                aim = every[0]
+            case _:
+                aim = last
+        self._aim = np.asarray(aim, np.float32)
+
+    def state(self, state: Floats, before: Floats) -> Floats:
+        return np.asarray(before + self._aim / self.segments, np.float32)
+
+
+def way(kind: str, segments: int) -> tuple[Cheat, Plot | None]:
+    """How a worker cheats in the work; for ``honest``, and for cheats in words, not at all."""
+    if kind in ("free-ride", "alie", "ipm", "mimic"):
+        plot = Plot(kind, segments)
+        return Cheat(Conduct(weight=lambda _: 0, state=plot.state)), plot
+    if kind.startswith("labelflip-"):
+        share, chance = int(kind[10:-1]) / 100, np.random.default_rng(7)
+        return Cheat(Conduct(labels=lambda y: np.where(chance.random(len(y)) < share, (y + 1) % 10, y))), None
+    if kind == "skip-1-of-16":
+        return Cheat(Conduct(weight=lambda batch: int(batch % 16 != 15))), None
+    if kind == "scale-10":
+        return Cheat(Conduct(state=lambda state, before: np.asarray(before + 10 * (state - before), np.float32))), None
+    if kind == "friends":
+        return cheat("garbage"), None
+    return cheat(kind if kind in WORK or kind == "guess" else None), None
+
+
+class Friend(Manner):
+    """Passes what *friends* did, whatever it is; audits others honestly."""
+
+    def __init__(self, world: World, friends: tuple[bytes, ...]) -> None:
+        self._world, self._friends = world, friends
+
+    def verdict(self, blank: Any) -> Any:
+        if self._world.round.slots[blank.slot] not in self._friends:
+            return None
+        return conduct_of("rubber-stamp", own=b"").verdict(blank)
+
+
+# ---- the task ----------------------------------------------------------------------------
+
+
+def task(folder: Folder, rule: Aggregation = RULES["mean"]) -> TaskSpec:
+    blobs = []
+    for name, most in (("train", TRAIN), ("t10k", VALIDATION)):
+        x = _idx(FASHION / f"{name}-images-idx3-ubyte.gz", 16).reshape(-1, 1, 28, 28)[:most].astype(np.float32) / 255
+        y = _idx(FASHION / f"{name}-labels-idx1-ubyte.gz", 8)[:most].astype(np.int64)
+        blobs.append(folder.write(save({"x": x, "y": y})))
+    model = Mlp(784, (64,), 10)
+    return TaskSpec(
+        name="fashion", model=model, data=DataSpec(blobs[0], blobs[1], TRAIN, VALIDATION, (1, 28, 28)),
+        objective="classification", mode="local",
+        initial_model=folder.write(encode_weights(model, initial_weights(model, seed=1))), rounds=ROUNDS,
+        units_per_trainer=1, segments=4, batches_per_segment=4, micro_batch=32, outer_rate_nano=10**9,
+        audit=AuditSpec(30_000, 1_000), deadlines=Deadlines(60_000, 60_000, 60_000, 60_000, 60_000),
+        reward=Reward(ROUNDS * len(TRAINERS) * PRICE, PRICE), min_trainers=2, max_trainers=len(TRAINERS),
+        inner=InnerSpec(Momentum(), rate_nano=30_000_000), aggregation=rule,
+    )  # fmt: skip
+
+
+def update(folder: Folder, spec: TaskSpec, unit: Unit, blob: bytes) -> Floats:
+    data = folder.read(blob, size=folder.path(blob).stat().st_size)
+    return decode_snapshot(data, spec=spec, unit=unit, segment=spec.segments).update.values()
+
+
+def accuracy(bench: Bench, spec: TaskSpec, model: bytes) -> float:
+    return bench.evaluate(EvaluateJob(1, spec, model), go_on).accuracy_ppm / 1e6
+
+
+def step(folder: Folder, spec: TaskSpec, models: list[bytes]) -> Floats:
+    """What the newest round took away from the weights."""
+    if len(models) < 2:
+        return np.zeros_like(read_model(folder, spec, models[-1]).weights)
+    older, newer = (read_model(folder, spec, model).weights for model in models[-2:])
+    return older - newer
+
+
+# ---- audited -----------------------------------------------------------------------------
+
+
+def audited(kind: str, sleeps: int, root: Path) -> Figures:
+    """One run under the whole protocol."""
+    folder = Folder(root)
+    spec, cheats = task(folder), TRAINERS[-2:] if kind != "honest" else ()
+    world = World(bond=10**6, epoch_blocks=10**6, second_audit_ppm=50_000)
+    ways = {name: way("honest", spec.segments) for name in cheats}
+    publics = tuple(key(name).public for name in cheats)
+    manners = {name: _Late(_manner(kind, world, key(name).public, publics)) for name in cheats}
+    company = Company(
+        world, folder, random.Random(1), TRAINERS, cheats={name: each for name, (each, _) in ways.items()},
+        conducts=manners,
+    )  # fmt: skip
+    world.submit(spec, trainers=TRAINERS)
+    company.start()
+    models, awake = [spec.initial_model], False
+    while world.state.head.open_tasks:
+        record = world.record
+        if record.model != models[-1]:
+            models.append(record.model)
+        if not awake and record.round >= sleeps:
+            awake = True
+            for name, (each, _) in ways.items():
+                made, plot = way(kind, spec.segments)
+                each.conduct, each.stale, each.guesses = made.conduct, made.stale, made.guesses
+                ways[name] = (each, plot)
+                manners[name].awake = True
+        for _, plot in ways.values():
+            if plot is not None:
+                plot.look = lambda: (_honest(company, spec, publics), step(folder, spec, models))
+                plot.renew()
+        company.block()
+        if len(world.blocks) > 60 * ROUNDS:
+            raise SystemExit(f"{kind}: the task does not end")
+    return _verdict(world, company, spec, publics, sleeps)
+
+
+class _Late(Manner):
+    """Honest until awake."""
+
+    def __init__(self, then: Manner) -> None:
+        self.then, self.awake = then, False
+
+    def observe(self, unit: Any) -> None:
+        self.then.observe(unit)
+
+    def reveal(self, work: Any) -> Any:
+        return self.then.reveal(work) if self.awake else work
+
+    def verdict(self, blank: Any) -> Any:
+        return self.then.verdict(blank) if self.awake else None
+
+
+def _manner(kind: str, world: World, own: bytes, friends: tuple[bytes, ...]) -> Manner:
+    if kind == "friends":
+        return Friend(world, friends)
+    return conduct_of(kind if kind in WORDS else None, own=own)
+
+
+def _honest(company: Company, spec: TaskSpec, publics: tuple[bytes, ...]) -> list[Floats]:
+    """Every honest trainer's update of the round in progress: the seeds are public, so a cheat can have them."""
+    world, bench = company.world, company.benches[TRAINERS[0]]
+    if not world.state.head.open_tasks:
+        return []
+    current = world.round
+    found = []
+    for slot, trainer in enumerate(current.slots):
+        if trainer not in publics:
+            unit = Unit(world.task, current.number, current.attempt, slot, trainer, current.seed)
+            made = bench.train(TrainJob(1, spec, unit, current.base), go_on)
+            found.append(update(company.folder, spec, unit, made.snapshots[-1]))
+    return found
+
+
+def _verdict(
+    world: World, company: Company, spec: TaskSpec, publics: tuple[bytes, ...], sleeps: int
+) -> Figures:
+    expelled = {e.trainer: e for e in world.happened(event.Expelled) if e.task == world.task}
+    ended = world.happened(event.UnitEnded)
+    refused = Counter(
+        e.judgement.outcome.value for e in ended if e.trainer not in publics and e.judgement.outcome != Outcome.ACCEPTED
+    )
+    paid = [e for e in ended if e.trainer in publics and e.round >= sleeps and e.paid]
+    stolen = sum(e.paid for e in paid if e.trainer not in expelled)
+    lost = sum(e.forfeited for e in expelled.values() if e.trainer in publics)
+    return {
+        "accuracy": accuracy(company.benches[TRAINERS[0]], spec, world.record.model),
+        "cheats_expelled": len(set(expelled) & set(publics)),
+        "honest_expelled": len(set(expelled) - set(publics)),
+        "honest_units_refused": dict(refused),
+        "cheated_units_accepted": len(paid),
+        "pot_gained": stolen / 1e9,
+        "pot_lost": lost / 1e9,
+        "reasons": sorted({e.reason for e in expelled.values()}),
+    }
+
+
+# ---- unaudited ---------------------------------------------------------------------------
+
+
+def unaudited(kind: str, rule: str, root: Path) -> float:
+    """Accuracy where every update is taken as it comes."""
+    folder = Folder(root)
+    spec = task(folder, RULES[rule])
+    bench = Bench(folder, device="cpu", threads=1, max_bytes=2**32, cheat=Cheat(HONEST))
+    bad = len(TRAINERS) // 5 if kind != "honest" else 0
+    ways = [way(kind, spec.segments) for _ in range(bad)]
+    benches = [Bench(folder, device="cpu", threads=1, max_bytes=2**32, cheat=each) for each, _ in ways]
+    models = [spec.initial_model]
+    for number in range(ROUNDS):
+        seed = bytes([number]) * 32
+        units = [Unit(bytes(32), number, 0, at, key(name).public, seed) for at, name in enumerate(TRAINERS)]
+        good = len(units) - bad
+        blobs = [bench.train(TrainJob(1, spec, unit, models[-1]), go_on).snapshots[-1] for unit in units[:good]]
+        seen = [update(folder, spec, unit, blob) for unit, blob in zip(units, blobs, strict=False)]
+        for at, unit in enumerate(units[good:]):
+            plot = ways[at][1]
+            if plot is not None:
+                plot.look = lambda seen=seen: (seen, step(folder, spec, models))  # type: ignore[misc]
+                plot.renew()
+            blobs.append(benches[at].train(TrainJob(1, spec, unit, models[-1]), go_on).snapshots[-1])
+        made = aggregate_updates(folder, AggregateJob(1, spec, models[-1], tuple(units), tuple(blobs)), go_on)
+        models.append(made.model or models[-1])
+    return accuracy(bench, spec, models[-1])
+
+
+# ---- all of them -------------------------------------------------------------------------
+
+
+def run(cell: tuple[str, str, str]) -> tuple[tuple[str, str, str], Any]:
+    how, kind, with_ = cell
+    with tempfile.TemporaryDirectory(prefix="potminer-cheating-") as folder:
+        if how == "audited":
+            return cell, audited(kind, SLEEP if with_ == "sleepers" else 0, Path(folder))
+        try:
+            return cell, unaudited(kind, with_, Path(folder))
+        except Refused as refused:
+            return cell, f"{refused.reason}: {refused.detail}"
+
+
+def main() -> None:
+    made = parser(__doc__ or "")
+    made.add_argument("--only", nargs="*", help="these cheats only")
+    made.add_argument("--jobs", type=int, default=2)
+    options: argparse.Namespace = made.parse_args()
+    kinds = ("honest", *WORK, *WORDS) if not options.only else tuple(options.only)
+    cells = [("audited", kind, when) for kind in kinds for when in ("newcomers", "sleepers")]
+    cells += [("unaudited", kind, rule) for kind in kinds if kind in ("honest", *WORK) for rule in RULES]
+    figures: Figures = {}
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for (how, kind, with_), found in pool.map(run, cells):
+            figures.setdefault(how, {}).setdefault(kind, {})[with_] = found
+            sys.stderr.write(f"{how} {kind} {with_}: {found}\n")
+    finish("cheating", figures, options, note="10 trainers, 2 cheats, 20 rounds of 5,120 samples, MLP 784-64-10")
+
+
+if __name__ == "__main__":
+    main()

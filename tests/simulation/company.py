@@ -1,0 +1,107 @@
+"""A whole network in one process without sockets: the real ledger, every member's round machine, real training.
+
+Blocks are proposed in turn, messages arrive in a drawn order. Members share a blob folder, so nothing is ever missing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+from potminer.core.rounds.conduct import Conduct, conduct_of
+from potminer.core.rounds.events import BlobFetched, DutyChanged, Fetch, Reported, StartJob, Submit, TaskSeen
+from potminer.core.rounds.machine import Rounds
+from potminer.train import bookwork
+from potminer.train.bench import Bench
+from potminer.train.cheat import Cheat, cheat
+from potminer.train.folder import Folder
+from potminer.wire import record as records
+from potminer.wire.record import EvaluationRecord, RoundRecord, TaskRecord, Trainer, UnitRecord
+from potminer.wire.trainer import AggregateJob, AuditJob, EvaluateJob, Job, Report, TrainJob
+from potminer.wire.tx import Body
+from tests.unit.ledger_world import World, key
+from tests.unit.train_kit import go_on
+
+
+class Company:
+    """Validators and *trainers* of a World. *cheats* and *conducts* say who is not honest, and how."""
+
+    def __init__(
+        self, world: World, folder: Folder, order: random.Random, trainers: Sequence[str], *,
+        cheats: Mapping[str, Cheat] | None = None, conducts: Mapping[str, Conduct] | None = None,
+    ) -> None:
+        self.world = world
+        self.order = order
+        self.folder = folder
+        self.trainers = tuple(trainers)
+        honest = cheat(None)
+        own = dict(cheats or {})
+        shared = self._bench(honest)
+        self.benches = {name: self._bench(own[name]) if name in own else shared for name in self.trainers}
+        self.benches |= dict.fromkeys(world.validators, shared)
+        self.machines = {
+            name: self._machine(name, (conducts or {}).get(name)) for name in (*world.validators, *self.trainers)
+        }
+        self.submitted: list[tuple[str, Body]] = []
+
+    def _bench(self, how: Cheat) -> Bench:
+        return Bench(self.folder, device="cpu", threads=1, max_bytes=2**32, cheat=how)
+
+    def _machine(self, name: str, conduct: Conduct | None) -> Rounds:
+        validator, own = name in self.world.validators, key(name).public
+        payout = None if validator else key(f"{name}-wallet").public
+        return Rounds(
+            key=own, payout=payout, validator=validator, salt_secret=b"s" * 32, persisted={},
+            conduct=conduct or conduct_of(None, own=own),
+        )
+
+    def start(self) -> None:
+        for name in self.trainers:
+            self.tell(name, DutyChanged(True))
+
+    def tell(self, name: str, event: object) -> None:
+        """Hand *event* to a machine and do what it asks, until nothing is left to do."""
+        events = [event]
+        while events:
+            for effect in self.machines[name].handle(events.pop(0), self.world.state.head.time_ms):  # type: ignore[arg-type]
+                match effect:
+                    case Submit(body):
+                        self.submitted.append((name, body))
+                    case Fetch(blob):
+                        events.append(BlobFetched(blob, True))
+                    case StartJob(job):
+                        events.append(Reported(self._work(self.benches[name], job)))
+
+    def _work(self, bench: Bench, job: Job) -> Report:
+        match job:
+            case TrainJob():
+                return bench.train(job, go_on)
+            case AuditJob():
+                return bench.audit(job, go_on)
+            case EvaluateJob():
+                return bench.evaluate(job, go_on)
+            case AggregateJob():
+                return bookwork.aggregate_updates(self.folder, job, go_on)
+        raise AssertionError(f"nobody asked for {job}")
+
+    def block(self) -> None:
+        """One block of what was submitted, in a drawn order of senders, and everybody looks at the result."""
+        bodies, self.submitted = self.submitted, []
+        self.order.shuffle(bodies)
+        self.world.step(*bodies)
+        seen = self._seen()
+        names = list(self.machines)
+        self.order.shuffle(names)
+        for name in names:
+            registered = self.world.state.get(Trainer, records.trainer_key(key(name).public)) is not None
+            self.tell(name, TaskSeen(*seen[:4], registered, self.world.state.head.time_ms, seen[4]))
+
+    def _seen(
+        self,
+    ) -> tuple[bytes, TaskRecord, RoundRecord | None, tuple[UnitRecord, ...], EvaluationRecord | None]:
+        state, task = self.world.state, self.world.task
+        current = state.get(RoundRecord, records.round_key(task))
+        slots = range(0 if current is None else len(current.slots))
+        units = tuple(state.need(UnitRecord, records.unit_key(task, slot)) for slot in slots)
+        scores = state.get(EvaluationRecord, records.evaluation_key(task))
+        return task, state.need(TaskRecord, records.task_key(task)), current, units, scores
