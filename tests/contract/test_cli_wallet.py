@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from potminer.base.address import encode_address
 from potminer.base.bounded import GRAINS_PER_POT
@@ -18,7 +19,8 @@ from potminer.base.errors import Exit
 from potminer.cli.amount import Amount
 from potminer.cli.main import main
 from potminer.node.genesisfile import write_genesis
-from potminer.wire.tx import RegisterTrainer
+from potminer.wire.control import ReceiptStatus, ReceiptView, Until
+from potminer.wire.tx import RegisterTrainer, SignedTransaction, transaction_digest
 from potminer.world.keys import create_key, load_key
 from potminer.world.words import seed_of, words_of
 from tests.contract.chain_node import ChainNode, chain_nodes
@@ -145,6 +147,38 @@ async def test_money_is_sent_and_the_receipt_awaited(tmp_path: Path, capsys: pyt
         assert await told(node, mine, *too_much, *where, passphrase=PASSPHRASE) == Exit.FAILURE
         refused = answered(capsys)
         assert (refused["status"], bool(refused["reason"])) == ("refused", True)
+
+
+class Boaster(ChainNode):
+    """Says of everything that it was done; *shows* the true proof beside it, or none."""
+
+    shows = True
+
+    async def receipt(self, transaction: bytes, *, wait_ms: int, until: Until) -> ReceiptView | None:
+        view = await super().receipt(transaction, wait_ms=wait_ms, until=until)
+        if view is None:
+            return None
+        boast = replace(view, status=ReceiptStatus.APPLIED, reason="", height=view.height or 1)
+        return boast if self.shows else replace(boast, proven=None, proof="")
+
+    async def submit(self, transaction: SignedTransaction, *, wait_ms: int, until: Until) -> ReceiptView:
+        await super().submit(transaction, wait_ms=wait_ms, until=until)
+        view = await self.receipt(transaction_digest(transaction.transaction), wait_ms=0, until=until)
+        assert view is not None
+        return view
+
+
+@pytest.mark.parametrize("shows", [True, False], ids=["another proof", "no proof"])
+async def test_about_money_a_daemon_s_word_is_not_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], shows: bool
+) -> None:
+    create_key(tmp_path / "mine/keys/node.key", seed=RICH)
+    async with chain_nodes(tmp_path, Boaster) as (_, [(node, address)]):
+        assert isinstance(node, Boaster)
+        node.shows = shows
+        code = await told(node, tmp_path / "mine", "bond", "2", "--socket", str(address), "--wait", "20")
+        assert code == Exit.BAD_SIGNATURE
+        assert "proves" in capsys.readouterr().err
 
 
 async def test_a_daemon_of_another_chain_gets_no_signature(tmp_path: Path) -> None:

@@ -44,6 +44,15 @@ def devnet(folder: Path, *options: str) -> dict[str, Any]:
     return report
 
 
+def chain(*words: object) -> dict[str, Any]:
+    """What a ``potminer chain`` command says."""
+    command = [sys.executable, "-m", "potminer.cli.main", "chain", *(str(word) for word in words), "--json"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 0, ran.stderr[-3_000:]
+    told: dict[str, Any] = json.loads(ran.stdout)
+    return told
+
+
 def test_a_stranger_trains_digits_and_plain_pytorch_agrees(tmp_path: Path) -> None:
     report = devnet(tmp_path / "net")
     assert report["metric"]["value"] >= 0.95
@@ -81,8 +90,17 @@ def test_auditors_that_do_not_recompute_are_expelled_and_unpaid(tmp_path: Path) 
 
 
 def test_a_silent_validator_does_not_stop_the_rest(tmp_path: Path) -> None:
-    report = devnet(tmp_path / "net", "--byzantine", "silent:1", "--rounds", "3")
+    report = devnet(tmp_path / "net", "--byzantine", "silent:1", "--rounds", "3", "--keep")
     assert report["units"] == {"accepted": 18, "rejected": {}}
+    homes = sorted(home for home in (tmp_path / "net").iterdir() if (home / "potminer.sqlite").is_file())
+    assert len(homes) == 7
+    for home in homes:
+        told = chain("verify", "--store", home)
+        assert int(told["to"].partition(":")[0]) >= report["height"]
+        assert told["executed"] > 0
+    judged = chain("blame", *homes)
+    assert (judged["forks"], judged["culprits"], judged["contradictory"]) == ([], [], [])
+    assert judged["statements"] > 0, "a silent member makes others change views, and that is kept"
 
 
 async def test_a_validator_and_a_trainer_killed_in_mid_run_come_back_to_equal_ledgers(tmp_path: Path) -> None:
