@@ -168,6 +168,12 @@ class Censoring:
     def wants_block(self, now: int) -> bool:
         return self._inner.wants_block(now)
 
+    def neglected(self, *, stalled: bool) -> Sequence[SignedTransaction]:
+        return ()
+
+    def left_out(self, block: Block) -> bytes | None:
+        return None
+
     def transactions(self, leaves: Sequence[bytes]) -> Sequence[SignedTransaction | None]:
         return self._inner.transactions(leaves)
 

@@ -23,5 +23,11 @@ class LedgerApplication:
     def wants_block(self, now: int) -> bool:
         return self._ledger.wants_block(now)
 
+    def neglected(self, *, stalled: bool) -> Sequence[SignedTransaction]:
+        return self._ledger.neglected(stalled=stalled)
+
+    def left_out(self, block: Block) -> bytes | None:
+        return self._ledger.left_out(block)
+
     def transactions(self, leaves: Sequence[bytes]) -> Sequence[SignedTransaction | None]:
         return [self._ledger.mempool.at_leaf(leaf) for leaf in leaves]

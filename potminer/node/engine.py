@@ -258,6 +258,8 @@ class Engine:
                 if view:
                     self._hands.note("info", f"height {height}: view {view} {'asked for' if changing else 'entered'}")
                 self._hands.changed()
+            case pbft.Offer(peer, transactions):
+                self._offered(peer, transactions)
             case pbft.CheckpointStable(height):
                 self._hands.note("info", f"checkpoint {height} is stable")
             case _:
@@ -353,6 +355,14 @@ class Engine:
         if refusal in (Refusal.BAD_SIGNATURE, Refusal.WRONG_CHAIN):
             return gossip.Verdict.REJECT
         return gossip.Verdict.IGNORE
+
+    def _offered(self, peer: bytes, transactions: Sequence[SignedTransaction]) -> None:
+        """A member relays what blocks leave out: perhaps gossip never brought it here."""
+        refusals = [self._m.ledger.submit(signed) for signed in transactions]
+        if any(refusal in (Refusal.BAD_SIGNATURE, Refusal.WRONG_CHAIN) for refusal in refusals):
+            self._soon.append((To.GOSSIP, gossip.Offended(peer, words.Offence.FORGED)))
+        if None in refusals:
+            self._work_arrived()
 
     def _publish(self, signed: list[SignedTransaction]) -> None:
         for each in signed:

@@ -13,6 +13,8 @@ from typing import Any, TypeVar, cast
 from potminer.core.pbft.ahead import Ahead
 from potminer.core.pbft.alarms import Alarms
 from potminer.core.pbft.checkpoint import Checkpoints
+from potminer.core.pbft.complaint import Complaints
+from potminer.core.pbft.gather import Gathering
 from potminer.core.pbft.height import Table
 from potminer.core.pbft.log import Log
 from potminer.core.pbft.machine import Replica
@@ -31,6 +33,8 @@ CHANGING = (
     Certificates,
     Chain,
     Checkpoints,
+    Complaints,
+    Gathering,
     Disk,
     DoubleVotes,
     Host,

@@ -25,7 +25,7 @@ from potminer.core.machine import (
 )
 from potminer.core.misbehave import Censoring
 from potminer.core.pbft.application import Application, Head, Timers
-from potminer.core.pbft.events import Behind, DoubleVote, Event, Started, Witnessed, WorkArrived
+from potminer.core.pbft.events import Behind, DoubleVote, Event, Offer, Started, Witnessed, WorkArrived
 from potminer.core.pbft.machine import Replica
 from potminer.node import evidence
 from potminer.sim.adversary import Adversary, Fault
@@ -240,6 +240,9 @@ class Host:
             case DoubleVote():
                 for vote in evidence.votes(effect, self.committee):
                     self.kept[evidence.pack(vote)] = vote.height
+            case Offer(_, transactions):
+                for signed in transactions:
+                    self.submit(signed)
             case Behind():
                 self._ask(self.world.any_peer(self))
             case _:

@@ -13,6 +13,8 @@ from potminer.wire.tx import SignedTransaction, signature_holds, transaction_dig
 
 GENESIS_MS = 1_700_000_000_000
 FRESHNESS_MS = 5_000
+RELAY_MS = 1_000
+COMPLAINT_MS = 5_000
 BLOCK_TRANSACTIONS = 8
 """Few, so that a run has many blocks."""
 _PREIMAGE = bytes(32)
@@ -62,6 +64,8 @@ class TinyApplication:
         self._epoch = epoch
         self._pending: dict[bytes, SignedTransaction] = {}
         self._leaves: dict[bytes, SignedTransaction] = {}
+        self._since: dict[bytes, int] = {}
+        """Block time of the first block that had room for a pending transaction and left it out."""
 
     def submit(self, signed: SignedTransaction) -> bool:
         """Takes a transaction into the mempool; False where it is known or not its sender's."""
@@ -76,6 +80,10 @@ class TinyApplication:
         gone = self._pending.keys() & self._chain.executed
         for name in gone:
             del self._leaves[self._pending.pop(name).leaf]
+            self._since.pop(name, None)
+        if self._chain.blocks and len(self._chain.blocks[-1].block.transactions) < self._most:
+            for name in self._pending:
+                self._since.setdefault(name, self._chain.head.time_ms)
 
     # ---- the replica's questions (core/pbft/application.py) ------------------------------
 
@@ -112,6 +120,19 @@ class TinyApplication:
 
     def transactions(self, leaves: Sequence[bytes]) -> Sequence[SignedTransaction | None]:
         return [self._leaves.get(leaf) for leaf in leaves]
+
+    def neglected(self, *, stalled: bool) -> Sequence[SignedTransaction]:
+        return list(self._pending.values()) if stalled else [self._pending[name] for name in self._waiting(RELAY_MS)]
+
+    def left_out(self, block: Block) -> bytes | None:
+        names = {transaction_digest(t.transaction) for t in block.transactions}
+        if len(names) >= self._most:
+            return None
+        return next((name for name in self._waiting(COMPLAINT_MS) if name not in names), None)
+
+    def _waiting(self, for_ms: int) -> list[bytes]:
+        until = self._chain.head.time_ms - for_ms
+        return [name for name, since in self._since.items() if since <= until]
 
     def wants_block(self, now: int) -> bool:
         return bool(self._pending)

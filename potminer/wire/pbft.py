@@ -13,6 +13,8 @@ from potminer.wire.block import Block, Certificate, Header
 from potminer.wire.codec import Wire, encode
 from potminer.wire.tx import SignedTransaction
 
+RELAY_TRANSACTIONS = 16
+
 
 class PrePrepare(Wire, frozen=True):
     """The primary's proposal; its signature counts as the primary's PREPARE.
@@ -94,6 +96,12 @@ class Transactions(Wire, frozen=True):
 
     digest: Hash
     transactions: Annotated[tuple[SignedTransaction, ...], Meta(max_length=limits.BLOCK_TRANSACTIONS)]
+
+
+class Relay(Wire, frozen=True):
+    """Transactions that blocks with room for them left out: perhaps their primaries never got them."""
+
+    transactions: Annotated[tuple[SignedTransaction, ...], Meta(min_length=1, max_length=RELAY_TRANSACTIONS)]
 
 
 def view_change_digest(*, prepared: Certificate | None) -> bytes:

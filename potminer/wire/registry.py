@@ -53,6 +53,7 @@ REGISTRY: tuple[Row, ...] = (
     Row(16, pbft.PreparedBlock, Channel.CONSENSUS, limits.BLOCK_MESSAGE_BYTES, 600, V),
     Row(17, pbft.TransactionsWanted, Channel.CONSENSUS, 4_096, 1_200, V),
     Row(18, pbft.Transactions, Channel.CONSENSUS, limits.BLOCK_MESSAGE_BYTES, 1_200, V),
+    Row(19, pbft.Relay, Channel.CONSENSUS, 131_072, 120, V),
     Row(20, sync.Head, Channel.SYNC, 128, 6_000, A),
     Row(21, sync.BlocksWanted, Channel.SYNC, 64, 1_200, A),
     Row(22, sync.Blocks, Channel.SYNC, 4 * limits.BLOCK_BYTES, 1_200, A),

@@ -19,10 +19,10 @@ from tests.simulation.mutants import CONTROL, IMPOSSIBLE, MUTANTS, Mutant, attac
 
 MATRIX = Path(__file__).parents[2] / "docs/mutants.md"
 SEEN = {
-    "B1": "storm-lossy-equivocate 4",
-    "B6": "storm-lossy-equivocate 1",
-    "B7": "storm-lossy-equivocate 14",
-    "P1": "storm-lossy-equivocate 0",
+    "B1": "storm-twins 0",
+    "B6": "storm-lossy 2",
+    "B7": "storm-lossy-equivocate 13",
+    "P1": "storm-lossy 0",
 }
 """Runs in which these break a promise to everybody: nobody forges anything for them."""
 

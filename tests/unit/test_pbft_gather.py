@@ -8,7 +8,7 @@ from potminer.base import limits
 from potminer.core.machine import Execute, Offence, Penalize, Persist, Send, SetTimer, TimerFired
 from potminer.core.pbft.events import DoubleVote
 from potminer.core.pbft.height import Stage
-from potminer.core.pbft.machine import STATUS
+from potminer.core.pbft.repair import STATUS
 from potminer.sim.ledger import FRESHNESS_MS
 from potminer.wire.block import Block, block_digest, leaves_root, transactions_root
 from potminer.wire.codec import encode

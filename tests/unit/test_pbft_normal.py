@@ -18,7 +18,7 @@ from potminer.core.pbft.events import (
     WorkArrived,
 )
 from potminer.core.pbft.height import LEGAL_MOVES, Stage
-from potminer.core.pbft.machine import STATUS
+from potminer.core.pbft.repair import STATUS
 from potminer.sim.ledger import FRESHNESS_MS, state_after
 from potminer.wire import sync
 from potminer.wire.block import Block, block_digest

@@ -180,6 +180,7 @@ MESSAGES: tuple[Wire, ...] = (
     pbft.PreparedBlock(block=BLOCK),
     pbft.TransactionsWanted(height=70_001, digest=hash_of("block"), places=(0, 3, 999)),
     pbft.Transactions(digest=hash_of("block"), transactions=(SIGNED,)),
+    pbft.Relay(transactions=(SIGNED,)),
     sync.Head(height=70_000, digest=hash_of("block")),
     sync.BlocksWanted(first=69_000, count=64),
     sync.Blocks(blocks=(block.CertifiedBlock(block=BLOCK, certificate=CERTIFICATE),)),

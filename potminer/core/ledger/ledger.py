@@ -6,6 +6,8 @@ executes final ones. Holds no I/O; what must be stored is in the ``Applied`` it 
 
 from __future__ import annotations
 
+from itertools import islice
+
 from potminer.base import limits
 from potminer.base.digest import Domain
 from potminer.base.digest import digest as digest_of
@@ -22,7 +24,14 @@ from potminer.wire.tx import SignedTransaction
 CLOCK_TOLERANCE_MS = 5_000
 """How far a fresh proposal's time may be from a replica's own clock."""
 
+RELAY_MS = 1_000
+COMPLAINT_MS = 5_000
+"""Block time for which a ready transaction is left out before it is relayed, and before a primary loses its turn."""
+
 _TRIALS = 8
+_WATCHED = 16
+_HEADER_BYTES = 4_096
+"""More than a header and the shape of the list ever take."""
 
 
 class Ledger:
@@ -84,8 +93,23 @@ class Ledger:
         self.state, self.head = applied.state, block_digest(block.header)
         self.state.follow(before, changed)
         self._trials.clear()
-        self.mempool.settle(self.state, changed)
+        self.mempool.settle(self.state, changed, room=_has_room(block))
         return applied
+
+    def neglected(self, *, stalled: bool) -> list[SignedTransaction]:
+        """What should be shown to others again: the blocks of a second had room for it, or there are none at all."""
+        waiting = self.mempool.ready(self.state) if stalled else self.mempool.left_out(self.state, for_ms=RELAY_MS)
+        return list(islice(waiting, _WATCHED))
+
+    def left_out(self, block: Block) -> bytes | None:
+        """The digest of a transaction that *block*, on our head, leaves out once too often."""
+        if not _has_room(block):
+            return None
+        served = {(signed.transaction.sender, signed.transaction.nonce) for signed in block.transactions}
+        for signed in islice(self.mempool.left_out(self.state, for_ms=COMPLAINT_MS), _WATCHED):
+            if (signed.transaction.sender, signed.transaction.nonce) not in served:
+                return signed.digest
+        return None
 
     # ---- inside ---------------------------------------------------------------------------
 
@@ -111,7 +135,7 @@ class Ledger:
         chosen: list[SignedTransaction] = []
         spent: dict[bytes, int] = {}
         stopped: set[bytes] = set()
-        size = 4_096
+        size = _HEADER_BYTES
         draft = Draft(self.state)
         for signed in self.mempool.ready(self.state):
             sender = signed.transaction.sender
@@ -130,6 +154,12 @@ class Ledger:
                 continue
             chosen.append(signed)
         return tuple(chosen)
+
+
+def _has_room(block: Block) -> bool:
+    """Whether any transaction at all would have fitted."""
+    room = len(block.encoded) + limits.TRANSACTION_BYTES + _HEADER_BYTES <= limits.BLOCK_BYTES
+    return room and len(block.transactions) < limits.BLOCK_TRANSACTIONS
 
 
 def _most_spent(signed: SignedTransaction) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from potminer.base import limits
 from potminer.core.ledger.apply import improper
 from potminer.core.ledger.bonds import evidence_holds
+from potminer.core.ledger.patience import Patience
 from potminer.core.ledger.refusal import Refusal
 from potminer.core.ledger.state import Draft, State
 from potminer.wire.tx import Evidence, SignedTransaction, signature_holds
@@ -22,12 +24,13 @@ class Mempool:
     Signatures are checked once, at the door, and remembered while the transaction waits.
     """
 
-    __slots__ = ("_by_digest", "_by_leaf", "_by_sender", "_verifier")
+    __slots__ = ("_by_digest", "_by_leaf", "_by_sender", "_patience", "_verifier")
 
     def __init__(self, verifier: Callable[[SignedTransaction], bool] = signature_holds) -> None:
         self._by_digest: dict[bytes, SignedTransaction] = {}
         self._by_leaf: dict[bytes, SignedTransaction] = {}
         self._by_sender: dict[bytes, dict[int, bytes]] = {}
+        self._patience = Patience()
         self._verifier = verifier
 
     def __len__(self) -> int:
@@ -62,6 +65,7 @@ class Mempool:
             return Refusal.BAD_EVIDENCE
         self._by_digest[digest] = self._by_leaf[signed.leaf] = signed
         self._by_sender.setdefault(transaction.sender, {})[transaction.nonce] = digest
+        self._patience.begin(transaction.sender)
         return None
 
     def verified(self, signed: SignedTransaction) -> bool:
@@ -102,11 +106,11 @@ class Mempool:
         """What waits of *sender*, by nonce."""
         return [self._by_digest[digest] for _, digest in sorted(self._by_sender.get(sender, {}).items())]
 
-    def settle(self, state: State, changed: Iterable[bytes] | None = None) -> None:
+    def settle(self, state: State, changed: Iterable[bytes] | None = None, *, room: bool = False) -> None:
         """Forget what *state* has done, outlived or made impossible. Who was served goes to the end of the turns.
 
         *changed* are the keys of the records that the last block changed: only those senders are looked at,
-        the rest (whose transactions may have expired) every SWEEP blocks.
+        the rest (whose transactions may have expired) every SWEEP blocks. *room*: it could have held more.
         """
         height, draft = state.head.height + 1, Draft(state)
         senders = list(self._by_sender)
@@ -117,9 +121,26 @@ class Mempool:
             waiting, nonce = self._by_sender[sender], draft.account(sender).nonce
             if min(waiting) < nonce:
                 self._by_sender[sender] = self._by_sender.pop(sender)
+                self._patience.served(sender)
             for used, digest in list(waiting.items()):
                 flaw = improper(draft, self._by_digest[digest].transaction, height=height)
                 if used < nonce or flaw not in (None, Refusal.BAD_NONCE):
                     del self._by_leaf[self._by_digest.pop(waiting.pop(used)).leaf]
             if not waiting:
                 del self._by_sender[sender]
+                self._patience.forget(sender)
+        if room:
+            self._patience.left_out(state.head.time_ms, partial(self._following, draft))
+
+    def left_out(self, state: State, *, for_ms: int) -> Iterator[SignedTransaction]:
+        """Transactions that could stand in the next block, and were left out of those with room for *for_ms* of block
+        time, the longest first."""
+        return self._patience.waiting(state.head.time_ms - for_ms, partial(self._following, Draft(state)))
+
+    def _following(self, draft: Draft, sender: bytes) -> SignedTransaction | None:
+        """What any honest primary that has it would put into the next block for *sender*."""
+        digest = self._by_sender.get(sender, {}).get(draft.account(sender).nonce)
+        signed = None if digest is None else self._by_digest[digest]
+        if signed is None or improper(draft, signed.transaction, height=draft.head.height + 1) is not None:
+            return None
+        return signed

@@ -40,6 +40,15 @@ class Application(Protocol):
         """What is at hand of the transactions with these leaves, place by place."""
         ...
 
+    def neglected(self, *, stalled: bool) -> Sequence[SignedTransaction]:
+        """Ready transactions that blocks with room left out for a second or longer, the longest first. Where the
+        height is *stalled*, any that are ready."""
+        ...
+
+    def left_out(self, block: Block) -> bytes | None:
+        """The digest of a ready transaction, left out for 5 s, that *block* has room for and leaves out too."""
+        ...
+
     def wants_block(self, now: int) -> bool:
         """Whether transactions are pending, or the ledger itself waits for a block."""
         ...

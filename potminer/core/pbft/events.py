@@ -20,6 +20,7 @@ from potminer.core.machine import (
 from potminer.wire.block import Certificate
 from potminer.wire.pbft import NewView, ViewChange
 from potminer.wire.seal import Purpose
+from potminer.wire.tx import SignedTransaction
 
 # ---- events ------------------------------------------------------------------------------
 
@@ -85,6 +86,14 @@ class ProposalRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """*peer* relays transactions: for the mempool, after all its checks."""
+
+    peer: bytes
+    transactions: tuple[SignedTransaction, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ViewEntered:
     """For the log and the dashboard: *changing* means that view is asked for, not yet begun."""
 
@@ -114,6 +123,7 @@ Effect = (
     | Behind
     | CheckpointStable
     | DoubleVote
+    | Offer
     | ProposalRefused
     | ViewEntered
     | Witnessed

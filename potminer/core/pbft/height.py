@@ -51,8 +51,8 @@ class Table:
     """The state of *height* for the member *me* (-1: no member). *said* is the voice's live memory of it."""
 
     __slots__ = (
-        "accused", "batched", "committee", "decided", "due", "gathering", "height", "log", "me", "proposal",
-        "stage", "view", "wanted", "witnessed",
+        "accused", "batched", "committee", "decided", "due", "due_ms", "gathering", "height", "log", "me",
+        "proposal", "stage", "view", "wanted", "witnessed",
     )  # fmt: skip
 
     def __init__(self, *, height: int, committee: Committee, me: int, said: Said) -> None:
@@ -67,6 +67,8 @@ class Table:
         self.decided: bytes | None = None
         self.due = False
         """A block is due: once true, true until the height ends, so that the view timer never starts over."""
+        self.due_ms = 0
+        """When that was."""
         self.batched = False
         self.wanted: dict[bytes, Certificate] = {}
         self.accused: set[int] = set()

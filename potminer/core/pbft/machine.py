@@ -26,18 +26,19 @@ from potminer.core.machine import (
     MessageArrived,
     Offence,
     Penalize,
-    SetTimer,
     TimerFired,
 )
 from potminer.core.pbft import viewchange
 from potminer.core.pbft.ahead import Ahead
 from potminer.core.pbft.alarms import Alarms
 from potminer.core.pbft.application import Application, Head, Timers
-from potminer.core.pbft.checkpoint import Checkpoints, checkpoint_digest
+from potminer.core.pbft.checkpoint import Checkpoints
+from potminer.core.pbft.complaint import Complaints
 from potminer.core.pbft.events import (
     Effect,
     EpochEnded,
     Event,
+    Offer,
     ProposalRefused,
     Started,
     ViewEntered,
@@ -46,7 +47,7 @@ from potminer.core.pbft.events import (
 from potminer.core.pbft.gather import Gathering
 from potminer.core.pbft.height import Stage, Table
 from potminer.core.pbft.normal import proposal_fault
-from potminer.core.pbft.repair import Repair
+from potminer.core.pbft.repair import STATUS, Repair
 from potminer.core.pbft.voice import Voice
 from potminer.wire.block import Block, Certificate, block_digest
 from potminer.wire.codec import Wire
@@ -55,6 +56,7 @@ from potminer.wire.pbft import (
     PreparedBlock,
     PreparedBlockWanted,
     PrePrepare,
+    Relay,
     Status,
     Transactions,
     TransactionsWanted,
@@ -62,8 +64,6 @@ from potminer.wire.pbft import (
     Vote,
 )
 from potminer.wire.seal import Purpose, SigningKey
-
-STATUS = "pbft/status"
 
 
 class Replica(Repair):
@@ -87,6 +87,7 @@ class Replica(Repair):
         self._head = head
         self._ahead = Ahead()
         self._checkpoints = Checkpoints()
+        self._complaints = Complaints()
         self._served: set[tuple[bytes, str]] = set()
         self._out: list[Effect] = []
         self._sit(committee, persisted)
@@ -110,7 +111,7 @@ class Replica(Repair):
     def footprint(self) -> int:
         """How many items are held in memory and in records, whatever anybody sends."""
         lists = len(self._served) + len(self._voice.records)
-        return self._at.size() + self._ahead.size() + self._checkpoints.size() + lists
+        return self._at.size() + self._ahead.size() + self._checkpoints.size() + self._complaints.size() + lists
 
     # ---- the one door --------------------------------------------------------------------
 
@@ -168,6 +169,7 @@ class Replica(Repair):
         checkpoint = self._voice.said_checkpoint()
         if checkpoint is not None:
             self._out += self._checkpoints.add(checkpoint, self._committee)
+        self._look_for_work(now)
         self._tick(now)
 
     def _advance(self, executed: Executed, now: int) -> None:
@@ -190,13 +192,6 @@ class Replica(Repair):
         self._ahead, self._checkpoints = Ahead(), Checkpoints()
         self._advance(executed, now)
 
-    def _take_checkpoint(self) -> None:
-        if not self._member or self._head.height % self._parameters.checkpoint_blocks:
-            return
-        vote, records = self._voice.checkpoint(height=self._head.height, digest=checkpoint_digest(self._head))
-        self._out += [*records, Broadcast(vote)]
-        self._out += self._checkpoints.add(vote, self._committee)
-
     # ---- time ----------------------------------------------------------------------------
 
     def _work(self, full: bool, now: int) -> None:
@@ -205,10 +200,12 @@ class Replica(Repair):
 
     def _look_for_work(self, now: int) -> None:
         """Once a block is due at this height it stays due: the view timer never starts over for it."""
-        self._at.due = self._at.due or self._application.wants_block(now)
+        if not self._at.due and self._application.wants_block(now):
+            self._at.due, self._at.due_ms = True, now
 
     def _fired(self, name: str, now: int) -> None:
         if name == STATUS:
+            self._look_for_work(now)
             self._tick(now)
             return
         match self._alarms.fired(name):
@@ -219,7 +216,7 @@ class Replica(Repair):
             case "batch":
                 self._at.batched = True
             case "empty":
-                self._at.due = self._at.batched = True
+                self._at.due, self._at.due_ms, self._at.batched = True, now, True
 
     def _tend_timers(self) -> None:
         """Starts, replaces and stops the timers of the height, so that exactly those that should run do."""
@@ -234,20 +231,6 @@ class Replica(Repair):
         changing = "/changing" if self._at.stage is Stage.CHANGING else ""
         name = f"pbft/{slot}/{self.height}/{self._at.view}{changing}" if wanted else None
         self._out += self._alarms.tend(slot, name, delay_ms)
-
-    def _tick(self, now: int) -> None:
-        """Once per status period: say where we stand, ask again for what is missing."""
-        self._out.append(SetTimer(STATUS, self._parameters.status_ms))
-        self._served.clear()
-        if not self._member:
-            return
-        self._out.append(Broadcast(Status(height=self.height, view=self._at.view)))
-        self._look_for_work(now)
-        self._out += self._at.ask_again()
-        checkpoint = self._voice.said_checkpoint()
-        if checkpoint is not None and checkpoint.height > self._checkpoints.stable:
-            self._out.append(Broadcast(checkpoint))
-        self._tell_behind(self.height)
 
     # ---- what arrives --------------------------------------------------------------------
 
@@ -275,6 +258,8 @@ class Replica(Repair):
                 self._serve_transactions(peer, message)
             case Transactions():
                 self._gathered(peer, message, now)
+            case Relay():
+                self._out.append(Offer(peer, message.transactions))
             case _:
                 self._out.append(Penalize(peer, Offence.UNEXPECTED, "not a message between replicas"))
 
@@ -376,7 +361,19 @@ class Replica(Repair):
             reason = "another block of this view was prepared before"
         if reason is not None:
             self._out.append(ProposalRefused(self.height, self._at.view, reason))
-            return
+        elif fresh and self._leaves_out(block):
+            self._out.append(ProposalRefused(self.height, self._at.view, "leaves out what has waited too long"))
+            self._change_view(self._at.view + 1)
+        else:
+            self._prepare(proposal, block)
+
+    def _leaves_out(self, block: Block) -> bool:
+        """Whether *block* is worth a complaint; it costs its primary the turn, if a weak quorum complains."""
+        name = self._application.left_out(block)
+        members = len(self._committee.members)
+        return name is not None and self._complaints.allowed(name, height=self.height, members=members)
+
+    def _prepare(self, proposal: PrePrepare, block: Block) -> None:
         vote, records = self._voice.prepare(proposal, block)
         self._out += [*records, Broadcast(vote)]
         self._at.log.add(vote)

@@ -6,9 +6,11 @@ Nobody gets the same thing twice in one status period, so a question costs its a
 from __future__ import annotations
 
 from potminer.core.committee import Committee
-from potminer.core.machine import Offence, Penalize, Send
+from potminer.core.machine import Broadcast, Offence, Penalize, Send, SetTimer
 from potminer.core.pbft.ahead import Ahead
-from potminer.core.pbft.application import Head
+from potminer.core.pbft.application import Application, Head, Timers
+from potminer.core.pbft.checkpoint import Checkpoints, checkpoint_digest
+from potminer.core.pbft.complaint import Complaints
 from potminer.core.pbft.events import Behind, Effect
 from potminer.core.pbft.gather import answer
 from potminer.core.pbft.height import Table
@@ -19,15 +21,24 @@ from potminer.wire.block import block_digest
 from potminer.wire.pbft import NewView, PreparedBlock, PreparedBlockWanted, PrePrepare, Status, TransactionsWanted
 from potminer.wire.seal import Purpose
 
+STATUS = "pbft/status"
+STALLED_MS = 500
+"""A block due for so long, and none begun by anybody: perhaps nobody else knows why it is due."""
+
 
 class Repair:
     """The helping half of a replica (``machine.py``), on the same state."""
 
     _ahead: Ahead
+    _application: Application
     _at: Table
+    _checkpoints: Checkpoints
     _committee: Committee
+    _complaints: Complaints
     _head: Head
+    _member: bool
     _out: list[Effect]
+    _parameters: Timers
     _served: set[tuple[bytes, str]]
     _voice: Voice
 
@@ -35,6 +46,29 @@ class Repair:
     def height(self) -> int:
         """The height being agreed on: one above the head."""
         return self._head.height + 1
+
+    def _take_checkpoint(self) -> None:
+        if not self._member or self._head.height % self._parameters.checkpoint_blocks:
+            return
+        vote, records = self._voice.checkpoint(height=self._head.height, digest=checkpoint_digest(self._head))
+        self._out += [*records, Broadcast(vote)]
+        self._out += self._checkpoints.add(vote, self._committee)
+
+    def _tick(self, now: int) -> None:
+        """Once per status period: say where we stand, ask again for what is missing, relay what is left out."""
+        self._out.append(SetTimer(STATUS, self._parameters.status_ms))
+        self._served.clear()
+        if not self._member:
+            return
+        self._out.append(Broadcast(Status(height=self.height, view=self._at.view)))
+        self._out += self._at.ask_again()
+        stalled = self._at.due and now - self._at.due_ms >= STALLED_MS
+        waiting = self._application.neglected(stalled=stalled)
+        self._out += [Broadcast(relay) for relay in self._complaints.relay(waiting)]
+        checkpoint = self._voice.said_checkpoint()
+        if checkpoint is not None and checkpoint.height > self._checkpoints.stable:
+            self._out.append(Broadcast(checkpoint))
+        self._tell_behind(self.height)
 
     def _tell_behind(self, least: int) -> None:
         """Asks for blocks where a weak quorum is done with height *least* or a later one."""
