@@ -88,7 +88,11 @@ def test(place: Place, *, kind: str | None, url: str | None, token_file: str, as
     if kind is not None:
         asked = [(kind, url or default_url(kind_named(kind)), token_file)]
     else:
-        asked = [(each.kind, each.url, each.token_file) for each in read_config(place).miners]
+        asked = [
+            (each.api if each.kind == "process" else each.kind, each.url, each.token_file)
+            for each in read_config(place).miners
+            if each.url
+        ]
     if not asked:
         raise UsageError("no miner is configured", "Name one: potminer miners test trex http://127.0.0.1:4067")
     results = [_ask(*each) for each in asked]

@@ -91,6 +91,11 @@ class RigSettings:
         "what this rig is called on dashboards",
         default="rig",
     )
+    platform: str = setting(
+        choice("auto", "none", "hiveos", "mmpos", "raveos"),
+        "mining system whose watchdog restarts a rig that stops hashing; auto looks for its files",
+        default="auto",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +212,23 @@ def _fill_list(filling: Filling, name: str, form: type[Any], most: int) -> list[
     if len(found) > most:
         filling.blame((name, most), f"more than {most} {name}")
         return []
-    return [filling.fill(form, (name, index)) for index in range(len(found))]
+    filled = [filling.fill(form, (name, index)) for index in range(len(found))]
+    if form is MinerSettings:
+        for index, miner in enumerate(filled):
+            _check_miner(filling, index, miner)
+    return filled
+
+
+def _check_miner(filling: Filling, index: int, miner: dict[str, Any]) -> None:
+    """What a miner lacks depends on its kind."""
+    table = filling.table(("miners", index))
+    owned = miner.get("kind") == "process"
+    if owned and not miner.get("command") and "command" not in table:
+        filling.blame(("miners", index, "command"), "is missing: the program that potminer starts, and its arguments")
+    if (not owned or miner.get("api", "none") != "none") and "url" not in table:
+        filling.blame(("miners", index, "url"), "is missing: its API on this computer, as http://127.0.0.1:4067")
+    if not owned and "command" in table:
+        filling.blame(("miners", index, "command"), "is for miners of kind process")
 
 
 def _keys() -> dict[str, tuple[Place, Reader]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 import psutil
 
@@ -19,18 +20,20 @@ from potminer.node.config import Config
 from potminer.node.hours import parse_hours
 from potminer.node.recorder import Recorder
 from potminer.node.rig import Outfit
-from potminer.node.rigform import price_micro
+from potminer.node.rigform import MinerSettings, price_micro
 from potminer.node.terms import check_prices, market
 from potminer.wire.facts import CPU, GpuSample
 from potminer.world.child import Launch
-from potminer.world.paths import Paths
+from potminer.world.paths import Paths, private_folder
 from potminer.world.rig.cards import GpuProbe, open_probes
 from potminer.world.rig.host import HostProbe
 from potminer.world.rig.kernels import holds
 from potminer.world.rig.look import Look
 from potminer.world.rig.miners.interface import MinerAdapter
+from potminer.world.rig.miners.process import ProcessMiner, command_of
 from potminer.world.rig.miners.registry import open_miner, read_token
 from potminer.world.rig.person import Habits, Person
+from potminer.world.rig.platform import Guarded, detect_platform
 from potminer.world.rig.sight import Sight, join
 from potminer.world.rig.torchbuild import ask_torch
 
@@ -45,11 +48,14 @@ class Cards:
 
     probes: Mapping[str, GpuProbe]
     seen: Sight
+    strangers: set[int] = field(default_factory=set)
+    """Children of ours whose load is not ours: a miner that we started is still a miner."""
 
     @classmethod
     def look(cls, clock: Clock) -> Cards:
-        probes = open_probes(clock, own_pids)
-        return cls(probes, join(probe.sample() for probe in probes.values()))
+        strangers: set[int] = set()
+        probes = open_probes(clock, lambda: own_pids(strangers))
+        return cls(probes, join(probe.sample() for probe in probes.values()), strangers)
 
     def environment(self, bus: str) -> tuple[tuple[str, str], ...]:
         """By which a worker sees this card alone, as ``cuda:0``; nothing where the card was not seen."""
@@ -77,9 +83,14 @@ def _is_amd(gpu: GpuSample) -> bool:
     return gpu.architecture.startswith("gfx")
 
 
-def own_pids() -> set[int]:
-    us = psutil.Process()
-    return {us.pid, *(child.pid for child in us.children(recursive=True))}
+def own_pids(strangers: Collection[int]) -> set[int]:
+    """The daemon and its workers with all their children; not *strangers* and theirs."""
+    us, found = psutil.Process(), {psutil.Process().pid}
+    for child in us.children():
+        if child.pid not in strangers:
+            with suppress(psutil.Error):
+                found |= {child.pid, *(each.pid for each in child.children(recursive=True))}
+    return found
 
 
 def outfit(
@@ -91,13 +102,13 @@ def outfit(
     if trains:
         check_prices(config)
     buses = _buses(config, cards) if trains and config.idle.policy != "off" else ()
-    miners = _miners(config, buses, clock)
+    miners, owned = _miners(config, buses, clock, paths, cards.strangers)
     every = tuple(dict.fromkeys(miners.values()))
     return Outfit(
         duties=Duties(_devices(buses, miners, config)),
         look=Look(
             clock=clock,
-            host=HostProbe(clock=clock, own_pids=own_pids, person=_person(config, clock)),
+            host=HostProbe(clock=clock, own_pids=lambda: own_pids(cards.strangers), person=_person(config, clock)),
             gpus=cards.probes if trains else {},
             miners=every,
         ),
@@ -106,6 +117,7 @@ def outfit(
         market=market(config, buses, pay, clock),
         recorder=recorder,
         currency=config.power.currency,
+        owned=owned,
         one_by_one=psutil.virtual_memory().total <= SMALL_HOST_BYTES,
     )
 
@@ -146,11 +158,21 @@ def _devices(
     ]
 
 
-def _miners(config: Config, buses: Collection[str], clock: Clock) -> dict[str, MinerAdapter]:
-    """Which miner may use a device; none may be claimed by two."""
+def _miners(
+    config: Config, buses: Collection[str], clock: Clock, paths: Paths, strangers: set[int]
+) -> tuple[dict[str, MinerAdapter], tuple[ProcessMiner, ...]]:
+    """Which miner may use a device, none claimed by two; and those that are our own children."""
     found: dict[str, MinerAdapter] = {}
-    for said in config.miners:
-        miner = open_miner(said.kind, said.url, read_token(said.token_file), clock=clock)
+    owned: list[ProcessMiner] = []
+    platform = detect_platform(config.rig.platform)
+    for number, said in enumerate(config.miners if buses else (), 1):
+        miner: MinerAdapter
+        if said.kind == "process":
+            miner = _owned(said, number, clock, paths, strangers)
+            owned.append(miner)
+        else:
+            miner = open_miner(said.kind, said.url, read_token(said.token_file), clock=clock)
+            miner = miner if platform is None else Guarded(miner, platform)
         for bus in said.devices or buses:
             if bus in found:
                 raise ConfigError(
@@ -159,7 +181,13 @@ def _miners(config: Config, buses: Collection[str], clock: Clock) -> dict[str, M
                 )
             if bus in buses:
                 found[bus] = miner
-    return found
+    return found, tuple(owned)
+
+
+def _owned(said: MinerSettings, number: int, clock: Clock, paths: Paths, strangers: set[int]) -> ProcessMiner:
+    api = None if said.api == "none" else open_miner(said.api, said.url, read_token(said.token_file), clock=clock)
+    command = command_of(said.command, private_folder(paths.datadir / "miners"), folder=said.folder, number=number)
+    return ProcessMiner(command, clock=clock, api=api, strangers=strangers)
 
 
 def duty_parameters(config: Config) -> Parameters:

@@ -38,6 +38,7 @@ from potminer.wire.trainer import Job, Report
 from potminer.world.child import Launch
 from potminer.world.rig.look import Look
 from potminer.world.rig.miners.interface import MinerAdapter, MinerError
+from potminer.world.rig.miners.process import ProcessMiner
 
 POLL_S = 2.0
 POLL_TRAINING_S = 1.0
@@ -70,6 +71,8 @@ class Outfit:
     market: Market | None = None
     recorder: Recorder | None = None
     currency: str = ""
+    owned: tuple[ProcessMiner, ...] = ()
+    """Miners that are our own children: kept running while nobody paused them, and ended with us."""
     one_by_one: bool = False
 
 
@@ -81,6 +84,7 @@ class Rig:
         self._look = outfit.look
         self._miners = outfit.miners
         self._market = outfit.market
+        self._owned = outfit.owned
         self._recorder, self._currency = outfit.recorder, outfit.currency
         self._hands = hands
         self._crew = Crew(
@@ -117,12 +121,15 @@ class Rig:
                 group.create_task(self._poll())
                 group.create_task(self._decide())
                 group.create_task(self._ask_kernels())
+                for miner in self._owned:
+                    group.create_task(miner.follow(self._hands.note))
                 if self._market is not None:
                     group.create_task(self._market.source.follow(self._hands.note))
         finally:
             for timer in self._timers.values():
                 timer.cancel()
             await self._crew.stop_all()
+            await asyncio.gather(*(miner.close() for miner in self._owned))
             if self._recorder is not None:
                 self._recorder.close()
 

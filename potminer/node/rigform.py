@@ -144,8 +144,17 @@ class IdleSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MinerSettings:
-    kind: str = setting(choice(*MINER_KINDS), "which miner program this is")
-    url: str = setting(_URL, "its API on this computer, as http://127.0.0.1:4067")
+    kind: str = setting(
+        choice(*MINER_KINDS, "process"), "which miner program this is; process: one that potminer starts and ends"
+    )
+    url: str = setting(_URL, "its API on this computer, as http://127.0.0.1:4067", default="")
+    command: tuple[str, ...] = setting(
+        many(text(4_000), most=256), "of kind process: the program and its arguments, without a shell", default=()
+    )
+    folder: str = setting(_PATH, "of kind process: where it runs; empty: potminer's own folder", default="")
+    api: str = setting(
+        choice(*MINER_KINDS, "none"), "of kind process: which miner's API answers at url, for its rate", default="none"
+    )
     token_file: str = setting(_PATH, "file that holds the API's token or password", default="")
     devices: tuple[str, ...] = setting(
         many(_BUS, most=64), "buses of the devices it uses (potminer gpus shows them), or cpu; empty: all", default=()

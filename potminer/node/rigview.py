@@ -59,7 +59,7 @@ def miner_view(miner: MinerSample, devices: tuple[str, ...]) -> MinerView:
         address="",
         version=miner.version or None,
         state=state,
-        control=KINDS[miner.kind].control.value,
+        control=KINDS[miner.kind].control.value if miner.kind in KINDS else "owned",
         devices=devices,
         hashrate_hs=miner.hashrate_hs,
         last_reply_ms=miner.taken_at_ms,

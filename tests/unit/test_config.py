@@ -127,7 +127,7 @@ port = true
         "line 10: minerz: no such section; did you mean miners?",
         "line 12: idle.policy: 'idle-only' must be one of idle_only, profit, always, off; did you mean idle_only?",
         "line 15: miners[1].url: 'http://8.8.8.8:80' must be on this computer: 127.0.0.1, [::1] or localhost",
-        "line 16: miners[2].kind: is missing: which miner program this is",
+        "line 16: miners[2].kind: is missing: which miner program this is; process: one that potminer starts and ends",
         "line 18: api.port: True must be a whole number from 0 to 65,535",
     }
     assert wanted <= set(said)

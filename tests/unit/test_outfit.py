@@ -101,3 +101,39 @@ def test_a_card_without_kernels_is_blocked_before_its_miner_is_touched() -> None
         host = HostSample(0, None, None, False, None, False, 3_000)
         rig.duties.handle(ONE, Sampled(host, card(ONE, "sm_61"), None), 3_000)
         assert reason in rig.duties.devices[ONE].reasons
+
+
+OWNED = """[[miners]]
+kind = "process"
+command = ["/opt/t-rex", "-c", "x.json"]
+api = "trex"
+url = "http://127.0.0.1:4067"
+"""
+
+
+def test_on_a_watched_rig_only_its_own_child_is_ever_paused(tmp_path: Path) -> None:
+    paths = Paths("dev", tmp_path, tmp_path / "potminer.toml", tmp_path)
+
+    def made_of(text: str) -> Outfit:
+        said = config('[rig]\nplatform = "hiveos"\n' + text)
+        return outfit(said, paths, trains=True, cheat=None, clock=lambda: 0, cards=RIG)
+
+    assert not made_of(LOL.replace("lolminer", "trex")).miners[ONE].capabilities.pauses
+    rig = made_of(OWNED)
+    assert rig.miners[ONE].capabilities.pauses
+    assert [miner.name for miner in rig.owned] == ["process@miner-1"]
+    assert rig.duties.devices[ONE].companions, "it ends as a whole"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[[miners]]\nkind = "process"\n', "command: is missing"),
+        ('[[miners]]\nkind = "trex"\n', "url: is missing"),
+        (OWNED.replace("url =", "#"), "url: is missing"),
+        (LOL + 'command = ["x"]\n', "command: is for miners of kind process"),
+    ],
+)
+def test_what_a_miner_lacks_is_named(text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        config(text)

@@ -380,8 +380,8 @@ class Device:
 
     def _is_restored(self) -> bool:
         expected, rate = self._journal.expected_hs, self._senses.miner_rate_hs
-        if not expected:
-            return True
+        if expected <= 1:
+            return True  # whatever it did before, its rate was not known: that it runs is all there is to see
         return rate is not None and rate * 1_000_000 >= expected * self._parameters.restored_ppm
 
     # ---- hand-over steps -------------------------------------------------------------------
