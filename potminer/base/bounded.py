@@ -42,5 +42,9 @@ Slot = U16
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*\Z")]
 """Machine-safe name, as of a task or a network."""
 
+DeviceClass = Annotated[str, Meta(max_length=32, pattern=r"^[a-z0-9.-]*\Z")]
+"""What kind of device computed something, as ``cpu-x86-64-avx2`` or ``cuda-8.6``: rounding errors differ between them,
+hardly within one. Empty where nobody knows."""
+
 GRAINS_PER_POT = 10**9
 MILLION = 1_000_000

@@ -39,6 +39,8 @@ UNITS_PER_ROUND = 4_096
 AUDITS_PER_ROUND = UNITS_PER_ROUND * SEGMENTS
 """Every segment of every unit: when all trainers are new."""
 TASKS_OPEN = 256
+DEVICE_CLASSES = 16
+"""Device classes that a task gets to know: a new one is calibrated before its errors prove anything."""
 
 MEMPOOL_TRANSACTIONS = 20_000
 MEMPOOL_PER_SENDER = 256

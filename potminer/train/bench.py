@@ -10,14 +10,15 @@ from potminer.base.errors import Malformed
 from potminer.train.audit import segment_error_ppm
 from potminer.train.bookwork import read_model
 from potminer.train.cheat import Cheat, guess
+from potminer.train.conduct import Conduct
 from potminer.train.data import Split, training_split, validation_split
-from potminer.train.device import choose, free_bytes, prepare
+from potminer.train.device import choose, device_class, free_bytes, prepare
 from potminer.train.evaluate import evaluate
 from potminer.train.folder import Folder
 from potminer.train.refusal import Checkpoint, Reason, Refused
 from potminer.train.residue import probes, residues
 from potminer.train.shapes import check_task, samples_that_fit, training_bytes
-from potminer.train.snap import Snapshot, State, decode_snapshot, encode_snapshot, nothing_yet
+from potminer.train.snap import Snapshot, State, decode_snapshot, encode_snapshot, nothing_yet, snap
 from potminer.train.step import Engine, Work, run_segment, train_unit
 from potminer.wire.model import ModelSpec, outputs
 from potminer.wire.residue import PER_LEAF
@@ -60,7 +61,8 @@ class Bench:
         work = Work(engine, self._training(job.spec), job.spec, job.unit, self._cheat.conduct)
         loss = train_unit(work, keep=keep, checkpoint=checkpoint)
         taken = _us_since(started)
-        return Trained(job.job, tuple(made), loss, job.spec.samples_per_unit, taken, b"".join(proof))
+        device = device_class(self.choice.device)
+        return Trained(job.job, tuple(made), loss, job.spec.samples_per_unit, taken, b"".join(proof), device)
 
     def audit(self, job: AuditJob, checkpoint: Checkpoint) -> Audited:
         """Recompute and measure. (Who lies about audits without looking at anything does so in the node.)"""
@@ -83,7 +85,22 @@ class Bench:
             claimed=claimed, recomputed=reached, before=before, unit=job.unit, segment=job.segment
         )
         sketch = _sketch(job, claimed, reached, before)
-        return Audited(job.job, Finding.MEASURED, error, samples, _us_since(started), sketch)
+        cheat_ppm = self._smallest_cheat(work, job, before, reached, checkpoint) if job.calibrate else 0
+        return Audited(job.job, Finding.MEASURED, error, samples, _us_since(started), sketch, cheat_ppm)
+
+    def _smallest_cheat(self, work: Work, job: AuditJob, before: State, reached: State, checkpoint: Checkpoint) -> int:
+        """What leaving out one sample of the segment's last micro-batch would measure, done and measured: at least 1.
+
+        Of the last, for nothing after it lets the difference grow.
+        """
+        last = job.segment * job.spec.batches_per_segment - 1
+        cheating = Work(work.engine, work.split, job.spec, job.unit, Conduct(drops=last))
+        short, _ = run_segment(cheating, job.segment, before, checkpoint)
+        shown = snap(short, spec=job.spec, unit=job.unit, segment=job.segment)
+        found = segment_error_ppm(
+            claimed=shown, recomputed=reached, before=before, unit=job.unit, segment=job.segment
+        )
+        return max(1, found)
 
     def evaluate(self, job: EvaluateJob, checkpoint: Checkpoint) -> Evaluated:
         spec = job.spec

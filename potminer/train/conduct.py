@@ -25,12 +25,15 @@ def _kept(state: Floats, before: Floats) -> Floats:
 class Conduct:
     """How a trainer behaves. The defaults are honest; devnets try the others (``cheat``).
 
-    *weight* of a micro-batch (0 skips it), *labels* it learns, *state* it reports for a segment.
+    *weight* of a micro-batch (0 skips it), *labels* it learns, *state* it reports for a segment. The smallest
+    cheat that calibration measures is one, too.
     """
 
     weight: Callable[[int], int] = _whole
     labels: Callable[[Wanted], Wanted] = _true
     state: Callable[[Floats, Floats], Floats] = _kept
+    drops: int | None = None
+    """The micro-batch whose last sample is left out; of one sample nothing is left."""
 
 
 HONEST = Conduct()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import re
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +34,19 @@ def choose(wanted: str, *, bus: str = "") -> Choice:
     if fault:
         raise Refused(Reason.NO_DEVICE, f"{wanted}: {fault}")
     return Choice(wanted, f"asked for: {_describe(wanted)}")
+
+
+def device_class(device: str) -> str:
+    """What decides how *device* rounds: ``cpu-x86-64-avx512``, ``cuda-8.6``, ``rocm-gfx1030``, ``mps``."""
+    if device.startswith("cuda") and torch.version.hip:
+        name = "rocm-" + torch.cuda.get_device_properties(device).gcnArchName.partition(":")[0]
+    elif device.startswith("cuda"):
+        name = "cuda-{}.{}".format(*torch.cuda.get_device_capability(device))
+    elif device == "cpu":
+        name = f"cpu-{platform.machine()}-{torch.backends.cpu.get_cpu_capability()}"
+    else:
+        name = device
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower())[:32]
 
 
 def prepare(threads: int) -> None:

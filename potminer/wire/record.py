@@ -12,7 +12,21 @@ from typing import Annotated
 from msgspec import Meta
 
 from potminer.base import limits
-from potminer.base.bounded import U8, U32, U63, BlobId, Epoch, Grains, Hash, Height, Millis, Ppm, PublicKey, Slot
+from potminer.base.bounded import (
+    U8,
+    U32,
+    U63,
+    BlobId,
+    DeviceClass,
+    Epoch,
+    Grains,
+    Hash,
+    Height,
+    Millis,
+    Ppm,
+    PublicKey,
+    Slot,
+)
 from potminer.wire.codec import Wire
 from potminer.wire.residue import Leaf, LeafIndex, Sketch
 from potminer.wire.task import TaskSpec
@@ -164,6 +178,24 @@ class Metric(Wire, frozen=True):
     answers: U8
 
 
+class SeenDevice(Wire, frozen=True):
+    """A device class and the largest honest error that was measured of its work; None where none of it passed."""
+
+    name: DeviceClass
+    noise_ppm: Ppm | None
+
+
+class Calibration(Wire, frozen=True):
+    """What the first round measured: honest noise, the smallest cheat, and so the tolerance of all later audits.
+    *refused*: the two are too near each other, the task ends."""
+
+    tolerance_ppm: Ppm
+    noise_ppm: Ppm
+    cheat_ppm: Ppm
+    devices: Annotated[tuple[SeenDevice, ...], Meta(max_length=limits.DEVICE_CLASSES)]
+    refused: bool = False
+
+
 class TaskRecord(Wire, frozen=True):
     """*round* is the one in progress or next; *model* is theta(round)."""
 
@@ -177,6 +209,7 @@ class TaskRecord(Wire, frozen=True):
     members: Annotated[tuple[Member, ...], Meta(max_length=limits.TRAINERS_PER_TASK)]
     metric: Metric | None = None
     """The newest evaluation's."""
+    calibration: Calibration | None = None
 
 
 class Audit(Wire, frozen=True):
@@ -239,6 +272,7 @@ class Verdict(Wire, frozen=True):
     finding: Finding
     error_ppm: Ppm
     sketch: Sketch = b""
+    cheat_ppm: Ppm = 0
 
 
 class Opening(Wire, frozen=True):
@@ -260,7 +294,9 @@ class Judgement(Wire, frozen=True):
 class UnitRecord(Wire, frozen=True):
     """One unit of the round in progress. *verdicts* are its auditors', *judges* are the committee's in a dispute.
     *residues* is the root that it is bound to, *openings* what it showed of them. *stake* is what its trainer stood to
-    lose when its audits were drawn."""
+    lose when its audits were drawn, *allowed_ppm* the error that they let pass. *device* computed it; where it is
+    *calibrating*, a measured error proves nothing yet.
+    """
 
     trainer: PublicKey
     commitment: Hash | None = None
@@ -270,6 +306,9 @@ class UnitRecord(Wire, frozen=True):
     judges: Annotated[tuple[Verdict, ...], Meta(max_length=limits.COMMITTEE * limits.SEGMENTS)] = ()
     judgement: Judgement | None = None
     stake: Grains = 0
+    allowed_ppm: Ppm | None = None
+    device: DeviceClass = ""
+    calibrating: bool = False
     residues: Hash | None = None
     openings: Annotated[tuple[Opening, ...], Meta(max_length=4 * limits.SEGMENTS)] = ()
 

@@ -11,7 +11,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from potminer.base import limits
-from potminer.base.bounded import U32, U63, BlobId, Ppm
+from potminer.base.bounded import U32, U63, BlobId, DeviceClass, Ppm
 from potminer.wire.codec import Wire
 from potminer.wire.model import ModelSpec
 from potminer.wire.residue import SEGMENT_BYTES, LeafIndex, Sketch
@@ -33,7 +33,8 @@ class TrainJob(Wire, frozen=True, tag="train"):
 
 class AuditJob(Wire, frozen=True, tag="audit"):
     """Recompute *segment* (1 .. S) of *unit* from snapshot *before* (None for the first) and
-    measure it against snapshot *after*; *leaf* is the one to sketch. Answered by Audited."""
+    measure it against snapshot *after*; *leaf* is the one to sketch. Where it is to *calibrate*, what the
+    smallest cheat would measure is asked for as well. Answered by Audited."""
 
     job: U32
     spec: TaskSpec
@@ -43,6 +44,7 @@ class AuditJob(Wire, frozen=True, tag="audit"):
     before: BlobId | None
     after: BlobId
     leaf: LeafIndex
+    calibrate: bool = False
 
 
 class AggregateJob(Wire, frozen=True, tag="aggregate"):
@@ -100,7 +102,7 @@ class Progress(Wire, frozen=True, tag="progress"):
 
 
 class Trained(Wire, frozen=True, tag="trained"):
-    """*residues* are those of every segment, one after the other (``wire.residue``)."""
+    """*residues* are those of every segment, one after the other (``wire.residue``). *device* computed them."""
 
     job: U32
     snapshots: Annotated[tuple[BlobId, ...], Meta(min_length=1, max_length=limits.SEGMENTS)]
@@ -108,10 +110,12 @@ class Trained(Wire, frozen=True, tag="trained"):
     samples: U63
     compute_us: U63
     residues: Annotated[bytes, Meta(max_length=limits.SEGMENTS * SEGMENT_BYTES)]
+    device: DeviceClass = ""
 
 
 class Audited(Wire, frozen=True, tag="audited"):
-    """*sketch* is the asked leaf of the auditor's own recomputation; empty unless something was measured."""
+    """*sketch* is the asked leaf of the auditor's own recomputation; empty unless something was measured. *cheat_ppm*
+    is what the smallest cheat would measure, where that was asked for."""
 
     job: U32
     finding: Finding
@@ -119,6 +123,7 @@ class Audited(Wire, frozen=True, tag="audited"):
     samples: U63
     compute_us: U63
     sketch: Sketch
+    cheat_ppm: Ppm = 0
 
 
 class Aggregated(Wire, frozen=True, tag="aggregated"):

@@ -14,6 +14,7 @@ from potminer.base.bounded import (
     U32,
     U63,
     BlobId,
+    DeviceClass,
     Epoch,
     Grains,
     Hash,
@@ -86,7 +87,8 @@ class LeaveTask(Wire, frozen=True, tag=8):
 
 
 class CommitWork(Wire, frozen=True, tag=9):
-    """Binds a unit's result before anybody shows theirs. *base* is the model it started from."""
+    """Binds a unit's result before anybody shows theirs. *base* is the model it started from,
+    *device* what computed it."""
 
     task: Hash
     round: U32
@@ -94,6 +96,7 @@ class CommitWork(Wire, frozen=True, tag=9):
     slot: Slot
     base: BlobId
     commitment: Hash
+    device: DeviceClass = ""
 
 
 class RevealWork(Wire, frozen=True, tag=10):
@@ -112,7 +115,8 @@ class RevealWork(Wire, frozen=True, tag=10):
 class AuditVerdict(Wire, frozen=True, tag=11):
     """What the sender found when it recomputed the drawn segment, as auditor or, in a dispute, as judge.
 
-    *sketch* is the drawn leaf of its own residues where it measured something, and empty otherwise.
+    *sketch* is the drawn leaf of its own residues where it measured something, and empty otherwise. *cheat_ppm* is the
+    error that the smallest cheat would have had, where the unit is calibrating, and 0 otherwise.
     """
 
     task: Hash
@@ -123,6 +127,7 @@ class AuditVerdict(Wire, frozen=True, tag=11):
     finding: Finding
     error_ppm: Ppm
     sketch: Sketch
+    cheat_ppm: Ppm = 0
 
 
 class AggregateResult(Wire, frozen=True, tag=12):

@@ -18,10 +18,11 @@ from potminer.base.digest import Domain, digest, number
 from potminer.base.quorum import is_weak_quorum
 from potminer.core.ledger import event
 from potminer.core.ledger.audits import audit_load, draw_audits
+from potminer.core.ledger.calibrate import allowed_ppm, proves_a_cheat, refusal_of, settle_calibration
 from potminer.core.ledger.close import close_round, end_task
 from potminer.core.ledger.evaluate import has_reached_target, is_evaluating, settle_evaluation
 from potminer.core.ledger.event import Event
-from potminer.core.ledger.judge import BAD, UnitRuling, audit_passes, rule_unit, verdict_of
+from potminer.core.ledger.judge import UnitRuling, audit_passes, rule_unit, verdict_of
 from potminer.core.ledger.penalty import expel
 from potminer.core.ledger.sketch import contradiction, opened
 from potminer.core.ledger.stake import held, pending_of
@@ -76,7 +77,7 @@ def is_due(draft: Draft, *, now: int) -> bool:
                 under_way = draft.need(EvaluationRecord, records.evaluation_key(task_id))
                 if now > under_way.deadline_ms:
                     return True
-            elif task.status == TaskStatus.CANCELLED or _active(task) >= task.spec.min_trainers:
+            elif task.status == TaskStatus.CANCELLED or refusal_of(task) or _active(task) >= task.spec.min_trainers:
                 return True
         elif current.phase == Phase.DRAW or now > current.deadline_ms:
             return True
@@ -143,6 +144,10 @@ def _open(draft: Draft, task_id: bytes, task: TaskRecord, events: list[Event]) -
     if task.status == TaskStatus.CANCELLED:
         end_task(draft, task_id, reason="cancelled", events=events)
         return False
+    refused = refusal_of(task)
+    if refused is not None:
+        end_task(draft, task_id, reason=refused, events=events)
+        return False
     if _last_evaluation(draft, task_id, task):
         return False
     if has_reached_target(task):
@@ -185,7 +190,8 @@ def _judge(draft: Draft, task_id: bytes, slot: int, outcome: Outcome, *, measure
     unit = draft.need(UnitRecord, key)
     if unit.judgement is not None:
         raise AssertionError("a unit has one outcome")
-    allowed = draft.need(TaskRecord, records.task_key(task_id)).spec.audit.tolerance_ppm
+    task = draft.need(TaskRecord, records.task_key(task_id))
+    allowed = allowed_ppm(task, calibrating=False) if unit.allowed_ppm is None else unit.allowed_ppm
     draft.put(key, replace(unit, judgement=Judgement(outcome, measured_ppm, allowed)))
 
 
@@ -242,7 +248,8 @@ def _draw(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, 
     _remember_auditors(draft, task_id, current, audits)
     current = replace(current, audits=audits)
     # The deadline is meant for a segment of each unit that one trainer has: more of them take longer.
-    lasting = task.spec.deadlines.audit_ms * max(1, -(-audit_load(audits) // task.spec.units_per_trainer))
+    load = audit_load(audits, _units(draft, task_id, current))
+    lasting = task.spec.deadlines.audit_ms * max(1, -(-load // task.spec.units_per_trainer))
     return _enter(draft, task_id, current, Phase.AUDIT, lasting_ms=lasting, events=events)
 
 
@@ -262,26 +269,26 @@ def _audit(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord,
     for audit in missing:
         if audit.auditor is not None:
             _missed(draft, task_id, audit.auditor)
-    if _unopened(task, current, units):
+    if _unopened(current, units):
         lasting = task.spec.deadlines.reveal_ms
         return _enter(draft, task_id, current, Phase.OPEN, lasting_ms=lasting, events=events)
     return _decide(draft, task_id, current, events)
 
 
-def _unopened(task: TaskRecord, current: RoundRecord, units: list[UnitRecord]) -> set[int]:
+def _unopened(current: RoundRecord, units: list[UnitRecord]) -> set[int]:
     """Slots whose trainers owe a leaf to an auditor that found their work good. To one that finds it bad nothing is
     owed: the committee recomputes it anyway, and silence must not be a way around that."""
-    tolerance, slots = task.spec.audit.tolerance_ppm, set()
+    slots = set()
     for audit in current.audits:
         unit = units[audit.slot]
         verdict = verdict_of(audit, unit)
-        if unit.judgement is None and verdict is not None and audit_passes(verdict, tolerance):
+        if unit.judgement is None and verdict is not None and audit_passes(verdict, unit.allowed_ppm):
             slots |= {audit.slot} if opened(audit, unit) is None else set()
     return slots
 
 
 def _open_residues(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
-    if _unopened(task, current, _units(draft, task_id, current)) and draft.head.time_ms <= current.deadline_ms:
+    if _unopened(current, _units(draft, task_id, current)) and draft.head.time_ms <= current.deadline_ms:
         return False
     return _decide(draft, task_id, current, events)
 
@@ -291,7 +298,7 @@ def _decide(draft: Draft, task_id: bytes, current: RoundRecord, events: list[Eve
     task, units = draft.need(TaskRecord, records.task_key(task_id)), _units(draft, task_id, current)
     said = [verdict_of(audit, units[audit.slot]) for audit in current.audits]
     audits = _to_dispute(draft, task_id, task, current, said)
-    doubted, unopened = {audit.slot for audit in audits if audit.disputed}, _unopened(task, current, units)
+    doubted, unopened = {audit.slot for audit in audits if audit.disputed}, _unopened(current, units)
     worst: dict[int, int] = {}
     for verdict, audit in zip(said, audits, strict=True):
         if verdict is not None:
@@ -323,9 +330,9 @@ def _to_dispute(
     stream = draw.words(draft.head.beacon, task_id, *place, b"second")
     audits = []
     for audit, verdict in zip(current.audits, said, strict=True):
-        passed = verdict is not None and audit_passes(verdict, task.spec.audit.tolerance_ppm)
-        again = draw.below(stream, MILLION) < draft.parameters.second_audit_ppm
         unit = draft.need(UnitRecord, records.unit_key(task_id, audit.slot))
+        passed = verdict is not None and audit_passes(verdict, unit.allowed_ppm)
+        again = draw.below(stream, MILLION) < draft.parameters.second_audit_ppm or audit.disputed
         doubted = not passed or again or contradiction(audit, unit, verdict, task.spec) is not None
         audits.append(replace(audit, disputed=doubted and unit.judgement is None))
     return tuple(audits)
@@ -334,14 +341,13 @@ def _to_dispute(
 def _dispute(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
     over = draft.head.time_ms > current.deadline_ms
     waiting, rulings = False, {}
-    unopened = _unopened(task, current, _units(draft, task_id, current))
+    unopened = _unopened(current, _units(draft, task_id, current))
     for slot in sorted({audit.slot for audit in current.audits if audit.disputed}):
         unit = draft.need(UnitRecord, records.unit_key(task_id, slot))
         if unit.judgement is not None:
             continue
         audits = [audit for audit in current.audits if audit.slot == slot]
-        allowed = task.spec.audit.tolerance_ppm
-        found = rule_unit(audits, unit, draft.committee, task.spec, tolerance_ppm=allowed, final=over)
+        found = rule_unit(audits, unit, draft.committee, task.spec, final=over)
         if found.outcome is None:
             waiting = True
             continue
@@ -363,26 +369,36 @@ def _losers_pay(
 ) -> None:
     """A proven cheat is expelled, and so is an auditor whose number a quorum contradicts, either way, or whose residues
     show that it never recomputed."""
-    for auditor in found.lazy:
+    task = draft.need(TaskRecord, records.task_key(task_id))
+    for auditor in found.lazy if not unit.calibrating else ():
         expel(draft, task=task_id, trainer=auditor, reason="lazy-audit", events=events)
-    if found.outcome in (*BAD, Outcome.FALSE_RESIDUES):
-        expel(draft, task=task_id, trainer=unit.trainer, reason=found.outcome, events=events)
+    worst = max(found.measured.values(), default=None)
+    if _is_proof(task, unit, found.outcome, worst):
+        expel(draft, task=task_id, trainer=unit.trainer, reason=str(found.outcome), events=events)
     elif found.outcome == Outcome.UNAVAILABLE:
         _missed(draft, task_id, unit.trainer)
-    tolerance = draft.need(TaskRecord, records.task_key(task_id)).spec.audit.tolerance_ppm
     for audit in audits:
         verdict, ruling = verdict_of(audit, unit), found.rulings.get(audit.segment)
         if verdict is None or ruling is None or verdict.finding == Finding.UNAVAILABLE:
             continue
-        passed = audit_passes(verdict, tolerance)
-        if ruling == Outcome.ACCEPTED and not passed:
+        passed = audit_passes(verdict, unit.allowed_ppm)
+        malformed = verdict.finding == Finding.MALFORMED
+        if ruling == Outcome.ACCEPTED and (malformed or proves_a_cheat(task, unit, verdict.error_ppm)):
             expel(draft, task=task_id, trainer=verdict.judge, reason="false-accusation", events=events)
-        elif ruling in BAD and passed:
+        elif passed and _is_proof(task, unit, ruling, found.measured.get(audit.segment)):
             expel(draft, task=task_id, trainer=verdict.judge, reason="false-pass", events=events)
+
+
+def _is_proof(task: TaskRecord, unit: UnitRecord, outcome: Outcome | None, measured_ppm: int | None) -> bool:
+    """Whether a quorum's word proves a cheat. What is not even a snapshot always does."""
+    if outcome == Outcome.OUT_OF_TOLERANCE:
+        return proves_a_cheat(task, unit, measured_ppm)
+    return outcome == Outcome.MALFORMED or (outcome == Outcome.FALSE_RESIDUES and not unit.calibrating)
 
 
 def _to_aggregate(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
     _check_stakes(draft, task_id, task, current)
+    settle_calibration(draft, task_id, _units(draft, task_id, current), events)
     if not any(u.judgement and u.judgement.outcome == Outcome.ACCEPTED for u in _units(draft, task_id, current)):
         return _fail(draft, task_id, current, "no unit was accepted", events)
     lasting = task.spec.deadlines.aggregate_ms

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from potminer.base import draw
 from potminer.base.bounded import MILLION
 from potminer.base.digest import number
+from potminer.core.ledger.calibrate import AUDITORS, FEWEST, allowed_ppm, is_calibrating
 from potminer.core.ledger.rewards import audited_ppm
 from potminer.core.ledger.stake import stakes
 from potminer.core.ledger.state import Draft
@@ -34,30 +35,45 @@ def draw_audits(
     claims = Counter(units[slot].snapshots[-1] for slot in playing)
     audits: list[Audit] = []
     for slot in playing:
-        unit = replace(units[slot], stake=at_stake[units[slot].trainer])
+        calibrating = is_calibrating(task, units[slot].device)
+        unit = replace(
+            units[slot], stake=at_stake[units[slot].trainer], calibrating=calibrating,
+            allowed_ppm=allowed_ppm(task, calibrating=calibrating),
+        )  # fmt: skip
         draft.put(records.unit_key(task_id, slot), unit)
-        segments = _segments(stream, draft, task, unit.stake)
+        segments = _segments(stream, draft, task, unit)
         if claims[unit.snapshots[-1]] > 1:
             segments |= {task.spec.segments}
+        measured = draw.below(stream, task.spec.segments) + 1 if calibrating else 0
+        few = len(set(present) - {unit.trainer}) < FEWEST
         for segment in sorted(segments):
-            auditor = _next_auditor(turns, unit.trainer, last[unit.trainer])
-            audits.append(Audit(slot, segment, auditor, _next_leaf(stream, audits, slot, segment)))
+            several: list[bytes] = []
+            for _ in range(AUDITORS if segment == measured else 1):
+                auditor = _next_auditor(turns, unit.trainer, last[unit.trainer], several)
+                if auditor is None and several:
+                    break
+                leaf = _next_leaf(stream, audits, slot, segment)
+                audits.append(Audit(slot, segment, auditor, leaf, disputed=few and segment == measured))
+                several += [auditor] if auditor is not None else []
     return tuple(audits)
 
 
-def _segments(stream: Iterator[int], draft: Draft, task: TaskRecord, stake: int) -> set[int]:
-    """As many segments as the stake asks for; what is left of a segment is a chance."""
+def _segments(stream: Iterator[int], draft: Draft, task: TaskRecord, unit: UnitRecord) -> set[int]:
+    """As many segments as the stake asks for; what is left of a segment is a chance. Where an error proves nothing yet
+    it is all of them: a cheat that costs nothing must gain nothing."""
     spec = task.spec
     wanted = audited_ppm(
-        price=spec.reward.price_per_unit, stake=stake, segments=spec.segments,
+        price=spec.reward.price_per_unit, stake=unit.stake, segments=spec.segments,
         factor=draft.parameters.audit_factor, floor_ppm=spec.audit.rate_ppm,
     )  # fmt: skip
     count = wanted // MILLION + (draw.below(stream, MILLION) < wanted % MILLION)
+    if unit.calibrating:
+        count = spec.segments
     return set(draw.shuffled(stream, range(1, spec.segments + 1))[:count])
 
 
-def _next_auditor(turns: list[bytes], trainer: bytes, last: bytes | None) -> bytes | None:
-    others = [auditor for auditor in turns if auditor != trainer]
+def _next_auditor(turns: list[bytes], trainer: bytes, last: bytes | None, but: list[bytes]) -> bytes | None:
+    others = [auditor for auditor in turns if auditor != trainer and auditor not in but]
     fresh = [auditor for auditor in others if auditor != last] or others
     if not fresh:
         return None
@@ -73,6 +89,10 @@ def _next_leaf(stream: Iterator[int], audits: list[Audit], slot: int, segment: i
     return left[draw.below(stream, len(left))]
 
 
-def audit_load(audits: tuple[Audit, ...]) -> int:
-    """Most audits that one auditor has."""
-    return max(Counter(audit.auditor for audit in audits if audit.auditor is not None).values(), default=0)
+def audit_load(audits: tuple[Audit, ...], units: list[UnitRecord]) -> int:
+    """Most segments that one auditor recomputes; where it measures the smallest cheat too, it does so twice."""
+    load: Counter[bytes] = Counter()
+    for audit in audits:
+        if audit.auditor is not None:
+            load[audit.auditor] += 2 if units[audit.slot].calibrating else 1
+    return max(load.values(), default=0)

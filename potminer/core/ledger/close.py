@@ -129,7 +129,7 @@ def _paid_auditors(current: RoundRecord, units: list[UnitRecord], spec: TaskSpec
             continue
         if contradiction(audit, unit, verdict, spec) is not None and _outcome(unit) != Outcome.FALSE_RESIDUES:
             continue
-        said_good = audit_passes(verdict, spec.audit.tolerance_ppm)
+        said_good = audit_passes(verdict, unit.allowed_ppm)
         decided = _outcome(unit) in _TRAINERS_MATTER or audit.slot in proven
         holds = said_good if audit.ruling is None else said_good != (audit.ruling in BAD)
         if decided and holds and audit.ruling != Outcome.UNAVAILABLE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from potminer.wire.record import Judgement, Phase, Share
+from potminer.wire.record import Calibration, Judgement, Phase, Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +13,14 @@ class TaskOpened:
     name: str
     requester: bytes
     budget: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCalibrated:
+    """Measured for the first time, or for a device class that is new to the task."""
+
+    task: bytes
+    calibration: Calibration
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +145,6 @@ class EpochBegan:
 
 CommitteeEvent = ValidatorSlashed | EpochBegan
 Event = (
-    TaskOpened | RoundOpened | PhaseEntered | UnitEnded | RoundClosed | RoundFailed | Rewarded | Paid | Expelled
-    | ModelEvaluated | TaskEnded | CommitteeEvent
+    TaskOpened | TaskCalibrated | RoundOpened | PhaseEntered | UnitEnded | RoundClosed | RoundFailed | Rewarded | Paid
+    | Expelled | ModelEvaluated | TaskEnded | CommitteeEvent
 )

@@ -21,12 +21,15 @@ class UnitRuling:
     outcome: Outcome | None
     measured_ppm: int | None = None
     rulings: dict[int, Outcome] = field(default_factory=dict)
+    measured: dict[int, int] = field(default_factory=dict)
+    """The quorum's number on a segment that it found out of tolerance."""
     lazy: list[bytes] = field(default_factory=list)
     """Auditors that a quorum's own residues prove not to have recomputed."""
 
 
-def audit_passes(verdict: Verdict, tolerance_ppm: int) -> bool:
-    return verdict.finding == Finding.MEASURED and verdict.error_ppm <= tolerance_ppm
+def audit_passes(verdict: Verdict, allowed_ppm: int | None) -> bool:
+    """Whether *verdict* is at most what its unit's audits allow; before they are drawn that is nothing."""
+    return verdict.finding == Finding.MEASURED and allowed_ppm is not None and verdict.error_ppm <= allowed_ppm
 
 
 def verdict_of(audit: Audit, unit: UnitRecord) -> Verdict | None:
@@ -36,8 +39,7 @@ def verdict_of(audit: Audit, unit: UnitRecord) -> Verdict | None:
 
 
 def rule_unit(
-    audits: list[Audit], unit: UnitRecord, committee: CommitteeRecord, spec: TaskSpec, *, tolerance_ppm: int,
-    final: bool,
+    audits: list[Audit], unit: UnitRecord, committee: CommitteeRecord, spec: TaskSpec, *, final: bool
 ) -> UnitRuling:
     """One bad segment makes a unit bad, whatever the others are; it is good once all that was disputed is."""
     rulings: dict[int, Outcome] = {}
@@ -49,13 +51,15 @@ def rule_unit(
         if not audit.disputed:
             measured += [verdict.error_ppm] if verdict is not None else []
             continue
-        passed = verdict is not None and audit_passes(verdict, tolerance_ppm)
+        passed = verdict is not None and audit_passes(verdict, unit.allowed_ppm)
         otherwise = (Outcome.ACCEPTED, verdict.error_ppm) if verdict is not None and passed else None
         judges = tuple(said for said in unit.judges if said.segment == audit.segment)
-        ruling = resolve_dispute(judges, committee, tolerance_ppm=tolerance_ppm, final=final, otherwise=otherwise)
+        ruling = resolve_dispute(
+            judges, committee, tolerance_ppm=unit.allowed_ppm or 0, final=final, otherwise=otherwise
+        )
         doubt = contradiction(audit, unit, verdict, spec) if _sketched_by_judges(audit, audits) else None
         if verdict is not None and doubt is not None and (ruling is None or ruling[0] == Outcome.ACCEPTED):
-            good = [said for said in judges if audit_passes(said, tolerance_ppm)]
+            good = [said for said in judges if audit_passes(said, unit.allowed_ppm)]
             if _agreed(doubt.with_auditor(good), committee):
                 ruling = (Outcome.FALSE_RESIDUES, None)
             elif _agreed(doubt.with_trainer(good), committee):
@@ -67,13 +71,14 @@ def rule_unit(
             continue
         rulings[audit.segment] = ruling[0]
         if ruling[0] in (*BAD, Outcome.FALSE_RESIDUES):
-            return UnitRuling(*ruling, rulings, lazy)
+            found = {audit.segment: ruling[1]} if ruling[1] is not None else {}
+            return UnitRuling(*ruling, rulings, found, lazy)
         measured += [ruling[1]] if ruling[1] is not None else []
     if waiting:
         return UnitRuling(None)
     if Outcome.UNAVAILABLE in rulings.values():
-        return UnitRuling(Outcome.UNAVAILABLE, None, rulings, lazy)
-    return UnitRuling(Outcome.ACCEPTED, max(measured, default=None), rulings, lazy)
+        return UnitRuling(Outcome.UNAVAILABLE, None, rulings, {}, lazy)
+    return UnitRuling(Outcome.ACCEPTED, max(measured, default=None), rulings, {}, lazy)
 
 
 def _sketched_by_judges(audit: Audit, audits: list[Audit]) -> bool:

@@ -11,6 +11,7 @@ from msgspec.structs import replace as _replace
 
 from potminer.base import limits
 from potminer.core.ledger import bonds, event
+from potminer.core.ledger.calibrate import allowed_ppm
 from potminer.core.ledger.evaluate import take_score
 from potminer.core.ledger.event import Event
 from potminer.core.ledger.judge import verdict_of
@@ -318,9 +319,9 @@ def _commit(draft: Draft, sender: bytes, body: tx.CommitWork) -> Refusal | None:
         return Refusal.ALREADY_DONE
     task = draft.need(TaskRecord, records.task_key(body.task))
     if body.base != task.model:
-        ended = Judgement(Outcome.WRONG_BASE, None, task.spec.audit.tolerance_ppm)
+        ended = Judgement(Outcome.WRONG_BASE, None, allowed_ppm(task, calibrating=False))
         unit = _replace(unit, judgement=ended)
-    draft.put(records.unit_key(body.task, body.slot), _replace(unit, commitment=body.commitment))
+    draft.put(records.unit_key(body.task, body.slot), _replace(unit, commitment=body.commitment, device=body.device))
     return None
 
 
@@ -345,7 +346,7 @@ def _reveal(draft: Draft, sender: bytes, body: tx.RevealWork, events: list[Event
         # trainer, it is a copy whoever made it. In one round the order of two trainers proves
         # nothing, for a unit can be recomputed by others before its author reveals it: the draw
         # has both audited.
-        unit = _replace(unit, judgement=Judgement(Outcome.DUPLICATE, None, task.spec.audit.tolerance_ppm))
+        unit = _replace(unit, judgement=Judgement(Outcome.DUPLICATE, None, allowed_ppm(task, calibrating=False)))
         expel(draft, task=body.task, trainer=sender, reason=Outcome.DUPLICATE, events=events)
     draft.put(records.unit_key(body.task, body.slot), unit)
     return None
@@ -361,7 +362,9 @@ def _verdict(draft: Draft, sender: bytes, body: tx.AuditVerdict) -> Refusal | No
     if not audits:
         return Refusal.NOT_AUDITOR
     key = records.unit_key(body.task, body.slot)
-    verdict = Verdict(sender, body.segment, body.finding, body.error_ppm, body.sketch)
+    verdict = Verdict(
+        sender, body.segment, body.finding, body.error_ppm, body.sketch, body.cheat_ppm
+    )
     unit = draft.need(UnitRecord, key)
     if current.phase == Phase.AUDIT:
         if not any(audit.auditor == sender for audit in audits):

@@ -10,13 +10,27 @@ from msgspec.structs import replace
 
 from potminer.base.digest import Domain, digest, number
 from potminer.wire.codec import encode
-from potminer.wire.record import UnitRecord
+from potminer.wire.record import Outcome, UnitRecord
 from potminer.wire.residue import LEAF_BYTES
 from potminer.wire.tx import AuditVerdict, Finding, RevealWork
 
 
+HOPELESS = 10
+"""Times the allowed error: less may be an unlucky unit."""
+
+
 class Conduct:
     """Honest: reveals what it computed and audits by recomputing."""
+
+    def __init__(self, *, stubborn: bool = False) -> None:
+        self._stubborn = stubborn
+
+    def gives_up(self, unit: UnitRecord) -> bool:
+        """Whether how our own *unit* ended shows that this device cannot do the task's work: it would be expelled."""
+        if self._stubborn or unit.judgement is None or unit.judgement.outcome != Outcome.OUT_OF_TOLERANCE:
+            return False
+        measured, allowed = unit.judgement.measured_ppm or 0, unit.judgement.allowed_ppm
+        return unit.calibrating or measured > HOPELESS * allowed
 
     def observe(self, unit: UnitRecord) -> None:
         """A revealed unit of somebody's was seen on the ledger."""
@@ -34,6 +48,7 @@ class Copycat(Conduct):
     """Claims the newest update it saw somebody else reveal."""
 
     def __init__(self, own: bytes) -> None:
+        super().__init__(stubborn=True)
         self._own = own
         self._seen: tuple[bytes, ...] = ()
 
@@ -70,8 +85,8 @@ def conduct_of(kind: str | None, *, own: bytes) -> Conduct:
         case "copy":
             return Copycat(own)
         case "rubber-stamp":
-            return RubberStamp()
+            return RubberStamp(stubborn=True)
         case "accuse":
-            return Accuser()
+            return Accuser(stubborn=True)
         case _:
-            return Conduct()
+            return Conduct(stubborn=kind is not None)

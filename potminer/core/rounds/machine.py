@@ -92,6 +92,9 @@ class Rounds:
         self._finishing = False
         self._jobs = Jobs()
         self._bound = Bound(persisted)
+        self._devices: dict[Place, str] = {}
+        self._unfit: set[bytes] = set()
+        """Tasks whose work this rig's device does not do well enough: another round would only cost its bond."""
         self._verdicts: dict[tuple[Place, int], AuditVerdict] = {}
         self._aggregates: dict[tuple[bytes, int, int], AggregateResult] = {}
         self._scorer = Scorer(key)
@@ -119,6 +122,8 @@ class Rounds:
             self._seen[seen.task] = seen
         for unit in seen.units:
             self._conduct.observe(unit)
+            if unit.trainer == self._key and self._conduct.gives_up(unit):
+                self._unfit.add(seen.task)
         effects += self._forget_finished(seen)
         effects += self._cancel_stale()
         return effects + self._owed(now)
@@ -191,6 +196,7 @@ class Rounds:
         root = residue_root(report.residues)
         honest = RevealWork(task, number_, attempt, slot, salt, report.loss_micro, report.snapshots, root)
         self._blobs.update(report.snapshots)
+        self._devices[place] = report.device
         return [self._bound.bind(self._conduct.reveal(honest), report.residues)]
 
     def _audited(self, running: Running, report: Audited) -> None:
@@ -199,7 +205,7 @@ class Rounds:
             raise AssertionError("an Audited report answers an audit")
         (task, number_, attempt, slot), segment = purpose
         self._verdicts[purpose] = AuditVerdict(
-            task, number_, attempt, slot, segment, report.finding, report.error_ppm, report.sketch
+            task, number_, attempt, slot, segment, report.finding, report.error_ppm, report.sketch, report.cheat_ppm
         )
 
     def _aggregated(self, running: Running, report: Aggregated) -> None:
@@ -245,7 +251,7 @@ class Rounds:
         standing = member.standing if member is not None else Standing.LEFT
         if standing == Standing.EXPELLED:
             return []
-        if not self._may_train:
+        if not self._may_train or seen.task in self._unfit:
             return self._submit(LeaveTask(seen.task), now) if standing == Standing.ACTIVE else []
         effects = self._need(seen, now, ("train",))[1]
         if not seen.registered:
@@ -284,7 +290,7 @@ class Rounds:
             work = self._bound.work(place)
             if work is not None:
                 bound = commitment(work, trainer=self._key)
-                effects += self._submit(CommitWork(*place, current.base, bound), now)
+                effects += self._submit(CommitWork(*place, current.base, bound, self._devices.get(place, "")), now)
             elif self._may_train and self._jobs.free(place, now):
                 ready, fetches = self._need(seen, now, ("base", "train"))
                 effects += fetches
@@ -349,7 +355,7 @@ class Rounds:
                 unit = unit_of(seen.task, current, audit.slot)
                 job = AuditJob(
                     self._jobs.next_id(), seen.record.spec, unit, current.base, audit.segment, before, after,
-                    audit.leaf,
+                    audit.leaf, calibrate=seen.units[audit.slot].calibrating,
                 )
                 effects += self._start(job, (place, audit.segment), current)
         return effects
@@ -458,6 +464,7 @@ class Rounds:
         now_at = (seen.round.number, seen.round.attempt) if seen.round is not None else (seen.record.round, -1)
         self._verdicts = {k: v for k, v in self._verdicts.items() if k[0][0] != seen.task or k[0][1:3] == now_at}
         self._aggregates = {k: v for k, v in self._aggregates.items() if k[0] != seen.task or k[1:3] == now_at}
+        self._devices = {k: v for k, v in self._devices.items() if k[0] != seen.task or k[1:3] == now_at}
         self._scorer.forget(seen)
         if len(self._submitted) > 4_096:
             self._submitted.clear()
