@@ -14,7 +14,6 @@ from potminer.wire.record import Outcome, UnitRecord
 from potminer.wire.residue import LEAF_BYTES
 from potminer.wire.tx import AuditVerdict, Finding, RevealWork
 
-
 HOPELESS = 10
 """Times the allowed error: less may be an unlucky unit."""
 
