@@ -16,8 +16,8 @@ from potminer.base.address import encode_address
 from potminer.core.ledger import event as events
 from potminer.core.ledger.event import Event
 from potminer.wire.control import HISTORY, LossPoint, Outcome, RoundView, UnitCounts, UnitOutcome
+from potminer.wire.record import Calibration, Share
 from potminer.wire.record import Outcome as Verdict
-from potminer.wire.record import Share
 
 UNITS_KEPT = 4_096
 DAYS_KEPT = 400
@@ -30,6 +30,7 @@ _KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
         events.TaskOpened,
+        events.TaskCalibrated,
         events.RoundOpened,
         events.PhaseEntered,
         events.UnitEnded,
@@ -74,6 +75,7 @@ class TaskHistory:
     my_paid: int = 0
     my_rejected: Counter[str] = field(default_factory=Counter)
     expelled: dict[bytes, str] = field(default_factory=dict)
+    calibration: Calibration | None = None
     base: bytes = b""
     score_ppm: int | None = None
     """The newest on the ledger."""
@@ -130,6 +132,8 @@ class History:
         if task is None:
             return
         match each:
+            case events.TaskCalibrated():
+                task.calibration = each.calibration
             case events.RoundOpened():
                 task.open = OpenRound(each.round, each.attempt, time_ms, each.units, entered_ms=time_ms)
             case events.PhaseEntered():

@@ -89,14 +89,16 @@ class Bench:
         return Audited(job.job, Finding.MEASURED, error, samples, _us_since(started), sketch, cheat_ppm)
 
     def _smallest_cheat(self, work: Work, job: AuditJob, before: State, reached: State, checkpoint: Checkpoint) -> int:
-        """What leaving out one sample of the segment's last micro-batch would measure, done and measured: at least 1.
-
-        Of the last, for nothing after it lets the difference grow.
+        """What leaving out one sample of the segment's last micro-batch would measure, done and measured: at least 1,
+        or 0 where it diverges. Of the last, for nothing after it lets the difference grow.
         """
         last = job.segment * job.spec.batches_per_segment - 1
         cheating = Work(work.engine, work.split, job.spec, job.unit, Conduct(drops=last))
         short, _ = run_segment(cheating, job.segment, before, checkpoint)
-        shown = snap(short, spec=job.spec, unit=job.unit, segment=job.segment)
+        try:
+            shown = snap(short, spec=job.spec, unit=job.unit, segment=job.segment)
+        except Refused:
+            return 0
         found = segment_error_ppm(
             claimed=shown, recomputed=reached, before=before, unit=job.unit, segment=job.segment
         )

@@ -6,7 +6,10 @@ from functools import lru_cache
 from random import Random
 from typing import Any
 
+from msgspec.structs import replace
+
 from potminer.base.digest import Domain, digest
+from potminer.core import trie
 from potminer.core.ledger.apply import Applied, InvalidBlock, apply_block
 from potminer.core.ledger.beacon import Onion
 from potminer.core.ledger.event import Event
@@ -14,9 +17,10 @@ from potminer.core.ledger.refusal import Refusal
 from potminer.core.ledger.state import State, genesis_state, supply
 from potminer.wire import record as records
 from potminer.wire.block import Block, Header, block_digest, transactions_root
+from potminer.wire.codec import encode
 from potminer.wire.genesis import Genesis, GenesisAccount, GenesisValidator, Parameters, chain_id, genesis_supply
 from potminer.wire.model import Mlp
-from potminer.wire.record import Phase, RoundRecord, TaskRecord, UnitRecord, Validator
+from potminer.wire.record import Calibration, Phase, RoundRecord, SeenDevice, TaskRecord, UnitRecord, Validator
 from potminer.wire.residue import SEGMENT_BYTES, leaf_number, leaf_path, leaves_of, residue_root
 from potminer.wire.seal import Purpose, SigningKey, statement
 from potminer.wire.task import AuditSpec, DataSpec, Deadlines, Reward, TaskSpec
@@ -107,12 +111,16 @@ def true_evidence(world: World, name: str, *, purpose: Purpose = Purpose.PREPARE
     return Evidence(key(name).public, 0, 9, 1, *said)
 
 
+CALIBRATION = Calibration(1_000, 100, 44_000, (SeenDevice("", 100),))
+
+
 class World:
-    """A chain of blocks, each proposed by the next validator, a second apart unless told otherwise."""
+    """A chain of blocks, each proposed by the next validator, a second apart unless told otherwise. Its tasks
+    stand after their calibration, unless they are to go through it."""
 
     def __init__(
         self, *, validators: int = 4, escrow_rounds: int = 2, bond: int = 0, epoch_blocks: int = 100,
-        second_audit_ppm: int = 0,
+        second_audit_ppm: int = 0, calibrated: bool = True,
     ) -> None:
         self.validators = [f"validator-{i}" for i in range(validators)]
         genesis = Genesis(
@@ -134,6 +142,7 @@ class World:
         self.nonces: dict[bytes, int] = {}
         self.task = b""
         self.blocks: list[Block] = []
+        self.calibrated = calibrated
 
     def sign(self, name: str, body: Body, *, fee: int = 10, nonce: int | None = None) -> SignedTransaction:
         sender = key(name)
@@ -166,8 +175,19 @@ class World:
         self.state, self.head = applied.state, block_digest(block.header)
         self.events += applied.events
         self.blocks.append(block)
+        if self.calibrated:
+            self._calibrate()
         assert supply(self.state) == self.state.head.supply == genesis_supply(self.genesis)
         return [receipt.refusal for receipt in applied.receipts]
+
+    def _calibrate(self) -> None:
+        fresh = []
+        for task in self.state.head.open_tasks:
+            found = self.state.need(TaskRecord, records.task_key(task))
+            if found.calibration is None:
+                fresh.append((records.task_key(task), encode(replace(found, calibration=CALIBRATION))))
+        if fresh:
+            self.state = State(self.chain, self.state.parameters, trie.update(self.state.tree, fresh))
 
     def refused_block(self, block: Block) -> str:
         applied = apply_block(self.state, block)

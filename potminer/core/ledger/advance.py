@@ -22,7 +22,7 @@ from potminer.core.ledger.calibrate import allowed_ppm, proves_a_cheat, refusal_
 from potminer.core.ledger.close import close_round, end_task
 from potminer.core.ledger.evaluate import has_reached_target, is_evaluating, settle_evaluation
 from potminer.core.ledger.event import Event
-from potminer.core.ledger.judge import UnitRuling, audit_passes, rule_unit, verdict_of
+from potminer.core.ledger.judge import BAD, UnitRuling, audit_passes, rule_unit, verdict_of
 from potminer.core.ledger.penalty import expel
 from potminer.core.ledger.sketch import contradiction, opened
 from potminer.core.ledger.stake import held, pending_of
@@ -375,8 +375,8 @@ def _losers_pay(
     worst = max(found.measured.values(), default=None)
     if _is_proof(task, unit, found.outcome, worst):
         expel(draft, task=task_id, trainer=unit.trainer, reason=str(found.outcome), events=events)
-    elif found.outcome == Outcome.UNAVAILABLE:
-        _missed(draft, task_id, unit.trainer)
+    elif found.outcome == Outcome.UNAVAILABLE or (unit.calibrating and found.outcome != Outcome.ACCEPTED):
+        _missed(draft, task_id, unit.trainer)  # who only occupies a place must not keep it
     for audit in audits:
         verdict, ruling = verdict_of(audit, unit), found.rulings.get(audit.segment)
         if verdict is None or ruling is None or verdict.finding == Finding.UNAVAILABLE:
@@ -385,7 +385,7 @@ def _losers_pay(
         malformed = verdict.finding == Finding.MALFORMED
         if ruling == Outcome.ACCEPTED and (malformed or proves_a_cheat(task, unit, verdict.error_ppm)):
             expel(draft, task=task_id, trainer=verdict.judge, reason="false-accusation", events=events)
-        elif passed and _is_proof(task, unit, ruling, found.measured.get(audit.segment)):
+        elif passed and ruling in BAD and _is_proof(task, unit, ruling, found.measured.get(audit.segment)):
             expel(draft, task=task_id, trainer=verdict.judge, reason="false-pass", events=events)
 
 

@@ -16,11 +16,12 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from potminer.base import limits
+from potminer.base.quorum import is_weak_quorum
 from potminer.core.ledger.event import Event, TaskCalibrated
 from potminer.core.ledger.judge import median_ppm
 from potminer.core.ledger.state import Draft
 from potminer.wire import record as records
-from potminer.wire.record import Calibration, Outcome, SeenDevice, TaskRecord, UnitRecord, Verdict
+from potminer.wire.record import Calibration, CommitteeRecord, Outcome, SeenDevice, TaskRecord, UnitRecord, Verdict
 from potminer.wire.tx import Finding
 
 AUDITORS = 3
@@ -62,34 +63,34 @@ def refusal_of(task: TaskRecord) -> str | None:
 
 def settle_calibration(draft: Draft, task_id: bytes, units: list[UnitRecord], events: list[Event]) -> None:
     """Learn from the calibrating units of a round whose every unit has its outcome."""
-    measured = [unit for unit in units if unit.calibrating and (_passed(unit) or _is_noisy(unit))]
+    task = draft.need(TaskRecord, records.task_key(task_id))
+    measured = [unit for unit in units if unit.calibrating and _errors(unit)]
     if not measured:
         return
-    task = draft.need(TaskRecord, records.task_key(task_id))
-    found = _first(task, measured) if task.calibration is None else _widened(task, task.calibration, measured)
-    if found is None:
-        return
-    draft.put(records.task_key(task_id), replace(task, calibration=found))
-    events.append(TaskCalibrated(task_id, found))
+    known = task.calibration
+    found = _first(task, units, measured, draft.committee) if known is None else _widened(task, known, measured)
+    if found is not None:
+        draft.put(records.task_key(task_id), replace(task, calibration=found))
+        events.append(TaskCalibrated(task_id, found))
 
 
-def _first(task: TaskRecord, measured: list[UnitRecord]) -> Calibration | None:
-    """None where nobody could be measured, or nobody said what a cheat would measure: the next round tries again."""
-    cheat = _smallest_cheat(measured)
+def _first(
+    task: TaskRecord, units: list[UnitRecord], measured: list[UnitRecord], committee: CommitteeRecord
+) -> Calibration | None:
+    """None where nobody's work passed, nobody said what a cheat would measure, or a trainer's machine seems at odds
+    with others: the next round tries again. Where more than a third of the trainers' are, the task is refused."""
+    cheat, devices = _smallest_cheat(measured), _devices(measured)
+    chaotic = {unit.trainer: found for unit in measured if (found := _disagreement(unit, committee, cheat)) is not None}
+    if 3 * len(chaotic) > len({unit.trainer for unit in units}):
+        return Calibration(0, median_ppm(list(chaotic.values())), cheat, devices, refused=True)
     good = [unit for unit in measured if _passed(unit)]
-    fit = {unit.trainer for unit in good}
-    unfit = {unit.trainer for unit in measured} - fit
-    devices = _devices(measured)
-    if len(unfit) > len(fit):
-        noise = median_ppm([max(_errors(unit)) for unit in measured if unit.trainer in unfit])
-        return Calibration(0, noise, cheat, devices, refused=True)
-    if not cheat:
+    if chaotic or not cheat or not good:
         return None
     noise = max(max(_noise(unit) for unit in good), _reporters_noise(good))
     if MARGIN * _tolerance(task, noise) > cheat:
         # One trainer alone, or one auditor, must not be able to end a task with noise.
-        by_trainer = [max(_noise(unit) for unit in good if unit.trainer == trainer) for trainer in sorted(fit)]
-        noise = median_ppm(by_trainer)
+        trainers = sorted({unit.trainer for unit in good})
+        noise = median_ppm([max(_noise(unit) for unit in good if unit.trainer == trainer) for trainer in trainers])
     tolerance = _tolerance(task, noise)
     return Calibration(tolerance, noise, cheat, devices, refused=MARGIN * tolerance > cheat)
 
@@ -115,13 +116,20 @@ def _passed(unit: UnitRecord) -> bool:
     return unit.judgement is not None and unit.judgement.outcome == Outcome.ACCEPTED and bool(_errors(unit))
 
 
-def _is_noisy(unit: UnitRecord) -> bool:
-    """Found above what is allowed by a quorum, or by so many of those who measured it that no quorum denies it."""
-    outcome = unit.judgement.outcome if unit.judgement is not None else None
-    if outcome == Outcome.OUT_OF_TOLERANCE:
-        return True
-    above = [error for error in _errors(unit) if error > (unit.allowed_ppm or 0)]
-    return outcome == Outcome.UNAVAILABLE and 3 * len(above) > len(_errors(unit))
+def _disagreement(unit: UnitRecord, committee: CommitteeRecord, cheat: int) -> int | None:
+    """The noise of a segment that honest machines measure both as good and as a cheat's: with more than a third of the
+    committee's power on each side both have an honest judge. It is no false work, for they would all measure that."""
+    power = dict(zip(committee.members, committee.powers, strict=True))
+    total, allowed = sum(committee.powers), unit.allowed_ppm or 0
+    least = max(cheat // MARGIN, 2 * allowed)
+    judges = [said for said in unit.judges if said.finding == Finding.MEASURED]
+    for segment in sorted({said.segment for said in judges}):
+        here = [said for said in judges if said.segment == segment]
+        high = [said for said in here if said.error_ppm > least]
+        low = sum(power.get(said.judge, 0) for said in here if said.error_ppm <= allowed)
+        if is_weak_quorum(low, total) and is_weak_quorum(sum(power.get(s.judge, 0) for s in high), total):
+            return median_ppm([said.error_ppm for said in high])
+    return None
 
 
 def _reports(unit: UnitRecord) -> list[Verdict]:
