@@ -477,3 +477,42 @@ def test_what_is_persisted_is_the_reveal_itself_and_its_residues() -> None:
     mine = UnitRecord(OWN, bound.commitment)
     (work,) = said(node.tell(seen(current(Phase.REVEAL), (mine, UnitRecord(OTHER)))))
     assert value == len(encode(work)).to_bytes(4, "big") + encode(work) + RESIDUES
+
+
+# ---- devices and calibration --------------------------------------------------------------
+
+
+def test_a_commitment_names_the_device_that_computed_and_a_calibrating_unit_has_the_smallest_cheat_measured() -> None:
+    node = Node(have=DATA)
+    node.tell(DutyChanged(True))
+    (job,) = jobs(node.tell(seen(current())))
+    made = Trained(job.job, SNAPSHOTS, 500_000, 32, 1, RESIDUES, "cuda-8.6")
+    (work,) = said(node.tell(Reported(made)))
+    assert isinstance(work, CommitWork)
+    assert work.device == "cuda-8.6"
+    for calibrating in (False, True):
+        theirs = replace(THEIR_UNIT, calibrating=calibrating)
+        auditor = auditing()
+        (audit,) = jobs(auditor.tell(seen(AUDIT, (OWN_UNIT, theirs))))
+        assert isinstance(audit, AuditJob)
+        assert audit.calibrate == calibrating
+        (verdict,) = said(auditor.tell(Reported(Audited(audit.job, Finding.MEASURED, 7, 1, 1, b"sketch", 40_000))))
+        assert isinstance(verdict, AuditVerdict)
+        assert verdict.cheat_ppm == 40_000
+
+
+@pytest.mark.parametrize(
+    ("measured", "allowed", "calibrating", "leaves"),
+    [(11, 10, False, False), (101, 10, False, True), (1_001, 1_000, True, True), (None, 10, False, False)],
+)
+def test_who_finds_its_device_unfit_leaves_before_it_costs_the_bond(
+    measured: int | None, allowed: int, calibrating: bool, leaves: bool
+) -> None:
+    ended = Judgement(Outcome.OUT_OF_TOLERANCE, measured, allowed)
+    bad = replace(OWN_UNIT, judgement=ended, calibrating=calibrating)
+    for conduct in (None, "lazy-2"):
+        node = auditing(conduct=conduct)
+        effects = node.tell(seen(current(Phase.AGGREGATE), (bad, THEIR_UNIT)))
+        assert (LeaveTask(TASK) in said(effects)) == (leaves and conduct is None)
+        back = said(node.tell(seen(None, standing=Standing.LEFT), after_ms=60_000))
+        assert (JoinTask(TASK) in back) != (leaves and conduct is None)

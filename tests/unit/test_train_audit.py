@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from potminer.base.bounded import DeviceClass
 from potminer.base.errors import UsageError
 from potminer.train.audit import WORST_PPM, segment_error_ppm
 from potminer.train.bench import Bench
 from potminer.train.cheat import cheat
+from potminer.train.conduct import Conduct
+from potminer.train.device import device_class
 from potminer.train.folder import Folder
 from potminer.train.grid import Grid, snap_grid
 from potminer.train.refusal import Reason, Refused
@@ -198,3 +201,32 @@ def test_cheats_have_names() -> None:
     for name in ("", "copy", "lazy", "lazy-1", "lazy-x", "lazy--3", "lazy-99999"):
         with pytest.raises(UsageError):
             cheat(name)
+
+
+@pytest.mark.parametrize("compression", ["lan", "wan2"])
+@pytest.mark.parametrize("mode", ["gradient", "local"])
+def test_the_smallest_cheat_is_done_and_measured_where_it_is_asked_for(
+    tmp_path: Path, mode: str, compression: str
+) -> None:
+    """One sample of a segment's 32 less. It is what a trainer that left it out would be found with."""
+    folder = Folder(tmp_path)
+    spec = digits_task(folder, model=MODEL, mode=mode, compression=compression)
+    made = train(folder, spec)
+    for segment in range(1, 5):
+        before = made[segment - 2] if segment > 1 else None
+        job = AuditJob(3, spec, unit(), spec.initial_model, segment, before, made[segment - 1], 0, calibrate=True)
+        report = bench(folder).audit(job, go_on)
+        assert report.error_ppm <= 5
+        assert report.cheat_ppm > 100 * 10, "a tolerance of ten ppm is far from it"
+        assert audit(folder, spec, made, segment).cheat_ppm == 0
+        dropping = bench(folder)
+        dropping._cheat.conduct = Conduct(drops=segment * spec.batches_per_segment - 1)
+        short = list(dropping.train(TrainJob(2, spec, unit(), spec.initial_model), go_on).snapshots)
+        if segment == 1:
+            assert audit(folder, spec, short, 1).error_ppm == report.cheat_ppm
+
+
+def test_a_device_class_is_short_and_says_how_the_device_rounds() -> None:
+    name = device_class("cpu")
+    assert name.startswith("cpu-")
+    assert msgspec.convert(name, DeviceClass) == name
