@@ -63,7 +63,8 @@ class Contradiction:
 
 
 def contradiction(audit: Audit, unit: UnitRecord, verdict: Verdict | None, spec: TaskSpec) -> Contradiction | None:
-    leaf, allowed = opened(audit, unit), spec.audit.tolerance_ppm
+    leaf, cap = opened(audit, unit), spec.audit.tolerance_ppm
+    allowed = cap if unit.allowed_ppm is None else unit.allowed_ppm
     if verdict is None or not verdict.sketch or leaf is None or allowed > proves_ppm(spec, audit.segment):
         return None
     if not differs(verdict.sketch, leaf):
