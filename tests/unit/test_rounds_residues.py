@@ -88,6 +88,18 @@ def test_what_was_asked_for_is_opened_without_duty_and_after_a_restart() -> None
     assert openings(said(after.tell(seen(opening_phase, (asked, THEIR_UNIT))))) == [expected]
 
 
+def test_many_openings_are_said_some_at_a_time_and_the_others_once_those_are_in() -> None:
+    node = bound()
+    audits = tuple(Audit(0, segment, OTHER, leaf) for segment in (1, 2, 3) for leaf in range(32))
+    asked = mine(node, *(spoke(OTHER, segment) for segment in (1, 2, 3)))
+    at = current(Phase.AUDIT, audits=audits)
+    first = openings(said(node.tell(seen(at, (asked, THEIR_UNIT)))))
+    assert len(first) == rounds.OPENINGS_AT_ONCE
+    in_block = tuple(Opening(o.segment, o.leaf, o.residues) for o in first)
+    second = openings(said(node.tell(seen(at, (replace(asked, openings=in_block), THEIR_UNIT)))))
+    assert {(o.segment, o.leaf) for o in (*first, *second)} == {(a.segment, a.leaf) for a in audits}
+
+
 def test_residues_are_forgotten_with_their_round() -> None:
     node = bound()
     assert len(node.stored) == 1

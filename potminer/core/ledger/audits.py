@@ -83,9 +83,9 @@ def _next_auditor(turns: list[bytes], trainer: bytes, last: bytes | None, but: l
 
 
 def _next_leaf(stream: Iterator[int], audits: list[Audit], slot: int, segment: int) -> int:
-    """The leaf to be sketched, never one that another auditor of the same segment may show before."""
+    """The leaf to be sketched: while there are others, none that another auditor of the segment may show before."""
     taken = {audit.leaf for audit in audits if (audit.slot, audit.segment) == (slot, segment)}
-    left = [leaf for leaf in range(LEAVES) if leaf not in taken]
+    left = [leaf for leaf in range(LEAVES) if leaf not in taken] or list(range(LEAVES))
     return left[draw.below(stream, len(left))]
 
 

@@ -53,6 +53,7 @@ from potminer.wire.tx import (
     Finding,
     JoinTask,
     LeaveTask,
+    OpenResidue,
     RegisterTrainer,
     RevealWork,
     commitment,
@@ -63,6 +64,7 @@ RETRY_FETCH_MS = 2_000
 SAFETY_MS = 1_500
 """How long before a deadline, at the least, an auditor that cannot fetch a snapshot says so."""
 BLOBS_REMEMBERED = 65_536
+OPENINGS_AT_ONCE = 64
 
 
 class Rounds:
@@ -312,14 +314,13 @@ class Rounds:
 
     def _open(self, seen: TaskSeen, current: RoundRecord, now: int) -> list[Effect]:
         """Show the residues that auditors of our units have spoken for. It is owed like a reveal, without duty too."""
-        effects: list[Effect] = []
+        owed: list[OpenResidue] = []
         for slot, unit in enumerate(seen.units):
             if unit.trainer == self._key and unit.judgement is None:
                 audits = [audit for audit in current.audits if audit.slot == slot]
-                place = (seen.task, current.number, current.attempt, slot)
-                for opening in self._bound.openings(place, unit, audits):
-                    effects += self._submit(opening, now)
-        return effects
+                owed += self._bound.openings((seen.task, current.number, current.attempt, slot), unit, audits)
+        # A mempool takes so many of one sender; the next block shows which are in, and the others follow.
+        return [effect for opening in owed[:OPENINGS_AT_ONCE] for effect in self._submit(opening, now)]
 
     def _prefetch(self, seen: TaskSeen, now: int) -> list[Effect]:
         """Validators fetch every update as soon as it is revealed: they will aggregate all of them."""
