@@ -16,14 +16,19 @@ if TYPE_CHECKING:
     from potminer.wire.answers import EarningsDetail
     from potminer.world.api.attach import Client
 
+_MOST_UNITS = 200
+
 
 @click.command()
-@click.option("--csv", "as_csv", is_flag=True, help="Every day as CSV: grains, milliwatt-hours, millionths of a coin.")
+@click.option("--csv", "as_csv", is_flag=True, help="As CSV: grains, milliwatt-hours, millionths of a coin.")
+@click.option(
+    "--by", type=click.Choice(["day", "task", "gpu", "unit"]), default="day", help="What a line of the CSV is about."
+)
 @click.option("--units", type=click.IntRange(0, 200), default=0, help="Show this rig's newest N units too.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--socket", help="The node's api.sock, instead of the one of --datadir.")
 @click.pass_obj
-def earnings(place: Place, *, as_csv: bool, units: int, as_json: bool, socket: str | None) -> None:
+def earnings(place: Place, *, as_csv: bool, by: str, units: int, as_json: bool, socket: str | None) -> None:
     """Show what this rig earned and what the energy cost.
 
     Days are those of UTC. Pending is earned and inside the dispute window; what no market prices
@@ -33,29 +38,38 @@ def earnings(place: Place, *, as_csv: bool, units: int, as_json: bool, socket: s
         raise UsageError("both --csv and --json were given", "Choose one.")
 
     async def question(node: Client) -> EarningsDetail:
-        return await node.earnings(units=units)
+        return await node.earnings(units=_MOST_UNITS if as_csv and by == "unit" else units)
 
     detail = ask(place, question, socket=socket)
     if as_json:
         print_json(detail)
     elif as_csv:
-        print_csv(detail)
+        print_csv(detail, by)
     else:
         print_earnings(detail)
 
 
-def print_csv(detail: EarningsDetail) -> None:
-    """One line a day, oldest first; whole numbers, empty where unknown."""
+def print_csv(detail: EarningsDetail, by: str) -> None:
+    """Whole numbers, empty where unknown; days oldest first, units (the newest 200) newest first."""
     import csv
 
+    heads, rows = {"day": _days, "task": _tasks, "gpu": _devices, "unit": _units}[by](detail)
+    written = csv.writer(sys.stdout, lineterminator="\n")
+    written.writerow(heads)
+    for row in rows:
+        written.writerow("" if cell is None else cell for cell in row)
+
+
+_Cells = tuple[tuple[str, ...], list[tuple[object, ...]]]
+
+
+def _days(detail: EarningsDetail) -> _Cells:
     from potminer.view.earnings import cost_micro, worth_micro
     from potminer.view.text import clean, date
 
-    rows = csv.writer(sys.stdout, lineterminator="\n")
-    rows.writerow(("day", "earned_grains", "worth_micro", "energy_mwh", "cost_micro", "currency"))
     currency = clean(detail.kwh_currency or detail.earnings.currency or "", 8)
-    for day in detail.days:
-        cells = (
+    return ("day", "earned_grains", "worth_micro", "energy_mwh", "cost_micro", "currency"), [
+        (
             date(day.day_ms),
             day.earned,
             worth_micro(detail, day.earned),
@@ -63,11 +77,44 @@ def print_csv(detail: EarningsDetail) -> None:
             cost_micro(detail, day.energy_mwh),
             currency,
         )
-        rows.writerow("" if cell is None else cell for cell in cells)
+        for day in detail.days
+    ]
+
+
+def _tasks(detail: EarningsDetail) -> _Cells:
+    from potminer.view.text import clean
+
+    return ("task", "name", "status", "accepted", "refused", "pending_grains", "paid_grains", "escrow_grains"), [
+        (
+            task.task, clean(task.name, 200), clean(task.status, 40), task.accepted, task.refused, task.pending,
+            task.paid, task.escrow,
+        )
+        for task in detail.tasks
+    ]  # fmt: skip
+
+
+def _devices(detail: EarningsDetail) -> _Cells:
+    from potminer.view.text import clean
+
+    return ("gpu", "accepted", "refused", "earned_grains"), [
+        (clean(each.bus, 40), each.accepted, each.refused, each.earned) for each in detail.devices
+    ]
+
+
+def _units(detail: EarningsDetail) -> _Cells:
+    from potminer.view.text import clean
+
+    return ("task", "round", "attempt", "slot", "outcome", "reason", "gpu", "earned_grains", "height"), [
+        (
+            unit.task, unit.round, unit.attempt, unit.slot, unit.outcome.value, clean(unit.reason, 80),
+            clean(unit.device, 40), unit.paid, unit.height,
+        )
+        for unit in detail.units
+    ]  # fmt: skip
 
 
 def print_earnings(detail: EarningsDetail) -> None:
-    from potminer.view.earnings import day_table, earnings_facts, energy_facts, task_table
+    from potminer.view.earnings import day_table, device_table, earnings_facts, energy_facts, task_table
     from potminer.view.table import Table, fit
     from potminer.view.training import unit_table
 
@@ -85,5 +132,7 @@ def print_earnings(detail: EarningsDetail) -> None:
         say(f"{fact.label:<8}  {fact.value}")
     show(day_table(detail))
     show(task_table(detail))
+    if len(detail.devices) > 1:
+        show(device_table(detail))
     if detail.units:
         show(unit_table(detail.units))

@@ -19,6 +19,7 @@ from potminer.wire.answers import (
     TASKS,
     DayEarnings,
     DayView,
+    DeviceEarnings,
     EarningsDetail,
     LogLevel,
     LogTail,
@@ -108,47 +109,53 @@ class Answers:
     # ---- money ----------------------------------------------------------------------------
 
     def money(self) -> EarningsView:
-        history, prices = self._history, self._books.prices
+        sums, prices = self._history.takings.all, self._books.prices
         priced = prices.pot_micro is not None and prices.currency is not None
         trainer = self._ledger.state.get(Trainer, records.trainer_key(self._own))
-        kept = 0 if trainer is None else min(history.kept, trainer.bond + trainer.unbonding)
+        kept = 0 if trainer is None else min(sums.bond, trainer.bond + trainer.unbonding)
         return EarningsView(
-            today=history.earned_on(self._clock()),
-            pending=history.pending,
-            paid=history.paid + history.kept - kept,
-            total=history.total,
+            today=self._history.earned_on(self._clock()),
+            pending=sums.pending,
+            paid=sums.paid + sums.bond - kept,
+            total=sums.total,
             currency=prices.currency if priced else None,
             price_micro=prices.pot_micro if priced else None,
             kept=kept,
         )
 
     def earnings(self, units: int) -> EarningsDetail:
-        history, day = self._history, self._books.day
-        days = sorted({*history.days, *day.days})[-DAYS:]
+        history, takings, day = self._history, self._history.takings, self._books.day
+        days = sorted({*takings.days, *day.days})[-DAYS:]
         return EarningsDetail(
             taken_ms=self._clock(),
             earnings=self.money(),
             days=tuple(
-                DayEarnings(day_ms=at, earned=history.days.get(at, 0), energy_mwh=day.energy_mwh(at)) for at in days
+                DayEarnings(day_ms=at, earned=takings.day(at).earned, energy_mwh=day.energy_mwh(at)) for at in days
             ),
             tasks=tuple(
                 self._task(task, seen) for task, seen in list(reversed(history.tasks.items()))[:TASKS]
             ),
             units=history.my_units(None, units),
+            devices=tuple(
+                DeviceEarnings(bus=bus, accepted=each.accepted, refused=each.refused, earned=each.by_units)
+                for bus, each in sorted(takings.devices.items())[:64]
+                if each.accepted or each.refused
+            ),
             kwh_price_micro=self._books.prices.kwh_micro,
             kwh_currency=self._books.prices.currency,
         )
 
     def _task(self, task: bytes, seen: TaskHistory) -> TaskEarnings:
         record = self._ledger.state.get(TaskRecord, records.task_key(task))
+        sums = self._history.takings.task(task)
         return TaskEarnings(
             task=task.hex(),
             name=seen.name[:200],
             status=(seen.ended or "open") if record is None else record.status.name.lower(),
-            accepted=seen.my_accepted,
-            refused=sum(seen.my_rejected.values()),
-            pending=seen.my_pending,
-            paid=seen.my_paid,
+            accepted=sums.accepted,
+            refused=sums.refused,
+            pending=sums.pending,
+            paid=sums.released,
             escrow=0 if record is None else record.escrow,
         )
 

@@ -153,6 +153,7 @@ async def _compose(
     fault = _fault(byzantine, key, chain, committee)
     history = History(key.public)
     history.recall(await store.facts(FACTS_RECALLED))
+    await _recall_takings(history, store)
 
     # The rest is one ring: each lambda names what stands below it, and nothing runs before all stands.
     def note(level: str, line: str) -> None:
@@ -182,6 +183,7 @@ async def _compose(
             note=note,
             changed=lambda: publisher.changed(),
             kernels=cards.kernels,
+            worked=history.worked,
         ),
     )
     network = Network(
@@ -280,12 +282,21 @@ async def _recover(genesis: Genesis, chain: bytes, store: Store) -> tuple[State,
     return state, Head(head.height, head.digest, head.time_ms, head.state_root)
 
 
+async def _recall_takings(history: History, store: Store) -> None:
+    """The sums as the store added them up; a store that never did begins with what the facts still tell."""
+    rows = await store.takings()
+    if rows:
+        history.takings.restore(rows)
+    else:
+        await store.add_takings(history.takings.drain())
+
+
 async def _store_block(store: Store, stored: StoredBlock) -> None:
     await store.append(
         Applied(
             stored.height, stored.digest, stored.state_root, stored.time_ms, stored.block, stored.certificate,
             changes=stored.changes, receipts=stored.receipts, facts=stored.facts,
-            proofs=stored.proofs,
+            takings=stored.takings, proofs=stored.proofs,
         )
     )
 

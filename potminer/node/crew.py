@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
-from potminer.wire.trainer import Audited, Failed, Job, Ready, Report, Trained
+from potminer.wire.task import Unit
+from potminer.wire.trainer import Audited, Failed, Job, Ready, Report, Trained, TrainJob
 from potminer.world.child import Child, ChildState, Launch
 
 RATE_WINDOW_MS = 60_000
@@ -26,6 +27,8 @@ class CrewHands:
     failed: Callable[[str, int], None]
     lacks_kernels: Callable[[str], None]
     finished: Callable[[str, int], None]
+    worked: Callable[[Unit, str], None] = lambda unit, bus: None
+    """Which device begins a unit."""
 
 
 @dataclass(slots=True)
@@ -155,6 +158,8 @@ class Crew:
                 why = ("stopped", "duty does not allow work") if wanted else ("cancelled", "before it began")
                 return Failed(job.job, *why)
             bus, team, worker = found
+            if isinstance(job, TrainJob):
+                self._hands.worked(job.unit, bus)
             at = f"{bus}: worker {team.workers.index(worker) + 1} of {len(team.workers)}"
             self._hands.note("debug", f"{at} begins {type(job).__name__} {job.job}")
             try:

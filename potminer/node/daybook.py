@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from potminer.node.history import DAY_MS, DAYS_KEPT
+from potminer.node.takings import DAY_MS, DAYS_KEPT
 from potminer.view.history import History
 from potminer.wire.answers import DayPoint
 from potminer.wire.control import DeviceState, DeviceView

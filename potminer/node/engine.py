@@ -40,6 +40,7 @@ from potminer.wire.record import EvaluationRecord, RoundRecord, TaskRecord, Trai
 from potminer.wire.sync import Blocks
 from potminer.wire.trainer import Job, Report
 from potminer.wire.tx import Body, SignedTransaction
+from potminer.world.store.takings import Row as TakingsRow
 
 REPLY_BYTES = 3 * limits.BLOCK_BYTES
 
@@ -83,6 +84,7 @@ class StoredBlock:
     changes: tuple[tuple[bytes, bytes | None], ...]
     receipts: tuple[tuple[bytes, int, str, str], ...]
     facts: list[Fact]
+    takings: tuple[TakingsRow, ...]
     proofs: tuple[tuple[str, bytes], ...]
 
 
@@ -306,6 +308,7 @@ class Engine:
                 applied.changes,
                 tuple((r.transaction, r.index, r.refusal or "", "") for r in applied.receipts),
                 facts,
+                self._m.history.takings.drain(),
                 proofs,
             )
         )

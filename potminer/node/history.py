@@ -15,14 +15,17 @@ from msgspec.structs import replace
 from potminer.base.address import encode_address
 from potminer.core.ledger import event as events
 from potminer.core.ledger.event import Event
+from potminer.node.takings import DAY_MS, Takings
 from potminer.wire.control import HISTORY, LossPoint, Outcome, RoundView, UnitCounts, UnitOutcome
 from potminer.wire.record import Calibration, Share
 from potminer.wire.record import Outcome as Verdict
+from potminer.wire.task import Unit
 
 UNITS_KEPT = 4_096
-DAYS_KEPT = 400
-DAY_MS = 24 * 3_600_000
 
+Place = tuple[bytes, int, int, int]
+"""Task, round, attempt and slot of a unit."""
+_WORKED = "WorkedOn"
 Fact = tuple[int, str, str]
 """(block time in ms, kind, JSON)."""
 
@@ -70,9 +73,6 @@ class TaskHistory:
     open: OpenRound | None = None
     accepted: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
-    my_accepted: int = 0
-    my_pending: int = 0
-    my_paid: int = 0
     my_rejected: Counter[str] = field(default_factory=Counter)
     expelled: dict[bytes, str] = field(default_factory=dict)
     calibration: Calibration | None = None
@@ -94,6 +94,10 @@ class TaskHistory:
                 self.rounds[at] = replace(view, accuracy_ppm=score_ppm)
 
 
+def _place(each: events.UnitEnded) -> Place:
+    return (each.task, each.round, each.attempt, each.slot)
+
+
 class History:
     """Folds events in block order. *own* is this node's key: whose units and earnings are 'mine'."""
 
@@ -101,9 +105,8 @@ class History:
         self._own = own
         self.tasks: dict[bytes, TaskHistory] = {}
         self.units: deque[UnitOutcome] = deque(maxlen=UNITS_KEPT)
-        self.pending = self.kept = self.paid = self.total = 0
-        self.days: dict[int, int] = {}
-        """Grains earned by the start of the day (UTC, ms), oldest first; the newest ``DAYS_KEPT``."""
+        self.takings = Takings()
+        self._worked_on: dict[Place, str] = {}
 
     # ---- folding --------------------------------------------------------------------------
 
@@ -111,14 +114,25 @@ class History:
         """Take in the events of one block; the facts to keep."""
         facts = []
         for each in happened:
+            if isinstance(each, events.UnitEnded) and (bus := self._worked_on.get(_place(each), "")):
+                facts.append((time_ms, _WORKED, msgspec.json.encode((_place(each), bus)).decode()))
             self._take(each, height, time_ms)
             facts.append((time_ms, type(each).__name__, msgspec.json.encode((height, each)).decode()))
         return facts
 
+    def worked(self, unit: Unit, bus: str) -> None:
+        """A device of ours computed *unit*. Known until it ended, and not over a restart in between."""
+        self._worked_on[(unit.task, unit.round, unit.attempt, unit.slot)] = bus
+        while len(self._worked_on) > UNITS_KEPT:
+            del self._worked_on[next(iter(self._worked_on))]
+
     def recall(self, facts: Iterable[Fact]) -> None:
         """Take in facts kept by an earlier run, oldest first."""
         for time_ms, kind, text in facts:
-            if kind in _KINDS:
+            if kind == _WORKED:
+                place, bus = msgspec.json.decode(text, type=tuple[Place, str])
+                self._worked_on[place] = bus
+            elif kind in _KINDS:
                 height, raw = msgspec.json.decode(text, type=tuple[int, msgspec.Raw])
                 self._take(msgspec.json.decode(raw, type=_KINDS[kind]), height, time_ms)
 
@@ -130,7 +144,8 @@ class History:
             return
         task = self.tasks.get(each.task)
         if task is None:
-            return
+            # Its beginning is no longer among the facts; what it brings counts all the same.
+            task = self.tasks[each.task] = TaskHistory(each.task.hex()[:8], b"", time_ms)
         match each:
             case events.TaskCalibrated():
                 task.calibration = each.calibration
@@ -140,48 +155,50 @@ class History:
                 if task.open is not None:
                     task.open.enter(each.phase.name.lower(), time_ms)
             case events.UnitEnded():
-                self._unit_ended(task, each, height)
+                self._unit_ended(task, each, height, time_ms)
             case events.RoundClosed():
                 self._round_closed(task, each, time_ms)
             case events.RoundFailed():
                 task.open = None
             case events.Rewarded():
-                self._rewarded(task, each, time_ms)
+                self.takings.add(time_ms, each.task, earned=self._mine(each.shares))
             case events.Paid():
-                mine = sum(share.amount for share in each.shares if share.earner == self._own)
-                self.pending -= mine
-                task.my_pending -= mine
-                task.my_paid += mine
-                kept = sum(share.amount for share in each.kept if share.earner == self._own)
-                self.kept += kept
-                self.paid += mine - kept
+                self.takings.add(
+                    time_ms, each.task, released=self._mine(each.shares), kept=self._mine(each.kept)
+                )
             case events.Expelled():
                 task.expelled[each.trainer] = each.reason
                 if each.trainer == self._own:
-                    self._lose_everything()
+                    self._lose_everything(each.task, time_ms)
             case events.ModelEvaluated():
                 task.score(each.closed, each.score_ppm)
-                self._paid_at_once(task, each.shares, time_ms)
+                mine = self._mine(each.shares)
+                self.takings.add(time_ms, each.task, earned=mine, released=mine)
             case events.TaskEnded():
                 task.ended, task.ended_ms, task.open = each.reason, time_ms, None
 
-    def _lose_everything(self) -> None:
+    def _lose_everything(self, task: bytes, time_ms: int) -> None:
         """Expelled from one task is expelled from all: what is pending anywhere and the bond are gone."""
-        self.total -= self.pending + self.kept
-        self.pending = self.kept = 0
-        for task in self.tasks.values():
-            task.my_pending = 0
+        for each, sums in list(self.takings.tasks.items()):
+            self.takings.add(time_ms, each, lost=sums.pending)
+        self.takings.add(time_ms, task, forfeited=self.takings.all.bond)
 
-    def _unit_ended(self, task: TaskHistory, each: events.UnitEnded, height: int) -> None:
+    def _mine(self, shares: Iterable[Share]) -> int:
+        return sum(share.amount for share in shares if share.earner == self._own)
+
+    def _unit_ended(self, task: TaskHistory, each: events.UnitEnded, height: int, time_ms: int) -> None:
         accepted = each.judgement.outcome == Verdict.ACCEPTED
         mine = each.trainer == self._own
+        bus = self._worked_on.pop(_place(each), "") if mine else ""
         if accepted:
             task.accepted += 1
-            task.my_accepted += mine
         else:
             task.rejected[each.judgement.outcome] += 1
             if mine:
                 task.my_rejected[each.judgement.outcome] += 1
+        if mine:
+            paid = each.paid if accepted else 0
+            self.takings.add(time_ms, each.task, bus, accepted=int(accepted), refused=int(not accepted), by_units=paid)
         self.units.appendleft(
             UnitOutcome(
                 task=each.task.hex(),
@@ -196,6 +213,7 @@ class History:
                 allowed_ppm=each.judgement.allowed_ppm,
                 paid=each.paid,
                 height=height,
+                device=bus,
             )
         )
 
@@ -227,31 +245,11 @@ class History:
         task.base = each.model
         task.losses.append(LossPoint(round=each.round + 1, loss_micro=each.loss_micro))
 
-    def _rewarded(self, task: TaskHistory, each: events.Rewarded, time_ms: int) -> None:
-        mine = sum(share.amount for share in each.shares if share.earner == self._own)
-        task.my_pending += mine
-        self.pending += mine
-        self._earned(mine, time_ms)
-
-    def _paid_at_once(self, task: TaskHistory, shares: tuple[Share, ...], time_ms: int) -> None:
-        mine = sum(share.amount for share in shares if share.earner == self._own)
-        task.my_paid += mine
-        self.paid += mine
-        self._earned(mine, time_ms)
-
-    def _earned(self, mine: int, time_ms: int) -> None:
-        self.total += mine
-        if mine:
-            day = time_ms - time_ms % DAY_MS
-            self.days[day] = self.days.get(day, 0) + mine
-            while len(self.days) > DAYS_KEPT:
-                del self.days[next(iter(self.days))]
-
     # ---- looking --------------------------------------------------------------------------
 
     def earned_on(self, time_ms: int) -> int:
         """Grains earned on the day of *time_ms*."""
-        return self.days.get(time_ms - time_ms % DAY_MS, 0)
+        return self.takings.day(time_ms - time_ms % DAY_MS).earned
 
     def my_units(self, task: bytes | None, last: int) -> tuple[UnitOutcome, ...]:
         own, wanted = encode_address(self._own), None if task is None else task.hex()

@@ -185,7 +185,8 @@ class Publisher:
             return None
         current = self._ledger.state.get(RoundRecord, records.round_key(task_id))
         accepted, rejected = task.accepted, task.rejected
-        mine = sum(task.my_rejected.values()) + task.my_accepted
+        took = self._history.takings.task(task_id).accepted
+        mine = sum(task.my_rejected.values()) + took
         return TrainingView(
             task=task_id.hex(),
             name=task.name,
@@ -198,7 +199,7 @@ class Publisher:
                 accepted=accepted,
                 rejected=dict(rejected),
             ),
-            my_units=UnitCounts(assigned=mine, accepted=task.my_accepted, rejected=dict(task.my_rejected)),
+            my_units=UnitCounts(assigned=mine, accepted=took, rejected=dict(task.my_rejected)),
             loss_micro=task.losses[-1].loss_micro if task.losses else None,
             accuracy_ppm=task.score_ppm,
         )

@@ -33,6 +33,7 @@ from potminer.node.rigview import device_view, miner_view
 from potminer.node.terms import Market
 from potminer.wire.control import ControlView, DeviceView, MinerView, Mode
 from potminer.wire.facts import CPU, GpuSample, MinerSample, RigSample
+from potminer.wire.task import Unit
 from potminer.wire.trace import SaidLine
 from potminer.wire.trainer import Job, Report
 from potminer.world.child import Launch
@@ -57,6 +58,8 @@ class RigHands:
     note: Callable[[str, str], None]
     changed: Callable[[], None]
     kernels: Callable[[Sequence[str]], Awaitable[Mapping[str, bool | None]]]
+    worked: Callable[[Unit, str], None] = lambda unit, bus: None
+    """A device begins a unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ class Rig:
                 hands.clock, hands.note, self._worker_failed,
                 lambda bus: self._tell(bus, KernelsChecked(False)),
                 lambda bus, run: self._spawn(self._stop_work(bus, run, 2_000)),
+                hands.worked,
             ),
         )
         self._sample: RigSample | None = None

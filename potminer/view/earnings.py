@@ -30,6 +30,12 @@ _TASKS = (
     Column("paid", 12, right=True),
     Column("in escrow", 12, right=True, look=Look.QUIET),
 )
+_DEVICES = (
+    Column("device", FLEX, look=Look.BOLD),
+    Column("ok", 7, right=True),
+    Column("refused", 7, right=True),
+    Column("from units", 14, right=True, look=Look.TONE),
+)
 _MWH_PER_KWH = 1_000_000
 DAY_MS = 24 * 3_600_000
 
@@ -121,6 +127,24 @@ def _task(task: TaskEarnings) -> Row:
         Tone.GOOD if status == "open" else Tone.PLAIN,
         task.task,
     )
+
+
+def device_table(detail: EarningsDetail) -> Table:
+    """What units brought by the device that computed them; audits and evaluations pay the rig."""
+    rows = tuple(
+        Row(
+            (
+                text.clean(each.bus, 40) or "unknown",
+                text.count(each.accepted),
+                text.count(each.refused),
+                text.pot(each.earned),
+            ),
+            Tone.GOOD if each.earned else Tone.QUIET,
+            each.bus,
+        )
+        for each in detail.devices
+    )
+    return Table(_DEVICES, rows, ("No unit of this rig has ended yet.",))
 
 
 def day_bars(days: Sequence[DayEarnings], newest_ms: int, count: int) -> tuple[int, ...]:

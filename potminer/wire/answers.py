@@ -12,7 +12,18 @@ from msgspec import Meta
 
 from potminer.base import limits
 from potminer.base.bounded import U16, U32, U63, Grains, Height, Millis
-from potminer.wire.control import SCHEMA, DeviceState, EarningsView, Hex, Line, Mode, Photo, TaskView, UnitOutcome
+from potminer.wire.control import (
+    SCHEMA,
+    Bus,
+    DeviceState,
+    EarningsView,
+    Hex,
+    Line,
+    Mode,
+    Photo,
+    TaskView,
+    UnitOutcome,
+)
 
 PEERS = 256
 MEMBERS = 256
@@ -124,6 +135,16 @@ class TaskEarnings(Photo, frozen=True, kw_only=True):
     escrow: Grains
 
 
+class DeviceEarnings(Photo, frozen=True, kw_only=True):
+    """What the units of one device brought, ever; *bus* is empty for units nobody remembers the device of.
+    Audits and evaluations are paid to the rig, not to a device."""
+
+    bus: Bus
+    accepted: U63
+    refused: U63
+    earned: Grains
+
+
 class EarningsDetail(Photo, frozen=True, kw_only=True):
     """Days oldest first, tasks and units newest first. *kwh_price_micro*: millionths of *kwh_currency*."""
 
@@ -133,6 +154,7 @@ class EarningsDetail(Photo, frozen=True, kw_only=True):
     days: Annotated[tuple[DayEarnings, ...], Meta(max_length=DAYS)] = ()
     tasks: Annotated[tuple[TaskEarnings, ...], Meta(max_length=TASKS)] = ()
     units: Annotated[tuple[UnitOutcome, ...], Meta(max_length=UNITS)] = ()
+    devices: Annotated[tuple[DeviceEarnings, ...], Meta(max_length=64)] = ()
     kwh_price_micro: U63 | None = None
     kwh_currency: Line | None = None
 

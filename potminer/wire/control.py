@@ -287,6 +287,8 @@ class UnitOutcome(Photo, frozen=True, kw_only=True):
     paid: Grains = 0
     height: Height | None = None
     """Block that decided it."""
+    device: Bus = ""
+    """Of ours that computed it; empty where nobody knows."""
 
 
 class ReceiptStatus(StrEnum):

@@ -55,6 +55,7 @@ class Node:
         detail = answers.earnings(priced=True)
         return EarningsDetail(
             taken_ms=NOW, earnings=detail.earnings, days=detail.days, tasks=detail.tasks, units=detail.units[:units],
+            devices=detail.devices,
             kwh_price_micro=detail.kwh_price_micro, kwh_currency=detail.kwh_currency,
         )  # fmt: skip
 
@@ -161,6 +162,13 @@ async def test_commands_ask_the_daemon(paths: Paths, capsys: pytest.CaptureFixtu
             "cost_micro": "288000", "currency": "EUR",
         }  # fmt: skip
         assert {row["energy_mwh"] for row in rows if row["cost_micro"] == ""} == {""}
+        lines = {}
+        for by, heads, count in (("task", "task", 2), ("gpu", "gpu", 3), ("unit", "slot", 24)):
+            lines[by] = list(csv.DictReader(io.StringIO((await run("earnings", "--csv", "--by", by))[1])))
+            assert (len(lines[by]), heads in lines[by][0]) == (count, True), by
+        assert lines["gpu"][1] == {
+            "gpu": "0000:01:00.0", "accepted": "4811", "refused": "12", "earned_grains": "9140900000",
+        }  # fmt: skip
         assert json.loads((await run("earnings", "--json"))[1])["schema"] == 1
         assert (await run("earnings", "--json", "--csv"))[0] == Exit.USAGE
         code, shown = await run("peers")

@@ -9,6 +9,7 @@ from potminer.wire.answers import (
     DayEarnings,
     DayPoint,
     DayView,
+    DeviceEarnings,
     EarningsDetail,
     LogLevel,
     LogLine,
@@ -113,6 +114,12 @@ def network(agent: str = "potminer/0.1.0", host: str = "198.51.100.7") -> Networ
     )
 
 
+DEVICES = tuple(
+    DeviceEarnings(bus=bus, accepted=accepted, refused=refused, earned=accepted * 1_900_000)
+    for bus, accepted, refused in (("", 12, 1), ("0000:01:00.0", 4_811, 12), ("0000:02:00.0", 4_702, 9))
+)
+
+
 def earnings(*, priced: bool, name: str = "digits-cnn") -> EarningsDetail:
     today = TAKEN - TAKEN % DAY
     days = tuple(
@@ -135,13 +142,15 @@ def earnings(*, priced: bool, name: str = "digits-cnn") -> EarningsDetail:
     )  # fmt: skip
     money = EarningsView(today=1_234_567_890, pending=420_000_000, paid=88_120_000_000, total=88_540_000_000)
     if not priced:
-        return EarningsDetail(taken_ms=TAKEN, earnings=money, days=days, tasks=tasks, units=units(name))
+        return EarningsDetail(
+            taken_ms=TAKEN, earnings=money, days=days, tasks=tasks, units=units(name), devices=DEVICES
+        )
     money = EarningsView(
         today=money.today, pending=money.pending, paid=money.paid, total=money.total, currency="EUR",
         price_micro=250_000,
     )  # fmt: skip
     return EarningsDetail(
-        taken_ms=TAKEN, earnings=money, days=days, tasks=tasks, units=units(name),
+        taken_ms=TAKEN, earnings=money, days=days, tasks=tasks, units=units(name), devices=DEVICES,
         kwh_price_micro=320_000, kwh_currency="EUR",
     )  # fmt: skip
 

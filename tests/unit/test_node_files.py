@@ -15,11 +15,14 @@ from potminer.base.errors import ConfigError, Exit
 from potminer.core.ledger import event
 from potminer.core.ledger.ledger import Ledger
 from potminer.node.genesisfile import read_genesis, write_genesis
-from potminer.node.history import DAY_MS, UNITS_KEPT, Fact, History
+from potminer.node.history import UNITS_KEPT, Fact, History
 from potminer.node.outbox import LIFETIME_BLOCKS, Outbox
+from potminer.node.takings import DAY_MS
 from potminer.wire.genesis import GENESIS_BYTES, chain_id
 from potminer.wire.record import Judgement, Outcome, Phase, Share
+from potminer.wire.task import Unit
 from potminer.wire.tx import JoinTask, LeaveTask, RegisterTrainer, signature_holds
+from potminer.world.store.store import Store
 from tests.unit.ledger_world import World, blob, key
 
 # ---- genesis -----------------------------------------------------------------------------
@@ -202,12 +205,12 @@ def lived() -> tuple[History, list[Fact]]:
 def looks(history: History) -> object:
     tasks = {
         task: (
-            h.name, h.accepted, dict(h.rejected), h.my_accepted, dict(h.my_rejected), h.expelled, h.ended, h.my_pending,
+            h.name, h.accepted, dict(h.rejected), dict(h.my_rejected), h.expelled, h.ended, history.takings.task(task),
             list(h.rounds), list(h.losses),
         )
         for task, h in history.tasks.items()
     }
-    return tasks, list(history.units), history.pending, history.paid, history.total, history.earned_on(0)
+    return tasks, list(history.units), history.takings.all, history.earned_on(0)
 
 
 def test_history_survives_a_restart() -> None:
@@ -221,7 +224,7 @@ def test_history_survives_a_restart() -> None:
 
 def test_history_adds_up() -> None:
     history, _ = lived()
-    assert (history.paid, history.pending, history.total) == (7, 0, 7)
+    assert (history.takings.all.paid, history.takings.all.pending, history.takings.all.total) == (7, 0, 7)
     assert history.tasks[TASK].ended == "cancelled"
     assert (history.earned_on(4_000), history.earned_on(DAY_MS)) == (127, 0)
     unit = history.unit(TASK, round=0, slot=1)
@@ -237,9 +240,80 @@ def test_what_is_kept_as_bond_is_neither_pending_nor_paid_and_gone_when_expelled
     history.fold([event.Rewarded(TASK, 0, (Share(OWN, OWN, 100),)), event.Rewarded(SECOND, 0, (Share(OWN, OWN, 9),))],
                  height=1, time_ms=1)
     history.fold([event.Paid(TASK, 0, (Share(OWN, OWN, 100),), (Share(OWN, OWN, 60),))], height=2, time_ms=2)
-    assert (history.pending, history.kept, history.paid, history.total) == (9, 60, 40, 109)
+    assert money(history) == (9, 60, 40, 109)
     history.fold([event.Expelled(TASK, OWN, "malformed", 60)], height=3, time_ms=3)
-    assert (history.pending, history.kept, history.paid, history.total) == (0, 0, 40, 40), "what others owed, too"
+    assert money(history) == (0, 0, 40, 40), "what others owed, too"
+
+
+def money(history: History) -> tuple[int, int, int, int]:
+    """Pending, kept as bond, paid, ever."""
+    sums = history.takings.all
+    return sums.pending, sums.bond, sums.paid, sums.total
+
+
+async def test_earnings_survive_a_restart_however_long_the_story(tmp_path: Path) -> None:
+    """The store adds up; what the newest facts alone would tell is far less."""
+    async with Store.open(tmp_path / "x.sqlite") as store:
+        history, facts = History(OWN), []
+        for height, block in enumerate(long_story()):
+            facts += history.fold(block, height=height, time_ms=height * DAY_MS // 2)
+            await store.add_takings(history.takings.drain())
+        again = History(OWN)
+        again.recall(facts[-3:])
+        assert again.takings.all != history.takings.all, "the story is too short to show anything"
+        again.takings.restore(await store.takings())
+        for name in ("all", "tasks", "devices", "days"):
+            assert getattr(again.takings, name) == getattr(history.takings, name), name
+        assert again.takings.drain() == (), "what was restored is not written again"
+        more = [event.Rewarded(TASK, 99, (Share(OWN, OWN, 1),))]
+        for each in (history, again):
+            each.fold(more, height=100, time_ms=99 * DAY_MS)
+        assert money(again) == money(history)
+
+
+def long_story() -> list[list[event.Event]]:
+    rounds: list[list[event.Event]] = [
+        [
+            unit_ended(number, Outcome.ACCEPTED, paid=7),
+            event.Rewarded(TASK, number, (Share(OWN, OWN, 9),)),
+            event.Paid(TASK, number, (Share(OWN, OWN, 8),), (Share(OWN, OWN, 3),)),
+        ]
+        for number in range(20)
+    ]
+    return [*happenings()[:1], *rounds]
+
+
+def test_what_an_older_store_still_tells_is_kept_once() -> None:
+    _, facts = lived()
+    history = History(OWN)
+    history.recall(facts)
+    rows = history.takings.drain()
+    again = History(OWN)
+    again.takings.restore(rows)
+    assert money(again) == money(history) == (0, 0, 7, 7)
+
+
+def test_a_unit_is_credited_to_the_device_that_computed_it() -> None:
+    history = History(OWN)
+    facts = history.fold(happenings()[0], height=0, time_ms=0)
+    for slot, bus in ((0, "0000:01:00.0"), (1, "0000:02:00.0")):
+        history.worked(Unit(TASK, 0, 0, slot, OWN, bytes(32)), bus)
+    facts += history.fold(
+        [unit_ended(0, Outcome.ACCEPTED, paid=7), unit_ended(1, Outcome.LATE), unit_ended(2, Outcome.ACCEPTED, paid=5)],
+        height=1, time_ms=1,
+    )  # fmt: skip
+    told = {bus: (sums.accepted, sums.refused, sums.by_units) for bus, sums in history.takings.devices.items()}
+    assert told == {"0000:01:00.0": (1, 0, 7), "0000:02:00.0": (0, 1, 0), "": (1, 0, 5)}
+    again = History(OWN)
+    again.recall(facts)
+    assert [unit.device for unit in again.units] == ["", "0000:02:00.0", "0000:01:00.0"]
+
+
+def test_a_task_whose_beginning_is_forgotten_still_pays() -> None:
+    history = History(OWN)
+    history.fold([event.Rewarded(TASK, 7, (Share(OWN, OWN, 9),))], height=5, time_ms=5)
+    assert money(history) == (9, 0, 0, 9)
+    assert history.tasks[TASK].name == TASK.hex()[:8]
 
 
 def test_history_keeps_so_many_units() -> None:

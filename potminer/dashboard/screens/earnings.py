@@ -13,7 +13,7 @@ from potminer.dashboard.widgets.drawing import Pen
 from potminer.dashboard.widgets.facts import Facts
 from potminer.dashboard.widgets.grid import Grid
 from potminer.view import text
-from potminer.view.earnings import day_bars, day_table, energy_facts, task_table
+from potminer.view.earnings import day_bars, day_table, device_table, energy_facts, task_table
 from potminer.view.table import Table
 from potminer.view.training import unit_table
 from potminer.wire.answers import EarningsDetail
@@ -26,7 +26,7 @@ class EarningsScreen(Board):
     NAME = "Earnings"
     EVERY_S = 2
     FOLDS = True
-    PAGES = ("days", "tasks", "units")
+    PAGES = ("days", "tasks", "units", "bydevice")
 
     def __init__(self, pen: Pen) -> None:
         super().__init__(pen)
@@ -40,6 +40,7 @@ class EarningsScreen(Board):
         yield Grid(self.pen, id="days", title="Days")
         yield Grid(self.pen, id="tasks", title="Tasks")
         yield Grid(self.pen, id="units", title="Units")
+        yield Grid(self.pen, id="bydevice", title="Devices")
 
     async def question(self, source: Source) -> None:
         self._detail = await source.earnings(units=_UNITS)
@@ -63,6 +64,7 @@ class EarningsScreen(Board):
         self.fill("days", day_table(detail))
         self.fill("tasks", task_table(detail))
         self.fill("units", unit_table(detail.units))
+        self.fill("bydevice", device_table(detail))
 
 
 def _caption(days: Values) -> str:

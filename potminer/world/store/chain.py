@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select
 
+from potminer.world.store import takings
 from potminer.world.store.journal import Fact, forget, write_facts
 from potminer.world.store.rows import remove_rows, replace_rows
 from potminer.world.store.tables import BLOCKS, LEDGER, META, PROOFS, RECEIPTS
+from potminer.world.store.takings import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class Applied:
     The first record of a store is the genesis: height 0, empty block and certificate, and
     the whole initial state as *changes*. *receipts* are (transaction digest, position in the
     block, code, detail). *journal_forget* are journal keys that the block makes pointless,
-    *facts* what happened in it, for people. *proofs* are (kind, value), found again by kind and height.
+    *facts* what happened in it, for people; *takings*
+    what this rig earned by it. *proofs* are (kind, value), found again by kind and height.
     *rules* is said once, with the genesis: the version of the ledger's rules.
     """
 
@@ -43,6 +46,7 @@ class Applied:
     receipts: Sequence[tuple[bytes, int, str, str]] = ()
     journal_forget: Sequence[bytes] = ()
     facts: Sequence[Fact] = ()
+    takings: Sequence[Row] = ()
     proofs: Sequence[tuple[str, bytes]] = ()
     rules: int = 0
 
@@ -71,6 +75,7 @@ def append(connection: Connection, record: Applied) -> None:
     if last is None:
         connection.execute(insert(META).values(name="rules", value=record.rules))
     forget(connection, record.journal_forget)
+    takings.add(connection, record.takings)
     if record.facts:
         write_facts(connection, tuple(record.facts))
 

@@ -8,9 +8,9 @@ from typing import Final
 from sqlalchemy import Connection, inspect, select
 
 from potminer.base.errors import ConfigError
-from potminer.world.store.tables import META, METADATA, PROOFS, SCHEMA, STATEMENTS
+from potminer.world.store.tables import META, METADATA, PROOFS, SCHEMA, STATEMENTS, TAKINGS
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 
 def _add_proofs(connection: Connection) -> None:
@@ -19,7 +19,12 @@ def _add_proofs(connection: Connection) -> None:
     connection.execute(META.insert().values(name="rules", value=1))
 
 
-STEPS: Final[Mapping[int, Callable[[Connection], None]]] = {1: _add_proofs}
+def _add_takings(connection: Connection) -> None:
+    """Empty: the node fills it once from the facts that are kept."""
+    METADATA.create_all(connection, tables=[TAKINGS])
+
+
+STEPS: Final[Mapping[int, Callable[[Connection], None]]] = {1: _add_proofs, 2: _add_takings}
 """``STEPS[n]`` lifts a store of version n to n + 1, inside the caller's transaction."""
 
 

@@ -20,10 +20,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from potminer.base.errors import AlreadyRunning, ConfigError, PotminerError
-from potminer.world.store import chain, journal
+from potminer.world.store import chain, journal, takings
 from potminer.world.store.chain import Applied, Head
 from potminer.world.store.journal import Entry, Fact
 from potminer.world.store.migrate import migrate
+from potminer.world.store.takings import Row
 
 T = TypeVar("T")
 
@@ -146,6 +147,16 @@ class Store:
     async def facts(self, last: int) -> list[Fact]:
         """The newest *last* facts, oldest of them first."""
         return await self._run(journal.read_facts, last)
+
+    # ---- takings ---------------------------------------------------------------------------
+
+    async def takings(self) -> list[Row]:
+        """All that was added up so far."""
+        return await self._run(takings.read)
+
+    async def add_takings(self, rows: Sequence[Row]) -> None:
+        """Outside a block: only to fill the table once from facts of an older version."""
+        await self._run(takings.add, tuple(rows))
 
     # ---- the one thread ------------------------------------------------------------------
 

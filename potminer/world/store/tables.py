@@ -1,4 +1,4 @@
-"""The tables of schema version 2. A change here is a new version and a step in migrate.py."""
+"""The tables of schema version 3. A change here is a new version and a step in migrate.py."""
 
 from __future__ import annotations
 
@@ -76,6 +76,19 @@ JOURNAL = Table(
     sqlite_with_rowid=False,
 )
 """What a machine asked to be made durable before it spoke."""
+
+TAKINGS = Table(
+    "takings",
+    METADATA,
+    Column("day_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("task", LargeBinary(32), primary_key=True),
+    Column("bus", String(40), primary_key=True),
+    *(
+        Column(name, BigInteger, nullable=False)
+        for name in ("earned", "released", "kept", "lost", "forfeited", "accepted", "refused", "by_units")
+    ),
+)
+"""What this rig earned: sums, written in the transaction that writes the block."""
 
 ADDRESSES = Table(
     "addresses",
