@@ -12,7 +12,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from potminer.base.errors import ConfigError, NotPermitted, UsageError
-from potminer.node.config import SECTIONS, config_from, near_keys, reader_of
+from potminer.node.config import LISTS, SECTIONS, config_from, near_keys, reader_of
 from potminer.node.source import parse_source, read_source
 from potminer.node.template import config_text
 
@@ -51,8 +51,9 @@ def changed(text: str, key: str, value: object) -> str:
 
 
 def _spelt(key: str, said: str) -> object:
-    if key.partition(".")[0] == "miners":
-        raise UsageError("miners are a list and cannot be set by key", "Write [[miners]] blocks into the file.")
+    section = key.partition(".")[0]
+    if section in LISTS:
+        raise UsageError(f"{section} are a list and cannot be set by key", f"Write [[{section}]] blocks into the file.")
     reader = reader_of(key)
     if reader is None:
         near = near_keys(key)
