@@ -8,29 +8,32 @@ untouched node with the old trie. Proofs show that a key has a value, or that it
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from potminer.base.digest import Domain, digest
 from potminer.wire.proof import StateProof
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(Struct, frozen=True, gc=False):
     path: bytes
     key: bytes
     value: bytes
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(Struct, frozen=True, gc=False):
+    """A tree has no cycles, so the garbage collector need not look through its hundred thousand nodes."""
+
     left: Node
     right: Node
     digest: bytes
 
 
 Node = Leaf | Branch | None
+Change = tuple[bytes, bytes, bytes | None]
+"""(path, key, value)."""
 
 _EMPTY = digest(Domain.STATE_NODE, b"empty")
 
@@ -49,7 +52,8 @@ def get(node: Node, key: bytes) -> bytes | None:
 
 def update(node: Node, changes: Iterable[tuple[bytes, bytes | None]]) -> Node:
     """The trie with every (key, value) of *changes* set, or removed where the value is None."""
-    return _update(node, {_path(key): (key, value) for key, value in changes}, 0)
+    placed = {path: (path, key, value) for path, key, value in ((_path(key), key, value) for key, value in changes)}
+    return _update(node, list(placed.values()), 0)
 
 
 def items(node: Node) -> Iterator[tuple[bytes, bytes]]:
@@ -123,19 +127,34 @@ def _join(left: Node, right: Node) -> Node:
     return Branch(left, right, _branch_digest(root(left), root(right)))
 
 
-def _update(node: Node, changes: dict[bytes, tuple[bytes, bytes | None]], depth: int) -> Node:
+def _update(node: Node, changes: list[Change], depth: int) -> Node:
     if not changes:
         return node
     if not isinstance(node, Branch):
-        leaves = {path: _leaf(path, key, value) for path, (key, value) in changes.items() if value is not None}
-        if node is not None and node.path not in changes:
-            leaves[node.path] = node
-        return _build(list(leaves.values()), depth)
-    near: dict[bytes, tuple[bytes, bytes | None]] = {}
-    far: dict[bytes, tuple[bytes, bytes | None]] = {}
-    for path, change in changes.items():
-        (far if _bit(path, depth) else near)[path] = change
+        leaves = [_leaf(path, key, value) for path, key, value in changes if value is not None]
+        if node is not None and all(path != node.path for path, _, _ in changes):
+            leaves.append(node)
+        return _build(leaves, depth)
+    if len(changes) == 1:
+        return _update_one(node, changes[0], depth)
+    byte, shift = depth >> 3, 7 - (depth & 7)
+    near = [change for change in changes if not change[0][byte] >> shift & 1]
+    far = [change for change in changes if change[0][byte] >> shift & 1]
     return _join(_update(node.left, near, depth + 1), _update(node.right, far, depth + 1))
+
+
+def _update_one(node: Node, change: Change, depth: int) -> Node:
+    """Down to where the path ends, and up again."""
+    path, passed = change[0], list[tuple[Branch, int]]()
+    while isinstance(node, Branch):
+        right = path[depth >> 3] >> (7 - (depth & 7)) & 1
+        passed.append((node, right))
+        node = node.right if right else node.left
+        depth += 1
+    below = _update(node, [change], depth)
+    for branch, right in reversed(passed):
+        below = _join(branch.left, below) if right else _join(below, branch.right)
+    return below
 
 
 def _build(leaves: list[Leaf], depth: int) -> Node:
