@@ -39,7 +39,7 @@ from potminer.wire.proof import CertifiedHeader
 from potminer.wire.record import EvaluationRecord, RoundRecord, TaskRecord, Trainer, UnitRecord
 from potminer.wire.sync import Blocks
 from potminer.wire.trainer import Job, Report
-from potminer.wire.tx import Body, SignedTransaction
+from potminer.wire.tx import Body, SignedTransaction, decode_signed
 from potminer.world.store.takings import Row as TakingsRow
 
 REPLY_BYTES = 3 * limits.BLOCK_BYTES
@@ -303,7 +303,7 @@ class Engine:
                 ledger.head,
                 applied.state.root,
                 header.time_ms,
-                encode(block),
+                block.encoded,
                 encode(certificate),
                 applied.changes,
                 tuple((r.transaction, r.index, r.refusal or "", "") for r in applied.receipts),
@@ -349,7 +349,7 @@ class Engine:
     def _validate(self, item: Item) -> gossip.Verdict:
         """Worth forwarding? Only what no honest node would ever send is a reason to punish."""
         try:
-            signed = decode(SignedTransaction, item.body, max_bytes=limits.TRANSACTION_BYTES)
+            signed = decode_signed(item.body)
         except Malformed:
             return gossip.Verdict.REJECT
         refusal = self._m.ledger.submit(signed)
@@ -369,7 +369,7 @@ class Engine:
 
     def _publish(self, signed: list[SignedTransaction]) -> None:
         for each in signed:
-            self._inbox.post(To.GOSSIP, gossip.Publish(Item(Topic.TRANSACTION, encode(each))))
+            self._inbox.post(To.GOSSIP, gossip.Publish(Item(Topic.TRANSACTION, each.encoded)))
         if signed:
             self._work_arrived()
 

@@ -26,7 +26,7 @@ from potminer.base.bounded import (
     View,
 )
 from potminer.base.digest import Domain, digest
-from potminer.wire.codec import Wire, encode
+from potminer.wire.codec import Wire, decode, encode
 from potminer.wire.residue import Leaf, LeafIndex, Siblings, Sketch
 from potminer.wire.seal import Purpose, SigningKey, statement, verify
 from potminer.wire.task import TaskSpec
@@ -247,6 +247,17 @@ class SignedTransaction(Wire, frozen=True, dict=True):
     def leaf(self) -> bytes:
         """Its leaf under a block's transactions root: names these bytes, the signature included."""
         return merkle.leaf(Domain.TRANSACTIONS, self.encoded)
+
+
+def decode_signed(data: bytes) -> SignedTransaction:
+    """The signed transaction that *data* canonically encodes; it keeps those bytes. Malformed otherwise."""
+    signed = decode(SignedTransaction, data, max_bytes=limits.TRANSACTION_BYTES)
+    # Where cached_property would put them, without its ceremony: every transaction needs all three.
+    known = signed.__dict__
+    known["encoded"] = data
+    known["leaf"] = merkle.leaf(Domain.TRANSACTIONS, data)
+    known["digest"] = transaction_digest(signed.transaction)
+    return signed
 
 
 def transaction_digest(transaction: Transaction) -> bytes:

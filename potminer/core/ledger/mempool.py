@@ -123,14 +123,18 @@ class Mempool:
                 self._by_sender[sender] = self._by_sender.pop(sender)
                 self._patience.served(sender)
             for used, digest in list(waiting.items()):
-                flaw = improper(draft, self._by_digest[digest].transaction, height=height)
-                if used < nonce or flaw not in (None, Refusal.BAD_NONCE):
+                if used < nonce or self._is_hopeless(draft, digest, height):
                     del self._by_leaf[self._by_digest.pop(waiting.pop(used)).leaf]
             if not waiting:
                 del self._by_sender[sender]
                 self._patience.forget(sender)
         if room:
-            self._patience.left_out(state.head.time_ms, partial(self._following, draft))
+            self._patience.left_out(state.head.time_ms, partial(self._next_that_pays, draft))
+
+    def _is_hopeless(self, draft: Draft, digest: bytes, height: int) -> bool:
+        """Whether something else than its turn keeps a transaction out of a block."""
+        flaw = improper(draft, self._by_digest[digest].transaction, height=height)
+        return flaw is not None and flaw is not Refusal.BAD_NONCE
 
     def left_out(self, state: State, *, for_ms: int) -> Iterator[SignedTransaction]:
         """Transactions that could stand in the next block, and were left out of those with room for *for_ms* of block
@@ -139,8 +143,14 @@ class Mempool:
 
     def _following(self, draft: Draft, sender: bytes) -> SignedTransaction | None:
         """What any honest primary that has it would put into the next block for *sender*."""
-        digest = self._by_sender.get(sender, {}).get(draft.account(sender).nonce)
-        signed = None if digest is None else self._by_digest[digest]
+        signed = self._next_that_pays(draft, sender)
         if signed is None or improper(draft, signed.transaction, height=draft.head.height + 1) is not None:
             return None
         return signed
+
+    def _next_that_pays(self, draft: Draft, sender: bytes) -> SignedTransaction | None:
+        """The same, but for flaws that no transaction has that was admitted and did not expire."""
+        account = draft.account(sender)
+        digest = self._by_sender.get(sender, {}).get(account.nonce)
+        signed = None if digest is None else self._by_digest[digest]
+        return None if signed is None or signed.transaction.fee > account.balance else signed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from potminer.core import trie
 from potminer.wire import record as records
@@ -26,7 +26,7 @@ class Read:
     __slots__ = ("records",)
 
     def __init__(self) -> None:
-        self.records: dict[bytes, Wire | None] = {}
+        self.records: dict[bytes, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,8 @@ class State:
             if len(known) >= _READ:
                 known.clear()
             known[key] = None if value is None else decode(kind, value, max_bytes=_RECORD_BYTES)
-        return cast("R | None", known[key])
+        found: R | None = known[key]
+        return found
 
     def follow(self, before: State, changed: Iterable[bytes]) -> None:
         """Takes over what was read from *before*, but for the records under *changed* keys, which differ here."""
@@ -90,11 +91,13 @@ class Draft:
 
     def __init__(self, base: State) -> None:
         self.base = base
-        self._written: dict[bytes, Wire | None] = {}
+        self._written: dict[bytes, Any] = {}
+        """Records by key: a key's first byte says of which type."""
 
     def get(self, kind: type[R], key: bytes) -> R | None:
         if key in self._written:
-            return cast("R | None", self._written[key])
+            found: R | None = self._written[key]
+            return found
         return self.base.get(kind, key)
 
     def need(self, kind: type[R], key: bytes) -> R:

@@ -6,10 +6,10 @@ from aiohttp import web
 
 from potminer.base import limits
 from potminer.wire.answers import ChainStatus
-from potminer.wire.codec import decode, encode
+from potminer.wire.codec import encode
 from potminer.wire.control import ReceiptView, Until
 from potminer.wire.proof import EPOCHS_PER_REPLY, HEADERS_PER_REPLY, KEY_BYTES, KEYS_PER_REPLY
-from potminer.wire.tx import SignedTransaction
+from potminer.wire.tx import decode_signed
 from potminer.world.api.backend import ChainBackend
 from potminer.world.api.body import read_body
 from potminer.world.api.guard import Refused
@@ -63,7 +63,7 @@ class Chain:
 
     async def submit(self, request: web.Request, asked: Asked) -> ReceiptView:
         body = await read_body(request, limits.TRANSACTION_BYTES)
-        signed = decode(SignedTransaction, body, max_bytes=limits.TRANSACTION_BYTES)
+        signed = decode_signed(body)
         return await self._backend.submit(signed, wait_ms=asked["wait_ms"], until=Until(asked["until"]))
 
     async def receipt(self, _: web.Request, asked: Asked) -> ReceiptView:
