@@ -63,6 +63,8 @@ class Crew:
         """Jobs without a worker yet, and whether they are still wanted."""
         self._stopping: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.trained: dict[str, int] = dict.fromkeys(launches, 0)
+        """Samples by device since the node started."""
         self.compute_us = 0
         self.audit_us = 0
         self.samples = 0
@@ -221,6 +223,7 @@ class Crew:
         match report:
             case Trained():
                 self._done[bus].append((self._hands.clock(), report.samples))
+                self.trained[bus] += report.samples
                 self.samples += report.samples
                 self.compute_us += report.compute_us
             case Audited():

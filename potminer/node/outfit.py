@@ -39,6 +39,7 @@ from potminer.world.rig.torchbuild import ask_torch
 
 SMALL_HOST_BYTES = 8 * 2**30
 """With so little memory only one worker loads torch at a time: each takes half a GiB while it does."""
+ANY_LOAD = 1_000_001
 Clock = Callable[[], int]
 
 
@@ -204,11 +205,16 @@ def duty_parameters(config: Config) -> Parameters:
         policy=Policy(idle.policy) if idle.policy != "off" else Policy.IDLE_ONLY,
         **limits,  # type: ignore[arg-type]
         input_idle_ms=idle.min_idle_s * 1_000, quiet_ms=idle.quiet_s * 1_000,
-        gpu_quiet_ppm=idle.gpu_util_max_percent * 10_000,
-        gpu_busy_ppm=max(100_000, idle.gpu_util_max_percent * 20_000),
-        cpu_quiet_ppm=idle.cpu_util_max_percent * 10_000,
-        cpu_busy_ppm=min(1_000_000, max(500_000, idle.cpu_util_max_percent * 10_000)),
+        gpu_quiet_ppm=_quiet(idle.gpu_util_max_percent),
+        gpu_busy_ppm=max(100_000, 2 * _quiet(idle.gpu_util_max_percent)),
+        cpu_quiet_ppm=_quiet(idle.cpu_util_max_percent),
+        cpu_busy_ppm=max(500_000, _quiet(idle.cpu_util_max_percent)),
     )
+
+
+def _quiet(percent: int) -> int:
+    """100 means that any load is quiet enough: no load reaches it."""
+    return ANY_LOAD if percent == 100 else percent * 10_000
 
 
 def _person(config: Config, clock: Clock) -> Person:

@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from potminer.base.errors import UsageError
 from potminer.core.duty import events as duty
 from potminer.core.duty.duties import Duties
@@ -28,11 +30,12 @@ from potminer.core.duty.state import Mode as DutyMode
 from potminer.core.duty.state import State
 from potminer.core.machine import Persist, SetTimer, TimerFired
 from potminer.node.crew import Crew, CrewHands
+from potminer.node.energy import Meter
 from potminer.node.recorder import Recorder
 from potminer.node.rigview import device_view, miner_view
 from potminer.node.terms import Market
 from potminer.wire.control import ControlView, DeviceView, MinerView, Mode
-from potminer.wire.facts import CPU, GpuSample, MinerSample, RigSample
+from potminer.wire.facts import CPU, GpuSample, MinerSample, RigSample, Terms
 from potminer.wire.task import Unit
 from potminer.wire.trace import SaidLine
 from potminer.wire.trainer import Job, Report
@@ -101,6 +104,7 @@ class Rig:
             ),
         )
         self._sample: RigSample | None = None
+        self._meters = {bus: Meter() for bus in outfit.duties.devices}
         self._events: asyncio.Queue[tuple[str, duty.Event]] = asyncio.Queue(10_000)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -144,11 +148,19 @@ class Rig:
             terms = {} if market is None else {bus: market.terms(bus) for bus in self._duties.devices}
             for bus in self._duties.devices:
                 self._tell(bus, Sampled(sample.host, self._gpu(bus), self._miner_of(bus), terms.get(bus)))
+                self._measure(bus, terms.get(bus))
             if self._recorder is not None:
                 self._recorder.look(sample, terms, list(self._duties.devices.values()), self._hands.clock())
             self._hands.changed()
             training = any(device.state is State.TRAINING for device in self._duties.devices.values())
             await asyncio.sleep(POLL_TRAINING_S if training else POLL_S)
+
+    def _measure(self, bus: str, terms: Terms | None) -> None:
+        gpu = self._gpu(bus)
+        self._meters[bus].look(
+            self._hands.clock(), training=self._duties.devices[bus].state is State.TRAINING,
+            power_mw=None if gpu is None else gpu.power_mw, carbon_g_kwh=None if terms is None else terms.carbon_g_kwh,
+        )
 
     async def _ask_kernels(self) -> None:
         """Before a card trains: has the installed torch kernels for it?"""
@@ -288,9 +300,13 @@ class Rig:
 
     def devices(self, now: int) -> tuple[DeviceView, ...]:
         return tuple(
-            device_view(
-                device.status(now), self._gpu(bus), self._miner_of(bus),
-                samples_per_s_milli=self._crew.samples_per_s_milli(bus, now), now=now,
+            replace(
+                device_view(
+                    device.status(now), self._gpu(bus), self._miner_of(bus),
+                    samples_per_s_milli=self._crew.samples_per_s_milli(bus, now), now=now,
+                ),
+                energy_mj_per_1000=self._meters[bus].energy_mj(self._crew.trained[bus]),
+                carbon_mg_per_1000=self._meters[bus].carbon_mg(self._crew.trained[bus]),
             )
             for bus, device in self._duties.devices.items()
         )

@@ -122,10 +122,10 @@ class IdleSettings:
     )
     quiet_s: int = setting(integer(1, 3_600), "seconds a device must stay quiet before it is taken", default=60)
     gpu_util_max_percent: int = setting(
-        integer(0, 100), "GPU load by others, in percent, that still counts as quiet", default=5
+        integer(0, 100), "GPU load by others, in percent, that still counts as quiet; 100: any", default=5
     )
     cpu_util_max_percent: int = setting(
-        integer(0, 100), "CPU load by others, in percent, that still counts as quiet", default=25
+        integer(0, 100), "CPU load by others, in percent, that still counts as quiet; 100: any", default=25
     )
     remote: str = setting(
         choice("counts", "ignored"),

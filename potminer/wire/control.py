@@ -88,6 +88,9 @@ class DeviceView(Photo, frozen=True, kw_only=True):
     link_width: U32 | None = None
     """PCIe lanes in use."""
     drives_display: bool | None = None
+    energy_mj_per_1000: U63 | None = None
+    """Measured millijoules that a thousand trained samples took, and milligrams of CO2 where the grid tells."""
+    carbon_mg_per_1000: U63 | None = None
     torch: Line | None = None
     """Which build of torch has kernels for it, in a few words."""
 
