@@ -118,7 +118,7 @@ async def open_node(
         lock = Lock.acquire(paths.lock)
         stack.callback(lock.release)
         key = load_or_create_key(private_folder(paths.keys) / NODE_KEY)
-        store = await stack.enter_async_context(Store.open(paths.database, rules=RULES))
+        store = await stack.enter_async_context(Store.open(config.store.url or paths.database, rules=RULES))
         node = await _compose(config, paths, genesis, key, store, byzantine, stack, record)
         server = await ApiServer.open(node.publisher, paths, clock=unix_ms, tcp_port=config.api.port or None)
         stack.push_async_callback(server.close)

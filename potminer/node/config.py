@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from potminer import __version__
 from potminer.base.address import decode_address, encode_address
@@ -81,6 +82,22 @@ _RIG = text(4_000, what="the path of an api.sock, or http://127.0.0.1:PORT cooki
 _HOST_TEXT = text(255, pattern=_HOST, what="a host name or an IP address")
 
 
+def _parse_store_url(said: str) -> str:
+    """A password in a config file is shown by every face that shows settings."""
+    if not said:
+        return said
+    try:
+        parts = urlsplit(said)
+        password = parts.password
+    except ValueError as error:
+        raise ValueError(f"is no URL: {error}") from error
+    if not parts.scheme or "://" not in said:
+        raise ValueError("must look like postgresql+psycopg://HOST/NAME")
+    if password or "password=" in parts.query.lower():
+        raise ValueError("must not hold a password: use ~/.pgpass or PGPASSFILE")
+    return said
+
+
 # ---- the form ----------------------------------------------------------------------------
 
 
@@ -123,6 +140,15 @@ class PayoutSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    url: str = setting(
+        parsed(text(400, what="the URL of a database"), _parse_store_url),
+        "database of chain and earnings, as postgresql+psycopg://HOST/NAME; empty for SQLite in the data folder",
+        default="",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSettings:
     socket: str = setting(_PATH, "unix socket of the local API; empty for the usual place", default="")
     port: int = setting(integer(0, 65_535), "loopback TCP port of the local API; 0 for none", default=0)
@@ -156,6 +182,7 @@ class Config:
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     power: PowerSettings = field(default_factory=PowerSettings)
     prices: PriceSettings = field(default_factory=PriceSettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     logs: LogSettings = field(default_factory=LogSettings)
     dashboard: DashboardSettings = field(default_factory=DashboardSettings)
@@ -169,6 +196,7 @@ SECTIONS: dict[str, type[Any]] = {
     "worker": WorkerSettings,
     "power": PowerSettings,
     "prices": PriceSettings,
+    "store": StoreSettings,
     "api": ApiSettings,
     "logs": LogSettings,
     "dashboard": DashboardSettings,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Table, bindparam, delete, insert
+from sqlalchemy import Connection, Table, and_, bindparam, delete, insert
 
 
 def replace_rows(connection: Connection, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
@@ -17,8 +17,11 @@ def replace_rows(connection: Connection, table: Table, rows: Sequence[tuple[obje
         return
     names = [column.name for column in table.columns]
     mapped = [dict(zip(names, row, strict=True)) for row in rows]
-    remove_rows(connection, table, [row[0] for row in rows])
-    connection.execute(insert(table), mapped)
+    final = list({tuple(row[column.name] for column in table.primary_key): row for row in mapped}.values())
+    same = and_(*(column == bindparam(f"old_{column.name}") for column in table.primary_key))
+    olds = [{f"old_{column.name}": row[column.name] for column in table.primary_key} for row in final]
+    connection.execute(delete(table).where(same), olds)
+    connection.execute(insert(table), final)
 
 
 def remove_rows(connection: Connection, table: Table, keys: Sequence[object]) -> None:

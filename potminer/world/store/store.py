@@ -15,8 +15,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from potminer.base.errors import AlreadyRunning, ConfigError, PotminerError
@@ -53,13 +53,12 @@ class Store:
         ConfigError: not a potminer store, damaged, of a newer version or other rules. AlreadyRunning: another
         process holds it. StoreError: the disk refuses.
         """
-        url = URL.create("sqlite", database=str(where)) if isinstance(where, Path) or "://" not in where else where
-        engine = _engine(url)
+        engine, said = _engine(where)
         thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         loop = asyncio.get_running_loop()
         try:
-            connection = await loop.run_in_executor(thread, _connect, engine, str(where), rules)
-            store = Store(engine, thread, connection, str(where))
+            connection = await loop.run_in_executor(thread, _connect, engine, said, rules)
+            store = Store(engine, thread, connection, said)
             try:
                 yield store
             finally:
@@ -196,12 +195,19 @@ class Store:
         self._engine.dispose()
 
 
-def _engine(url: URL | str) -> Engine:
-    engine = create_engine(url, poolclass=NullPool)
+def _engine(where: Path | str) -> tuple[Engine, str]:
+    """The database, and its name for people: without a password."""
+    is_file = isinstance(where, Path) or "://" not in where
+    try:
+        url = URL.create("sqlite", database=str(where)) if is_file else make_url(str(where))
+        engine = create_engine(url, poolclass=NullPool)
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        hint = "PostgreSQL is postgresql+psycopg://HOST/DATABASE, with pip install 'potminer[postgres]'."
+        raise ConfigError(f"the database cannot be opened: {error}", hint) from error
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
-    return engine
+    return engine, str(where) if is_file else url.render_as_string(hide_password=True)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
@@ -221,6 +227,7 @@ def _connect(engine: Engine, where: str, rules: int | None) -> Connection:
         raise _explain(error, where) from error
     try:
         with connection.begin():
+            _hold(connection, where)
             migrate(connection, where)
             _check_rules(chain.rules(connection), rules, where)
         _write_ahead(connection)
@@ -240,6 +247,14 @@ def _check_rules(found: int | None, wanted: int | None, where: str) -> None:
             f"{where} holds a chain made under rules {found} of the ledger; this potminer applies rules {wanted}",
             "Keep the potminer that made it, or move the file away for a network of today. Keys are kept elsewhere.",
         )
+
+
+def _hold(connection: Connection, where: str) -> None:
+    """One node a database (on PostgreSQL: a schema), as SQLite's exclusive lock has it. It ends with the connection."""
+    if connection.dialect.name == "postgresql":
+        held = "SELECT pg_try_advisory_lock(hashtextextended('potminer/' || current_schema(), 0))"
+        if not connection.exec_driver_sql(held).scalar_one():
+            raise AlreadyRunning(f"another node holds {where}", "Give every rig a database or a schema of its own.")
 
 
 def _write_ahead(connection: Connection) -> None:
@@ -264,4 +279,5 @@ def _explain(error: DBAPIError, where: str) -> PotminerError:
         return StoreError(f"no room to write {where} ({said})", "Free disk space and start the node again.")
     if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
         return StoreError(f"cannot write {where} ({said})", "Check that the folder exists and belongs to you.")
-    return StoreError(f"the database at {where} failed ({said})", "Check the disk; start the node again.")
+    said = said.strip().replace("\n", " ")[:300]
+    return StoreError(f"the database at {where} failed ({said})", "Check the disk or its server; start the node again.")
