@@ -249,17 +249,16 @@ def blame_command(
 ) -> None:
     """Who broke agreement, from what stopped nodes stored. Without arguments: from this node's own folder."""
     from potminer.base.errors import NotPermitted
-    from potminer.core.light.trust import from_genesis
-    from potminer.node.blame import hear, joined, judge
+    from potminer.node.blame import hear, joined, judge, seats_of
     from potminer.node.genesisfile import read_genesis
     from potminer.wire.codec import encode
+    from potminer.wire.genesis import chain_id
 
     paths = sources or (place.paths().datadir,)
     beside = [path / "genesis.json" for path in paths if (path / "genesis.json").is_file()]
     genesis = read_genesis(file or next(iter(beside), place.paths().genesis))
-    trust = from_genesis(genesis)
     told = asyncio.run(hear(paths))
-    found = judge(told, trust.committees[0], chain=trust.chain)
+    found = judge(told, asyncio.run(seats_of(paths, genesis)), chain=chain_id(genesis))
     if export is not None:
         try:
             export.write_bytes(encode(joined(told)))

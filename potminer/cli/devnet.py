@@ -75,6 +75,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
     for name, fate in report["byzantine"].items():
         ends = ", ".join(f"{count} {reason}" for reason, count in fate["outcomes"].items()) or "no units"
         lines.append(f"byzantine    {name} ({fate['kind']}): {ends}; paid {pot(fate['paid'])}")
+    lines += [f"slashed      {name}" for name in report["slashed"]]
     return [*lines, f"model        {report['model']}"]
 
 

@@ -1,4 +1,4 @@
-"""The committee of an epoch, and whether a certificate is its word.
+"""The committee of an epoch, whose turn it is, and whether a certificate is its word.
 
 Shared by PBFT, sync and light clients: whether a certificate holds is a pure function of
 certificate, committee and chain, never of what a node happened to see.
@@ -11,22 +11,30 @@ from dataclasses import dataclass
 
 from potminer.base.quorum import is_quorum, is_weak_quorum
 from potminer.wire.block import Certificate
+from potminer.wire.record import CommitteeRecord
 from potminer.wire.seal import Purpose, statement, verify
 
 
 @dataclass(frozen=True, slots=True)
 class Committee:
-    """Replicas of one epoch in their fixed order, with their voting power."""
+    """Replicas of one epoch in their fixed order, with their voting power.
+
+    *skipped* are the seats that have no turn to propose at a height: what the blocks below it say of
+    turns that were missed, so it is the same for whoever has executed them. They vote like all others.
+    """
 
     epoch: int
     members: tuple[bytes, ...]
     powers: tuple[int, ...]
+    skipped: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.members or len(self.members) != len(self.powers) or len(set(self.members)) != len(self.members):
             raise AssertionError("a committee has distinct members, each with a power")
         if min(self.powers) < 1:
             raise AssertionError("every member of a committee has power")
+        if not set(self.skipped) < set(range(len(self.members))):
+            raise AssertionError("somebody of a committee has a turn")
 
     @property
     def total(self) -> int:
@@ -35,9 +43,37 @@ class Committee:
     def index_of(self, key: bytes) -> int | None:
         return self.members.index(key) if key in self.members else None
 
+    @property
+    def turns(self) -> tuple[int, ...]:
+        """The seats that propose, in their order."""
+        return tuple(seat for seat in range(len(self.members)) if seat not in self.skipped)
+
     def primary(self, *, height: int, view: int) -> int:
         """Index of the replica whose turn it is: the turn passes on with every block and every view."""
-        return (height + view) % len(self.members)
+        if not self.skipped:
+            return (height + view) % len(self.members)
+        turns = self.turns
+        return turns[(height + view) % len(turns)]
+
+    def missed(self, *, height: int, proposer: bytes) -> tuple[int, ...]:
+        """The seats whose turns passed before *proposer* had made the block that was decided at *height*.
+
+        By the proposer, not by a certificate's view: a block that is proposed again keeps its proposer, and
+        replicas hold certificates of different views. A proposer without a turn shows nothing.
+        """
+        turns, seat = self.turns, self.members.index(proposer)
+        if seat not in turns:
+            return ()
+        late = (turns.index(seat) - height) % len(turns)
+        return tuple(turns[(height + view) % len(turns)] for view in range(late))
+
+    def skipping(self, seats: Iterable[int]) -> tuple[int, ...]:
+        """The skipped seats once *seats*, in this order, join them: less than a third of the power ever is."""
+        skipped = set(self.skipped)
+        for seat in seats:
+            if 3 * self.power_of(skipped | {seat}) < self.total:
+                skipped.add(seat)
+        return tuple(sorted(skipped))
 
     def power_of(self, indices: Iterable[int]) -> int:
         return sum(self.powers[i] for i in set(indices))
@@ -53,11 +89,24 @@ class Committee:
         return verify(self.members[index], message, signature)
 
 
-def certificate_holds(certificate: Certificate, committee: Committee, *, chain: bytes) -> bool:
+def epoch_of(height: int, *, blocks: int) -> int:
+    """Epoch e decides the heights e * blocks + 1 to (e + 1) * blocks. The genesis counts to the first."""
+    return max(height - 1, 0) // blocks
+
+
+def committee_of(record: CommitteeRecord) -> Committee:
+    """The committee that the ledger's *record* names."""
+    return Committee(record.epoch, record.members, record.powers, record.skipped)
+
+
+def certificate_holds(
+    certificate: Certificate, committee: Committee, *, chain: bytes, primary: int | None = None
+) -> bool:
     """Whether *certificate* carries a quorum of valid signatures of *committee*.
 
     Indices must rise strictly (no signer counts twice). In a prepared certificate (purpose
     PREPARE) the primary of its view signs PRE_PREPARE instead, and must be among the signers.
+    *primary* is for who does not know whose turns were skipped at that height.
     """
     indices = [index for index, _ in certificate.signatures]
     if certificate.epoch != committee.epoch or certificate.purpose not in (Purpose.PREPARE, Purpose.COMMIT):
@@ -66,7 +115,8 @@ def certificate_holds(certificate: Certificate, committee: Committee, *, chain: 
         return False
     if not committee.is_quorum(indices):
         return False
-    primary = committee.primary(height=certificate.height, view=certificate.view)
+    if primary is None:
+        primary = committee.primary(height=certificate.height, view=certificate.view)
     prepared = certificate.purpose == Purpose.PREPARE
     if prepared and primary not in indices:
         return False

@@ -6,7 +6,7 @@ outside a devnet.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from enum import StrEnum
 
 from potminer.base.digest import Domain, digest
@@ -37,8 +37,9 @@ class Misbehaviour:
     """One faulty member. ``transform`` takes the machine's effects and gives those to perform."""
 
     def __init__(
-        self, kind: Kind, *, key: SigningKey, chain: bytes, committee: Committee, slow_ms: int = 1_800
+        self, kind: Kind, *, key: SigningKey, chain: bytes, committee: Callable[[], Committee], slow_ms: int = 1_800
     ) -> None:
+        """*committee* says who sits at the height being agreed on."""
         self.kind = kind
         self._key = key
         self._chain = chain
@@ -67,7 +68,7 @@ class Misbehaviour:
     def _two_faced(self, effect: object) -> list[object]:
         """Members of even index hear the truth, those of odd index the twin, at some heights both."""
         if isinstance(effect, Send):
-            index = self._committee.index_of(effect.peer)
+            index = self._committee().index_of(effect.peer)
             return [Send(effect.peer, self._twin(effect.message))] if index is not None and index % 2 else [effect]
         if not isinstance(effect, Broadcast):
             return [effect]
@@ -76,7 +77,7 @@ class Misbehaviour:
             return [effect]
         told: list[object] = []
         both = isinstance(twin, Vote) and twin.height % 2 == 1
-        for index, member in enumerate(self._committee.members):
+        for index, member in enumerate(self._committee().members):
             if member == self._key.public:
                 continue
             if index % 2 == 0 or both:
@@ -143,7 +144,7 @@ class Misbehaviour:
                 chain=self._chain,
                 signer=self._key.public,
                 digest=value,
-                epoch=self._committee.epoch,
+                epoch=self._committee().epoch,
                 height=height,
                 view=view,
             )
@@ -157,8 +158,18 @@ class Censoring:
         self._inner = inner
         self._victims = victims
 
-    def build(self, *, height: int, parent: Head, proposer: bytes, now: int) -> Block:
+    @property
+    def committee(self) -> Committee:
+        return self._inner.committee
+
+    @property
+    def following(self) -> Committee:
+        return self._inner.following
+
+    def build(self, *, height: int, parent: Head, proposer: bytes, now: int) -> Block | None:
         block = self._inner.build(height=height, parent=parent, proposer=proposer, now=now)
+        if block is None:
+            return None
         kept = tuple(t for t in block.transactions if t.transaction.sender not in self._victims)
         return Block(header=_changed(block.header, transactions_root=transactions_root(kept)), transactions=kept)
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from potminer.base.address import encode_address
 from potminer.base.digest import Domain, digest
 from potminer.base.errors import NotPermitted, UsageError
-from potminer.node.build import is_cheat, onion_of, unix_ms
+from potminer.node.build import is_cheat, unix_ms
 from potminer.node.genesisfile import write_genesis
+from potminer.node.onions import onion_of
 from potminer.node.template import config_text
 from potminer.wire.genesis import Genesis, GenesisAccount, GenesisValidator, Parameters
 from potminer.wire.seal import SigningKey
@@ -23,7 +24,8 @@ from potminer.world.paths import private_folder
 MARK = "devnet.json"
 REQUESTER_KEY = "requester.key"
 VALIDATOR_FAULTS = ("silent", "equivocate", "slow-leader", "censor")
-PARAMETERS = Parameters(escrow_rounds=2, unbonding_ms=60_000)
+VALIDATOR_BOND = 10**13
+PARAMETERS = Parameters(escrow_rounds=2, unbonding_ms=60_000, epoch_blocks=20, validator_bond=10**12)
 HOST = "127.0.0.1"
 REQUESTER_GRAINS = 10**15
 
@@ -102,7 +104,7 @@ def make_plan(folder: Path, *, validators: int, trainers: int, seed: int, byzant
         f"devnet-{seed}",
         unix_ms(),
         PARAMETERS,
-        tuple(GenesisValidator(key.public, 1, onion_of(key).outside) for key in keys.values()),
+        tuple(GenesisValidator(key.public, 1, onion_of(key).outside, VALIDATOR_BOND) for key in keys.values()),
         (GenesisAccount(requester.public, REQUESTER_GRAINS),),
         root,
     )

@@ -60,6 +60,8 @@ def make_report(
         "samples_per_s": round(samples / wall_s, 1) if wall_s > 0 else None,
         "phases_s": _phases(course),
         "commit_ms": {"p50": course.commit_ms[0], "p99": course.commit_ms[1]},
+        "epoch": verified.epoch,
+        "slashed": [member.name for member in plan.validators if member.key in verified.slashed],
         "byzantine": {
             name: {"kind": fate.kind, "outcomes": fate.outcomes, "paid": fate.paid} for name, fate in fates.items()
         },

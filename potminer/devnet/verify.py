@@ -12,6 +12,7 @@ from potminer.core.ledger.state import restored, supply
 from potminer.devnet.plan import Member, Plan
 from potminer.node.genesisfile import read_genesis
 from potminer.wire.genesis import chain_id, genesis_supply
+from potminer.wire.record import Validator, validator_key
 from potminer.world.store.store import Store
 
 
@@ -23,27 +24,47 @@ class Verified:
     state_root: bytes
     roots_agree: bool
     supply_ok: bool
+    epoch: int
+    slashed: tuple[bytes, ...]
+    """Validators that lost their bonds, as the member with the longest chain has it."""
 
 
 async def verify_members(plan: Plan) -> Verified:
     """The stored ledgers of all members of *plan*, none of which may be running."""
     chains = [await _chain(plan, member) for member in plan.members]
-    common = min(height for height, _, _ in chains)
-    roots = {roots[common] for _, roots, _ in chains}
+    common = min(chain.height for chain in chains)
+    roots = {chain.roots[common] for chain in chains}
     agree = all(
-        len({roots[height] for _, roots, _ in chains if height in roots}) == 1 for height in range(1, common + 1)
+        len({chain.roots[height] for chain in chains if height in chain.roots}) == 1 for height in range(1, common + 1)
     )
-    return Verified(common, next(iter(roots)), agree and len(roots) == 1, all(ok for _, _, ok in chains))
+    longest = max(chains, key=lambda chain: chain.height)
+    return Verified(
+        common, next(iter(roots)), agree and len(roots) == 1, all(chain.holds for chain in chains), longest.epoch,
+        longest.slashed,
+    )
 
 
-async def _chain(plan: Plan, member: Member) -> tuple[int, dict[int, bytes], bool]:
-    """(height, root by height, whether root and supply hold) of one member's store."""
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """One member's store. *holds*: its state has the root and the supply that it claims."""
+
+    height: int
+    roots: dict[int, bytes]
+    holds: bool
+    epoch: int
+    slashed: tuple[bytes, ...]
+
+
+async def _chain(plan: Plan, member: Member) -> _Chain:
     genesis = read_genesis(plan.genesis)
     expected = genesis_supply(genesis)
     async with Store.open(member.datadir / "potminer.sqlite") as store:
         head = await store.head()
         if head is None:
-            return 0, {}, False
+            return _Chain(0, {}, False, 0, ())
         state = restored(chain_id(genesis), genesis.parameters, (await store.load_state()).items())
         holds = state.root == head.state_root and supply(state) == expected
-        return head.height, await store.state_roots(), holds
+        slashed = tuple(
+            v.key for v in genesis.validators if state.need(Validator, validator_key(v.key)).slashed
+        )
+        return _Chain(head.height, await store.state_roots(), holds, state.committee.epoch, slashed)

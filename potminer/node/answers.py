@@ -71,8 +71,8 @@ class Answers:
     # ---- network --------------------------------------------------------------------------
 
     def network(self) -> NetworkView:
-        committee = self._ledger.state.committee
-        turn = (self._ledger.state.head.height + 1 + self._engine.view) % len(committee.members)
+        committee = self._ledger.committee
+        turn = committee.primary(height=self._ledger.state.head.height + 1, view=self._engine.view)
         now = self._clock()
         listening = self._network.listening
         return NetworkView(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from potminer.core.committee import Committee
 from potminer.core.ledger.ledger import Ledger
 from potminer.core.pbft.application import Head
 from potminer.wire.block import Block
@@ -14,7 +15,15 @@ class LedgerApplication:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def build(self, *, height: int, parent: Head, proposer: bytes, now: int) -> Block:
+    @property
+    def committee(self) -> Committee:
+        return self._ledger.committee
+
+    @property
+    def following(self) -> Committee:
+        return self._ledger.following
+
+    def build(self, *, height: int, parent: Head, proposer: bytes, now: int) -> Block | None:
         return self._ledger.build(height=height, parent=parent.digest, proposer=proposer, now=now)
 
     def refusal(self, block: Block, *, fresh: bool, now: int) -> str | None:

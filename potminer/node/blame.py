@@ -6,23 +6,27 @@ stored the same block, and its certificate contradicts nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from potminer.base import limits
 from potminer.base.errors import Malformed, UsageError
-from potminer.core.committee import Committee
-from potminer.core.forensics import Culprit, Fork, blame, forks
-from potminer.core.ledger.apply import RULES
+from potminer.core.committee import Committee, committee_of
+from potminer.core.forensics import Culprit, Fork, Seats, blame, forks
+from potminer.core.ledger.apply import RULES, InvalidBlock, apply_block
+from potminer.core.ledger.state import State, genesis_state
 from potminer.node import evidence
-from potminer.wire.block import Certificate
+from potminer.wire.block import Block, Certificate
 from potminer.wire.codec import Wire, decode, encode
+from potminer.wire.genesis import Genesis, chain_id
 from potminer.wire.proof import EVIDENCE_BYTES, Deposition
 from potminer.world.store.store import Store
 
 _SQLITE: Final = b"SQLite format 3\0"
+_BATCH: Final = 64
+_BATCH_BYTES: Final = 8 * limits.BLOCK_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ async def hear(sources: Sequence[Path]) -> list[Deposition]:
     return [await _complete(source, told, heights) for source, told in zip(sources, found, strict=True)]
 
 
-def judge(told: Sequence[Deposition], committee: Committee, *, chain: bytes) -> Judgement:
+def judge(told: Sequence[Deposition], seats: Seats, *, chain: bytes) -> Judgement:
     """UsageError where a source is of another chain: nothing it says could be evidence."""
     if any(each.chain != chain for each in told):
         raise UsageError("not all sources are of the same chain", "Give those of one network.")
@@ -53,8 +57,8 @@ def judge(told: Sequence[Deposition], committee: Committee, *, chain: bytes) -> 
         words.update({statement: evidence.unpack(statement) for statement in each.statements})
     heard = [words[each] for each in sorted(words)]  # the same whatever the order of the sources
     return Judgement(
-        forks(heard, committee=committee, chain=chain),
-        blame(heard, committee=committee, chain=chain),
+        forks(heard, seats=seats, chain=chain),
+        blame(heard, seats=seats, chain=chain),
         _contradictory(told),
         len(heard),
     )
@@ -92,11 +96,41 @@ def height_of(statement: Wire) -> int:
     return height
 
 
+async def seats_of(sources: Sequence[Path], genesis: Genesis) -> Seats:
+    """Who sat in which epoch: as the genesis says, and as executing what *sources* stored says. None where two
+    chains differ, and beyond what any of them executed: a file of evidence alone names no committee."""
+    start = genesis_state(genesis, chain=chain_id(genesis))
+    seated: dict[int, set[Committee]] = {}
+    for source in sources:
+        async for state in _executed(database(source), start):
+            for record in (state.committee, state.following):
+                seated.setdefault(record.epoch, set()).add(replace(committee_of(record), skipped=()))
+    return lambda epoch: next(iter(seated[epoch])) if len(seated.get(epoch, ())) == 1 else None
+
+
+async def _executed(path: Path, state: State) -> AsyncIterator[State]:
+    """*state*, and what each block that *path* stored makes of it, as far as they apply."""
+    yield state
+    if not _is_store(path):
+        return
+    async with Store.open(path, rules=RULES) as store:
+        while batch := await store.blocks(state.head.height + 1, _BATCH, _BATCH_BYTES):
+            for body, _ in batch:
+                applied = apply_block(state, decode(Block, body, max_bytes=limits.PREPREPARE_BYTES))
+                if isinstance(applied, InvalidBlock):
+                    return
+                state = applied.state
+                yield state
+
+
+def _is_store(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_SQLITE)) == _SQLITE
+
+
 async def _blocks(source: Path) -> Deposition:
     path = database(source)
-    with path.open("rb") as file:
-        start = file.read(len(_SQLITE))
-    if start != _SQLITE:
+    if not _is_store(path):
         return _read_file(path)
     async with Store.open(path, rules=RULES) as store:
         chain = await store.genesis_digest()
@@ -110,9 +144,8 @@ async def _complete(source: Path, told: Deposition, heights: set[int]) -> Deposi
     if told.certificates:
         return told
     path = database(source)
-    with path.open("rb") as file:
-        if file.read(len(_SQLITE)) != _SQLITE:
-            return told
+    if not _is_store(path):
+        return told
     async with Store.open(path, rules=RULES) as store:
         read = [await store.certificate(height) for height in sorted(heights)]
     certificates = tuple(decode(Certificate, c, max_bytes=limits.VIEW_CHANGE_BYTES) for c in read if c is not None)

@@ -13,12 +13,11 @@ from pathlib import Path
 from potminer import __version__
 from potminer.base.digest import Domain, digest
 from potminer.base.errors import ConfigError, NotPermitted, PotminerError, UsageError
-from potminer.core.committee import Committee
 from potminer.core.gossip import events as gossip
 from potminer.core.gossip.addresses import sign_address
 from potminer.core.gossip.machine import Gossip
 from potminer.core.ledger.apply import RULES
-from potminer.core.ledger.beacon import Onion
+from potminer.core.ledger.beacon import ONION_LAYERS, Onion
 from potminer.core.ledger.ledger import Ledger
 from potminer.core.ledger.state import State, genesis_state, restored
 from potminer.core.misbehave import Censoring, Kind, Misbehaviour
@@ -27,6 +26,7 @@ from potminer.core.pbft.machine import Replica
 from potminer.core.rounds.conduct import conduct_of
 from potminer.core.rounds.events import DutyChanged
 from potminer.core.rounds.machine import Rounds
+from potminer.core.steward import Steward
 from potminer.core.sync.machine import Sync
 from potminer.core.sync.proof import Tip
 from potminer.node.answers import Answers, Books, Prices
@@ -39,6 +39,7 @@ from potminer.node.genesisfile import read_genesis
 from potminer.node.history import History
 from potminer.node.inbox import Inbox, To
 from potminer.node.logbook import LogBook
+from potminer.node.onions import OwnOnions, secret_of
 from potminer.node.outbox import Outbox
 from potminer.node.outfit import Cards, outfit
 from potminer.node.past import Past
@@ -47,6 +48,7 @@ from potminer.node.publish import Identity, Publisher
 from potminer.node.recorder import Recorder
 from potminer.node.rig import Rig, RigHands
 from potminer.node.rigform import price_micro
+from potminer.node.seats import Seats
 from potminer.node.settings import settings_view
 from potminer.node.terms import pay_of
 from potminer.wire import record as records
@@ -55,7 +57,7 @@ from potminer.wire.control import AlertLevel
 from potminer.wire.genesis import Genesis, chain_id
 from potminer.wire.gossip import AddressRecord
 from potminer.wire.hello import Hello
-from potminer.wire.record import CommitteeRecord, Validator
+from potminer.wire.record import Validator
 from potminer.wire.seal import SigningKey
 from potminer.world.api.lockfile import Lock
 from potminer.world.api.serve import ApiServer
@@ -143,14 +145,16 @@ async def _compose(
     blobs = BlobStore(paths.blobs)
     journal = await store.load_journal()
     state, head = await _recover(genesis, chain, store)
-    committee = _committee(state.committee)
-    validator = key.public in committee.members
-    if config.node.role == "validator" and not validator:
-        raise ConfigError("this node's key is not in the genesis committee", "Set node.role to trainer or observer.")
-    trains = config.node.role == "trainer" and not validator
-    ledger = Ledger(state, head=head.digest, onion=_onion(key, state) if validator else None)
+    known = state.get(Validator, records.validator_key(key.public))
+    sits = key.public in state.committee.members
+    # Whoever may sit one day holds a replica from the beginning; without a seat it only follows.
+    votes = config.node.role == "validator" or sits
+    trains = config.node.role == "trainer" and not sits
+    onions = OwnOnions(key, known) if votes else None
+    ledger = Ledger(state, head=head.digest, onions=onions.held if onions is not None else None)
+    seats = Seats(ledger)
     past = Past(state)
-    fault = _fault(byzantine, key, chain, committee)
+    fault = _fault(byzantine, key, chain, seats)
     history = History(key.public)
     history.recall(await store.facts(FACTS_RECALLED))
     await _recall_takings(history, store)
@@ -191,7 +195,7 @@ async def _compose(
         (config.node.host, config.node.port) if config.node.port or config.node.host == "127.0.0.1" else None,
         lambda: Hello(config.node.agent, _listening_port(network), ledger.state.head.height),
         inbox,
-        lambda peer: peer in committee.members,
+        seats.may_speak,
     )
     exchange = BlobExchange(
         blobs, network.send, lambda: [peer.key for peer in network.peers()],
@@ -199,17 +203,16 @@ async def _compose(
     )
     machines = Machines(
         ledger=ledger,
-        replica=_replica(key, chain, committee, _application(ledger, fault, committee), head, journal)
-        if validator
-        else None,
+        replica=_replica(key, chain, _application(ledger, fault, seats), head, journal) if votes else None,
         gossip=Gossip(key.public, chain, os.urandom(32)),
-        sync=Sync(chain, committee, Tip(head.height, head.digest, head.state_root)),
+        sync=Sync(chain, seats.committee, Tip(head.height, head.digest, head.state_root)),
         rounds=Rounds(
-            key=key.public, payout=(config.payout.address or key.public) if trains else None, validator=validator,
-            salt_secret=_secret(key, b"salt"), persisted=journal, conduct=conduct_of(byzantine, own=key.public),
+            key=key.public, payout=(config.payout.address or key.public) if trains else None, validator=sits,
+            salt_secret=secret_of(key, b"salt"), persisted=journal, conduct=conduct_of(byzantine, own=key.public),
         ),
         outbox=Outbox(key, ledger),
         history=history,
+        steward=Steward(renew_below=min(4 * genesis.parameters.epoch_blocks, ONION_LAYERS // 2)),
         past=past,
     )
     hands = Hands(
@@ -226,12 +229,13 @@ async def _compose(
         clock=unix_ms,
         changed=lambda: publisher.changed(),
         note=note,
+        next_onion=lambda revealed: _following(onions, revealed),
         transform=lambda effects: list(effects) if fault is None else fault.transform(effects),
     )
-    engine = Engine(machines, hands, inbox, own=key.public, committee=committee)
+    engine = Engine(machines, hands, inbox, own=key.public, seats=seats)
     identity = Identity(
         config.node.agent or f"potminer/{__version__}", genesis.network, config.rig.name, key.public,
-        "validator" if validator else config.node.role, len(committee.members),
+        "validator" if votes else config.node.role,
     )
     log = LogBook(unix_ms())
     LOG.addHandler(log)
@@ -249,7 +253,7 @@ async def _compose(
 
     await stack.enter_async_context(network)
     await stack.enter_async_context(exchange)
-    await _introduce(config, key, chain, committee, network, store, inbox, validator=validator)
+    await _introduce(config, key, chain, network, store, inbox, sought=seats.peers_of(key.public) if votes else None)
     return Node(
         key.public, chain, config, engine, rig, network, publisher, journal,
         lambda: store.save_addresses([encode(record) for record in machines.gossip.records()]),
@@ -301,62 +305,46 @@ async def _store_block(store: Store, stored: StoredBlock) -> None:
     )
 
 
-def _committee(record: CommitteeRecord) -> Committee:
-    return Committee(record.epoch, record.members, record.powers)
-
-
-def _secret(key: SigningKey, purpose: bytes) -> bytes:
-    """A secret that only the key's holder can make, the same at every start."""
-    return digest(Domain.ONION, key.sign(b"potminer/secret/" + purpose))
-
-
-def onion_of(key: SigningKey) -> Onion:
-    """The onion whose outside a validator's genesis entry holds."""
-    return Onion(_secret(key, b"onion"))
-
-
-def _onion(key: SigningKey, state: State) -> Onion:
-    onion = onion_of(key)
-    revealed = state.need(Validator, records.validator_key(key.public)).onion
-    if onion.inside(revealed) is None:
-        raise ConfigError("the chain knows another onion for this key, or it is used up", "Restore the right node key.")
-    return onion
+async def _following(onions: OwnOnions | None, revealed: bytes) -> Onion:
+    if onions is None:
+        raise AssertionError("only who holds a replica renews its onion")
+    return await onions.following(revealed)
 
 
 # ---- machines ----------------------------------------------------------------------------
 
 
 def _replica(
-    key: SigningKey, chain: bytes, committee: Committee, application: Application, head: Head,
-    journal: dict[bytes, bytes],
+    key: SigningKey, chain: bytes, application: Application, head: Head, journal: dict[bytes, bytes],
 ) -> Replica:
     persisted = {name: value for name, value in journal.items() if not name.startswith((b"work/", b"duty/", DAY_KEY))}
     return Replica(
-        key=key, chain=chain, committee=committee, application=application, head=head, persisted=persisted,
+        key=key, chain=chain, application=application, head=head, persisted=persisted,
         parameters=Timers(),
     )
 
 
-def _fault(byzantine: str | None, key: SigningKey, chain: bytes, committee: Committee) -> Misbehaviour | None:
-    kinds = set(Kind)
-    return Misbehaviour(Kind(byzantine), key=key, chain=chain, committee=committee) if byzantine in kinds else None
+def _fault(byzantine: str | None, key: SigningKey, chain: bytes, seats: Seats) -> Misbehaviour | None:
+    if byzantine not in set(Kind):
+        return None
+    return Misbehaviour(Kind(byzantine), key=key, chain=chain, committee=lambda: seats.committee)
 
 
 class _Outsiders:
     """Everybody who is not of the committee."""
 
-    def __init__(self, committee: Committee) -> None:
-        self._committee = committee
+    def __init__(self, seats: Seats) -> None:
+        self._seats = seats
 
     def __contains__(self, key: object) -> bool:
-        return key not in self._committee.members
+        return key not in self._seats
 
 
-def _application(ledger: Ledger, fault: Misbehaviour | None, committee: Committee) -> Application:
+def _application(ledger: Ledger, fault: Misbehaviour | None, seats: Seats) -> Application:
     honest = LedgerApplication(ledger)
     if fault is None or fault.kind is not Kind.CENSOR:
         return honest
-    return Censoring(honest, _Outsiders(committee))
+    return Censoring(honest, _Outsiders(seats))
 
 
 # ---- hands -------------------------------------------------------------------------------
@@ -384,16 +372,16 @@ async def _fetch(blobs: BlobStore, exchange: BlobExchange, blob: bytes, max_byte
 
 
 async def _introduce(
-    config: Config, key: SigningKey, chain: bytes, committee: Committee, network: Network, store: Store,
-    inbox: Inbox, *, validator: bool,
+    config: Config, key: SigningKey, chain: bytes, network: Network, store: Store, inbox: Inbox, *,
+    sought: frozenset[bytes] | None,
 ) -> None:
     """What gossip is told before it starts: seeds, remembered addresses, our own, and whom to seek."""
     for seed in config.node.bootstrap:
         inbox.post(To.GOSSIP, gossip.Introduce(seed.host, seed.port, seed.key))
     remembered = tuple(decode(AddressRecord, record, max_bytes=1_024) for record in await store.load_addresses())
     inbox.post(To.GOSSIP, gossip.Remembered(remembered))
-    if validator:
-        inbox.post(To.GOSSIP, gossip.Seek(frozenset(committee.members) - {key.public}))
+    if sought is not None:
+        inbox.post(To.GOSSIP, gossip.Seek(sought))
     if network.listening is not None and network.listening[0] not in ("0.0.0.0", "::"):
         host, port = network.listening
         inbox.post(To.GOSSIP, gossip.Listening(sign_address(key, chain=chain, host=host, port=port, time_ms=unix_ms())))

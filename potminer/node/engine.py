@@ -15,15 +15,16 @@ from dataclasses import dataclass
 from potminer.base import limits
 from potminer.base.errors import Malformed, PotminerError
 from potminer.core import machine as words
-from potminer.core.committee import Committee
 from potminer.core.gossip import events as gossip
 from potminer.core.gossip.machine import Gossip
+from potminer.core.ledger.beacon import Onion
 from potminer.core.ledger.ledger import Ledger
 from potminer.core.ledger.refusal import Refusal
 from potminer.core.pbft import events as pbft
 from potminer.core.pbft.machine import Replica
 from potminer.core.rounds import events as rounds
 from potminer.core.rounds.machine import Rounds
+from potminer.core.steward import RenewOnion, SayEvidence, SeatSeen, Steward
 from potminer.core.sync import machine as sync
 from potminer.core.sync.machine import Sync
 from potminer.node import evidence
@@ -31,15 +32,16 @@ from potminer.node.history import Fact, History
 from potminer.node.inbox import Inbox, To
 from potminer.node.outbox import Outbox
 from potminer.node.past import Past
+from potminer.node.seats import Seats
 from potminer.wire import record as records
 from potminer.wire.block import Block, Certificate, CertifiedBlock
 from potminer.wire.codec import Wire, decode, encode
 from potminer.wire.gossip import Item, Topic
 from potminer.wire.proof import CertifiedHeader
-from potminer.wire.record import EvaluationRecord, RoundRecord, TaskRecord, Trainer, UnitRecord
+from potminer.wire.record import EvaluationRecord, RoundRecord, TaskRecord, Trainer, UnitRecord, Validator
 from potminer.wire.sync import Blocks
 from potminer.wire.trainer import Job, Report
-from potminer.wire.tx import Body, SignedTransaction, decode_signed
+from potminer.wire.tx import Body, RegisterValidator, SignedTransaction, decode_signed
 from potminer.world.store.takings import Row as TakingsRow
 
 REPLY_BYTES = 3 * limits.BLOCK_BYTES
@@ -67,6 +69,8 @@ class Hands:
     """Something a face may want to see has changed."""
     note: Callable[[str, str], None]
     """(level, line) for the log."""
+    next_onion: Callable[[bytes], Awaitable[Onion]]
+    """The onion to follow the one that this is a layer of."""
     transform: Callable[[Sequence[object]], list[object]]
     """Identity, but for a devnet's faulty validators."""
 
@@ -97,6 +101,7 @@ class Machines:
     rounds: Rounds
     outbox: Outbox
     history: History
+    steward: Steward
     past: Past
 
 
@@ -104,13 +109,13 @@ class Engine:
     """``run`` in one task for ever; everything reaches it through its inbox."""
 
     def __init__(
-        self, machines: Machines, hands: Hands, inbox: Inbox, *, own: bytes, committee: Committee
+        self, machines: Machines, hands: Hands, inbox: Inbox, *, own: bytes, seats: Seats
     ) -> None:
         self._m = machines
         self._hands = hands
         self._inbox = inbox
         self._own = own
-        self._committee = committee
+        self._seats = seats
         self._soon: deque[tuple[To, object]] = deque()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -147,6 +152,7 @@ class Engine:
             self._soon.append((To.REPLICA, pbft.Started()))
         self._soon.append((To.GOSSIP, gossip.Started()))
         self._see_tasks()
+        self._see_seat()
         try:
             while True:
                 to, event = self._soon.popleft() if self._soon else await self._inbox.take()
@@ -191,7 +197,7 @@ class Engine:
             case words.Send(peer, message):
                 self._hands.send(peer, message)
             case words.Broadcast(message):
-                for member in self._committee.members:
+                for member in self._seats.committee.members:
                     if member != self._own:
                         self._hands.send(member, message)
             case words.SetTimer(name, delay_ms):
@@ -227,7 +233,7 @@ class Engine:
     def _ban(self, peer: bytes, seconds: int) -> None:
         """Gossip shuns *peer*; its links are cut, unless it is of the committee: a slow or clumsy member
         is still a vote, and what it can do to us is bounded by the rates of its link."""
-        if peer in self._committee.members:
+        if self._seats.wanted(peer):
             self._hands.note("error", f"committee member {peer.hex()[:12]} misbehaves in gossip")
         else:
             self._hands.ban(peer, seconds)
@@ -251,7 +257,8 @@ class Engine:
             case pbft.Witnessed(height, message):
                 self._spawn(self._hands.witness(height, evidence.pack(message)))
             case pbft.DoubleVote(signer, purpose, _, height, view):
-                for vote in evidence.votes(effect, self._committee):
+                self._m.steward.accuse(effect)
+                for vote in evidence.votes(effect, self._seats.committee):
                     self._spawn(self._hands.witness(height, evidence.pack(vote)))
                 self._hands.note("error", f"{signer.hex()[:12]} signed twice: {purpose.name} at {height}/{view}")
             case pbft.ProposalRefused(height, view, reason):
@@ -314,12 +321,45 @@ class Engine:
         )
         self._commit_ms.append(max(0, now - header.time_ms))
         executed = words.Executed(header.height, ledger.head, applied.state.root, header.time_ms)
+        if self._seats.look():
+            self._epoch_began(header.height)
         self._soon.append((To.REPLICA, executed))
         self._soon.append((To.SYNC, executed))
         self._see_tasks(ended=open_before)
+        self._see_seat()
         for each in applied.events:
             self._hands.note("debug", f"block {header.height}: {type(each).__name__}")
         self._hands.changed()
+
+    def _epoch_began(self, height: int) -> None:
+        """From the next height on another committee decides. The replica asks the ledger itself."""
+        committee = self._seats.committee
+        sits = self._seats.sits(self._own)
+        ours = "us among them" if sits else "not us"
+        self._hands.note("info", f"epoch {committee.epoch}: {len(committee.members)} members, {ours}")
+        self._soon.append((To.SYNC, sync.CommitteeKnown(height + 1, committee)))
+        self._soon.append((To.ROUNDS, rounds.SeatChanged(sits)))
+        if self._m.replica is not None:
+            self._inbox.post(To.GOSSIP, gossip.Seek(self._seats.peers_of(self._own)))
+
+    def _see_seat(self) -> None:
+        """What a validator owes the ledger beside its votes."""
+        if self._m.replica is None:
+            return
+        ledger = self._m.ledger
+        state, own = ledger.state, ledger.state.get(Validator, records.validator_key(self._own))
+        left = None if own is None else ledger.onions.left(own.onion_in(state.committee.epoch))
+        seat = SeatSeen(state.head.height, state.committee.epoch, own, left, ledger.is_slashed)
+        for wish in self._m.steward.look(seat):
+            match wish:
+                case SayEvidence(evidence):
+                    self.say(evidence)
+                case RenewOnion() if own is not None:
+                    self._spawn(self._renew_onion(own.onion_in(state.committee.epoch)))
+
+    async def _renew_onion(self, revealed: bytes) -> None:
+        onion = await self._hands.next_onion(revealed)
+        self.say(RegisterValidator(onion.outside, 0))
 
     def _see_tasks(self, ended: tuple[bytes, ...] = ()) -> None:
         state = self._m.ledger.state

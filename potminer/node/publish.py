@@ -63,7 +63,6 @@ class Identity:
     rig: str
     key: bytes
     role: str
-    validators: int
 
 
 class Publisher:
@@ -158,7 +157,7 @@ class Publisher:
             view=self._engine.view,
             epoch=self._ledger.state.committee.epoch,
             peers=len(self._network.peers()),
-            validators=self._identity.validators,
+            validators=len(self._ledger.state.committee.members),
             role=self._identity.role,
             state_root=self._ledger.state.root.hex(),
             last_block_ms=head.time_ms,

@@ -8,7 +8,7 @@ from typing import Final
 
 from potminer.base import limits
 from potminer.base.errors import ConfigError, Malformed, NotProven
-from potminer.core.committee import Committee, certificate_holds
+from potminer.core.committee import certificate_holds, committee_of
 from potminer.core.ledger.apply import Applied, InvalidBlock, apply_block
 from potminer.core.ledger.state import State, genesis_state
 from potminer.wire.block import Block, Certificate, Header, block_digest
@@ -81,8 +81,7 @@ def _judged(height: int, body: bytes, proof: bytes, state: State, parent: bytes)
 
 
 def _is_final(header: Header, certificate: Certificate, state: State) -> bool:
-    record = state.committee
-    committee = Committee(record.epoch, record.members, record.powers)
+    committee = committee_of(state.committee)
     place = (certificate.purpose, certificate.epoch, certificate.height, certificate.digest)
     expected = (Purpose.COMMIT, header.epoch, header.height, block_digest(header))
     return place == expected and certificate_holds(certificate, committee, chain=state.chain)

@@ -35,9 +35,10 @@ HEAL_VIEWS = 10
 """Views after the heal within which every honest replica must have a block above all that was final."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptedCommittee(NotedCommittee):
-    """Leaders as the script says for its rounds (a round is a view, or the next height), then by turn."""
+    """Leaders as the script says for its rounds (a round is a view, or the next height), then by turn.
+    A script's turns say nothing of who missed one."""
 
     leaders: tuple[int, ...]
 
@@ -159,10 +160,9 @@ class Arena:
             member=seat,
             key=self.stands.key(seat),
             chain_id=CHAIN,
-            committee=committee,
             parameters=_TIMERS,
             world=self,
-            chain=Chain(head=start),
+            chain=Chain(head=start, committee=committee, counts_turns=False),
             skew_ms=name,  # so that twins build different blocks
             honest=seat >= self.script.twins,
             make=self.stands.make,

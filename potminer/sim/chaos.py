@@ -95,7 +95,7 @@ class Chaos:
         foremost = max((h for h in self._hosts if h.replica is not None), key=lambda h: h.height, default=None)
         if foremost is None or foremost.replica is None:
             return
-        leader = self._committee.primary(height=foremost.replica.height, view=foremost.replica.view)
+        leader = foremost.chain.committee.primary(height=foremost.replica.height, view=foremost.replica.view)
         for host in self._hosts:
             if host.member == leader:
                 self._crash(host, fault)

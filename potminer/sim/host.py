@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from potminer.core.committee import Committee, certificate_holds
+from potminer.core.committee import certificate_holds
 from potminer.core.machine import (
     Broadcast,
     CancelTimer,
@@ -64,7 +64,6 @@ class Host:
     member: int
     key: SigningKey
     chain_id: bytes
-    committee: Committee
     parameters: Timers
     world: World
     chain: Chain
@@ -111,17 +110,13 @@ class Host:
             self.stops += 1
             return
         self.lives += 1
-        self.mempool = TinyApplication(
-            self.chain, members=self.committee.members, epoch=self.committee.epoch, holds=self.notary.holds,
-            most=self.block_transactions,
-        )
+        self.mempool = TinyApplication(self.chain, holds=self.notary.holds, most=self.block_transactions)
         application: Application = self.mempool
         if self.victims:
             application = Censoring(self.mempool, self.victims)
         self.replica = self.make(
             key=self.key,
             chain=self.chain_id,
-            committee=self.committee,
             application=application,
             head=self.chain.head,
             persisted=persisted,
@@ -143,7 +138,7 @@ class Host:
         """The disk is lost: journal and chain."""
         self.crash()
         self.disk.wipe()
-        self.chain = Chain(head=genesis(self.chain_id))
+        self.chain = self.chain.anew(genesis(self.chain_id))
 
     def freeze(self) -> None:
         if self.replica is not None and self._frozen is None:
@@ -238,7 +233,7 @@ class Host:
             case Witnessed(height, message):
                 self.kept[evidence.pack(message)] = height
             case DoubleVote():
-                for vote in evidence.votes(effect, self.committee):
+                for vote in evidence.votes(effect, self.chain.committee):
                     self.kept[evidence.pack(vote)] = vote.height
             case Offer(_, transactions):
                 for signed in transactions:
@@ -289,6 +284,6 @@ class Host:
                 header.height,
                 block_digest(header),
             )
-            if not proven or not certificate_holds(proof, self.committee, chain=self.chain_id):
+            if not proven or not certificate_holds(proof, self.chain.committee, chain=self.chain_id):
                 return
             self._execute(certified.block, proof)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from potminer.base.digest import Domain, digest
+from potminer.core.committee import Committee
 from potminer.core.pbft.application import Head
 from potminer.wire.block import Block, CertifiedBlock, Header, block_digest, transactions_root
 from potminer.wire.tx import SignedTransaction, signature_holds, transaction_digest
@@ -33,13 +34,23 @@ def state_after(head: Head, block: Block) -> Head:
 
 @dataclass(slots=True)
 class Chain:
-    """What survives a crash: executed blocks with their certificates."""
+    """What survives a crash: executed blocks with their certificates, and whose turns they skip."""
 
     head: Head
+    committee: Committee
+    counts_turns: bool = True
     blocks: list[CertifiedBlock] = field(default_factory=list)
     executed: set[bytes] = field(default_factory=set)
 
+    def anew(self, head: Head) -> Chain:
+        """A chain of the same committee that has nothing but *head*."""
+        return Chain(head=head, committee=replace(self.committee, skipped=()), counts_turns=self.counts_turns)
+
     def apply(self, certified: CertifiedBlock) -> None:
+        header = certified.block.header
+        if self.counts_turns:
+            missed = self.committee.missed(height=header.height, proposer=header.proposer)
+            self.committee = replace(self.committee, skipped=self.committee.skipping(missed))
         self.blocks.append(certified)
         self.executed.update(transaction_digest(t.transaction) for t in certified.block.transactions)
         self.head = state_after(self.head, certified.block)
@@ -52,16 +63,12 @@ class TinyApplication:
         self,
         chain: Chain,
         *,
-        members: tuple[bytes, ...],
-        epoch: int,
         holds: Callable[[SignedTransaction], bool] = signature_holds,
         most: int = BLOCK_TRANSACTIONS,
     ) -> None:
         self._holds = holds
         self._most = most
         self._chain = chain
-        self._members = members
-        self._epoch = epoch
         self._pending: dict[bytes, SignedTransaction] = {}
         self._leaves: dict[bytes, SignedTransaction] = {}
         self._since: dict[bytes, int] = {}
@@ -87,12 +94,20 @@ class TinyApplication:
 
     # ---- the replica's questions (core/pbft/application.py) ------------------------------
 
+    @property
+    def committee(self) -> Committee:
+        return self._chain.committee
+
+    @property
+    def following(self) -> Committee:
+        return self._chain.committee
+
     def build(self, *, height: int, parent: Head, proposer: bytes, now: int) -> Block:
         chosen = tuple(islice((t for n, t in self._pending.items() if n not in self._chain.executed), self._most))
         header = Header(
             parent=parent.digest,
             height=height,
-            epoch=self._epoch,
+            epoch=self._chain.committee.epoch,
             transactions_root=transactions_root(chosen),
             state_root=parent.state_root,
             proposer=proposer,
@@ -102,15 +117,17 @@ class TinyApplication:
         return Block(header=header, transactions=chosen)
 
     def refusal(self, block: Block, *, fresh: bool, now: int) -> str | None:
-        header, head = block.header, self._chain.head
-        if (header.height, header.parent, header.epoch) != (head.height + 1, head.digest, self._epoch):
+        header, head, committee = block.header, self._chain.head, self._chain.committee
+        if (header.height, header.parent, header.epoch) != (head.height + 1, head.digest, committee.epoch):
             return "not the next block"
         if header.state_root != head.state_root or header.preimage != _PREIMAGE:
             return "another state"
         if header.time_ms <= head.time_ms or (fresh and abs(header.time_ms - now) > FRESHNESS_MS):
             return "its time"
-        if header.proposer not in self._members or header.transactions_root != transactions_root(block.transactions):
-            return "its proposer or its transactions"
+        if committee.index_of(header.proposer) not in committee.turns:
+            return "its proposer"
+        if header.transactions_root != transactions_root(block.transactions):
+            return "its transactions"
         names = [transaction_digest(t.transaction) for t in block.transactions]
         if len(set(names)) != len(names) or not self._chain.executed.isdisjoint(names):
             return "a transaction executes once"

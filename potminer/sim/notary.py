@@ -64,7 +64,7 @@ class NotedKey(SigningKey):
         return self._notary.sign(self._real, message)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NotedCommittee(Committee):
     """The product's committee; only whether a signature holds is remembered."""
 

@@ -96,7 +96,7 @@ class World:
         keys = [NotedKey(digest(Domain.DRAW, b"member", number(seat)), self.notary) for seat in range(plan.nodes)]
         members = tuple(key.public for key in keys)
         if make_committee is None:
-            self.committee: Committee = NotedCommittee(EPOCH, members, plan.powers, self.notary)
+            self.committee: Committee = NotedCommittee(EPOCH, members, plan.powers, notary=self.notary)
         else:
             self.committee = make_committee(members, plan.powers)
         start = genesis(CHAIN)
@@ -114,26 +114,25 @@ class World:
 
     def _host(self, name: int, key: SigningKey, start: Head) -> Host:
         seat = name % TWIN
-        role = self.plan.roles.get(seat)
+        role, chain = self.plan.roles.get(seat), Chain(head=start, committee=self.committee)
         return Host(
             name=name,
             member=seat,
             key=key,
             chain_id=CHAIN,
-            committee=self.committee,
             parameters=self._timers,
             world=self,
-            chain=Chain(head=start),
+            chain=chain,
             skew_ms=self.plan.skews_ms.get(seat, 0) + (1 if name >= TWIN else 0),  # twins build different blocks
             honest=role in (None, Role.ASTRAY, Role.FORGETFUL),
             forgetful=role is Role.FORGETFUL,
-            fault=self._fault(role, key, seat),
+            fault=self._fault(role, key, seat, chain),
             victims=self._victims if role is Role.CENSOR else frozenset(),
             notary=self.notary,
             make=self._make,
         )
 
-    def _fault(self, role: Role | None, key: SigningKey, seat: int) -> Fault | None:
+    def _fault(self, role: Role | None, key: SigningKey, seat: int, own: Chain) -> Fault | None:
         if role is None:
             return None
         adversary = ADVERSARIES.get(role)
@@ -143,7 +142,7 @@ class World:
         if role in (Role.SILENT, Role.EQUIVOCATE, Role.SLOW_LEADER):
             slow_ms = self._timers.view_base_ms * 9 // 10
             return misbehave.Misbehaviour(
-                misbehave.Kind(role), key=key, chain=CHAIN, committee=self.committee, slow_ms=slow_ms
+                misbehave.Kind(role), key=key, chain=CHAIN, committee=lambda: own.committee, slow_ms=slow_ms
             )
         return None
 

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from potminer.core.committee import Committee
-from potminer.core.forensics import blame, forks, proves
+from potminer.core.forensics import Seats, blame, forks, proves
 from potminer.node.blame import joined, judge
 from potminer.sim import arena, world
 from potminer.sim.arena import Stands
@@ -21,10 +21,14 @@ from potminer.wire.proof import Deposition
 TOO_MANY = [Space(nodes=4, twins=2, leads=leads, cut=cut) for leads in Leads for cut in Cut]
 
 
+def always(committee: Committee) -> Seats:
+    return lambda epoch: committee
+
+
 def named(evidence: list[Wire], committee: Committee, *, chain: bytes) -> set[int]:
     """The culprits; each is proven by what its proof carries alone."""
-    culprits = blame(evidence, committee=committee, chain=chain)
-    assert all(proves(culprit, committee=committee, chain=chain) for culprit in culprits)
+    culprits = blame(evidence, seats=always(committee), chain=chain)
+    assert all(proves(culprit, seats=always(committee), chain=chain) for culprit in culprits)
     return {culprit.signer for culprit in culprits}
 
 
@@ -37,7 +41,7 @@ def test_two_pairs_of_twins_of_four_break_agreement_and_both_are_named() -> None
         verdict, committee = stands.play(script), stands.committee(script)
         culprits = named(list(verdict.evidence), committee, chain=arena.CHAIN)
         assert culprits <= {0, 1}, script
-        found = forks(verdict.evidence, committee=committee, chain=arena.CHAIN)
+        found = forks(verdict.evidence, seats=always(committee), chain=arena.CHAIN)
         if found:
             assert any(violation.startswith("agreement") for violation in verdict.violations), script
             assert committee.is_weak_quorum(culprits), script
@@ -56,7 +60,7 @@ def test_three_pairs_of_twins_of_seven_are_named_where_they_fork_the_chain() -> 
         verdict, committee = stands.play(script), stands.committee(script)
         culprits = named(list(verdict.evidence), committee, chain=arena.CHAIN)
         assert culprits <= {0, 1, 2}, script
-        if forks(verdict.evidence, committee=committee, chain=arena.CHAIN):
+        if forks(verdict.evidence, seats=always(committee), chain=arena.CHAIN):
             broken += 1
             assert committee.is_weak_quorum(culprits), script
     assert broken >= 1
@@ -82,7 +86,7 @@ def test_too_many_twins_break_agreement_in_the_simulator_and_are_named() -> None
         heard, committee, report = overheard("too-many-twins", seed)
         culprits = named(heard, committee, chain=world.CHAIN)
         assert culprits <= set(report.faulty), seed
-        if forks(heard, committee=committee, chain=world.CHAIN):
+        if forks(heard, seats=always(committee), chain=world.CHAIN):
             broken += 1
             assert any(violation.startswith("agreement") for violation in report.violations), seed
             assert committee.is_weak_quorum(culprits), seed
@@ -110,15 +114,15 @@ def test_what_honest_nodes_stored_names_those_who_broke_agreement_and_nobody_els
     broken = 0
     for seed in range(24):
         told, committee, report = stored("too-many-twins", seed)
-        found = judge(told, committee, chain=world.CHAIN)
+        found = judge(told, always(committee), chain=world.CHAIN)
         culprits = {culprit.signer for culprit in found.culprits}
         assert culprits <= set(report.faulty), seed
-        assert all(proves(culprit, committee=committee, chain=world.CHAIN) for culprit in found.culprits)
+        assert all(proves(culprit, seats=always(committee), chain=world.CHAIN) for culprit in found.culprits)
         assert {fork.height for fork in found.forks} <= set(found.contradictory)
         if found.forks:
             broken += 1
             assert committee.is_weak_quorum(culprits), seed
-            again = judge([joined(told)], committee, chain=world.CHAIN)
+            again = judge([joined(told)], always(committee), chain=world.CHAIN)
             assert (again.forks, again.culprits) == (found.forks, found.culprits)
     assert broken >= 3
 
@@ -128,7 +132,7 @@ def test_what_is_stored_of_crashes_and_bad_links_makes_nobody_a_culprit(scenario
     statements = 0
     for seed in range(4):
         told, committee, report = stored(scenario, seed)
-        found = judge(told, committee, chain=world.CHAIN)
+        found = judge(told, always(committee), chain=world.CHAIN)
         assert (found.forks, found.culprits, found.contradictory) == ((), (), ())
         assert report.highest_view == 0 or any(each.statements for each in told)
         statements += sum(len(each.statements) for each in told)
@@ -150,6 +154,6 @@ def test_an_equivocator_is_named_alone() -> None:
         culprits = named(heard, committee, chain=world.CHAIN)
         assert not report.violations
         assert culprits <= set(report.faulty), seed
-        assert not forks(heard, committee=committee, chain=world.CHAIN)
+        assert not forks(heard, seats=always(committee), chain=world.CHAIN)
         convicted += len(culprits)
     assert convicted >= 10

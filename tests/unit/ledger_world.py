@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from potminer.base.digest import Domain, digest
 from potminer.core import trie
+from potminer.core.committee import committee_of
 from potminer.core.ledger.apply import Applied, InvalidBlock, apply_block
 from potminer.core.ledger.beacon import Onion
 from potminer.core.ledger.event import Event
@@ -141,6 +142,8 @@ class World:
         self.events: list[Event] = []
         self.nonces: dict[bytes, int] = {}
         self.task = b""
+        self.absent: set[bytes] = set()
+        """Who never proposes."""
         self.blocks: list[Block] = []
         self.calibrated = calibrated
 
@@ -153,22 +156,23 @@ class World:
             self.nonces[sender.public] = nonce + 1
         return sign_transaction(Transaction(self.chain, sender.public, nonce, fee, 10**9, body), sender)
 
-    def block(self, *transactions: SignedTransaction, after_ms: int = 1_000) -> Block:
-        head = self.state.head
-        name = self.validators[head.height % len(self.validators)]
-        proposer = key(name).public
-        revealed = self.state.need(Validator, records.validator_key(proposer)).onion
-        preimage = onion(name).inside(revealed)
-        assert preimage is not None
+    def block(self, *transactions: SignedTransaction, after_ms: int = 1_000, view: int = 0) -> Block:
+        """The block of *view*'s primary on our head, or of the first after it that is not absent."""
+        head, committee = self.state.head, committee_of(self.state.committee)
+        turns = (committee.primary(height=head.height + 1, view=view + late) for late in range(len(committee.members)))
+        proposer = next(committee.members[turn] for turn in turns if committee.members[turn] not in self.absent)
+        revealed = self.state.need(Validator, records.validator_key(proposer)).onion_in(committee.epoch)
+        layers = (onion(self.name_of(proposer) + new).inside(revealed) for new in ("", "-renewed"))
+        preimage = next(layer for layer in layers if layer is not None)
         header = Header(
-            self.head, head.height + 1, 0, transactions_root(transactions), self.state.root, proposer,
+            self.head, head.height + 1, committee.epoch, transactions_root(transactions), self.state.root, proposer,
             head.time_ms + after_ms, preimage,
         )
         return Block(header, transactions)
 
-    def step(self, *bodies: tuple[str, Body], after_ms: int = 1_000) -> list[Refusal | None]:
+    def step(self, *bodies: tuple[str, Body], after_ms: int = 1_000, view: int = 0) -> list[Refusal | None]:
         """Apply one block with these transactions; the supply is counted one by one after it."""
-        block = self.block(*(self.sign(name, body) for name, body in bodies), after_ms=after_ms)
+        block = self.block(*(self.sign(name, body) for name, body in bodies), after_ms=after_ms, view=view)
         applied = apply_block(self.state, block)
         assert isinstance(applied, Applied), applied
         assert isinstance(apply_block(self.state, block), Applied)
@@ -216,7 +220,7 @@ class World:
         return self.state.need(UnitRecord, records.unit_key(self.task, slot))
 
     def name_of(self, public: bytes) -> str:
-        return next(n for n in ("ann", "ben", "cy", "dee", *self.validators) if key(n).public == public)
+        return next(n for n in ("ann", "ben", "cy", "dee", "rich", *self.validators) if key(n).public == public)
 
     def reveal_of(self, slot: int, *, snapshots: tuple[bytes, ...] | None = None) -> RevealWork:
         current = self.round

@@ -68,7 +68,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.committee = committee_of(self.size)
-        self.chain = Chain(head=genesis(CHAIN))
+        self.chain = Chain(head=genesis(CHAIN), committee=self.committee, counts_turns=False)
         self.disk: dict[bytes, bytes] = {}
         self.start()
 
@@ -76,11 +76,10 @@ class Bench:
 
     def start(self) -> list[object]:
         """A process start on what is on disk."""
-        self.application = TinyApplication(self.chain, members=self.committee.members, epoch=0)
+        self.application = TinyApplication(self.chain)
         self.replica = self.subject.replica(
             key=KEYS[self.me],
             chain=CHAIN,
-            committee=self.committee,
             application=self.application,
             head=self.chain.head,
             persisted=dict(self.disk),
@@ -115,6 +114,10 @@ class Bench:
         head = self.chain.head
         return self.do(Executed(head.height, head.digest, head.state_root, head.time_ms))
 
+    def elect(self, committee: Committee) -> None:
+        """Another committee from the next block on; what it says is ours to sign from then."""
+        self.chain.committee = self.committee = committee
+
     # ---- what members say ----------------------------------------------------------------
 
     def primary(self, view: int, *, height: int | None = None) -> int:
@@ -127,7 +130,7 @@ class Bench:
     def block(self, proposer: int, *, salt: int = 0, head: Head | None = None) -> Block:
         """A block that the ledger takes; *salt* makes it another one."""
         at = head or self.head
-        application = TinyApplication(Chain(head=at), members=self.committee.members, epoch=0)
+        application = TinyApplication(Chain(head=at, committee=self.committee))
         return application.build(height=at.height + 1, parent=at, proposer=KEYS[proposer].public, now=self.now + salt)
 
     def propose(self, block: Block, *, view: int = 0, by: int | None = None) -> PrePrepare:

@@ -19,8 +19,8 @@ from tests.unit.pbft_bench import CHAIN, Bench
 
 
 def culprits(bench: Bench, *evidence: Wire) -> dict[int, Fault]:
-    found = blame(evidence, committee=bench.committee, chain=CHAIN)
-    assert all(proves(culprit, committee=bench.committee, chain=CHAIN) for culprit in found)
+    found = blame(evidence, seats=lambda epoch: bench.committee, chain=CHAIN)
+    assert all(proves(culprit, seats=lambda epoch: bench.committee, chain=CHAIN) for culprit in found)
     return {culprit.signer: culprit.fault for culprit in found}
 
 
@@ -33,7 +33,7 @@ def test_two_certificates_of_one_view_convict_those_who_signed_both() -> None:
     )
     assert culprits(bench, *evidence) == {0: Fault.DOUBLE, 1: Fault.DOUBLE}
     first, second = sorted((block_digest(a.header), block_digest(b.header)))
-    assert forks(evidence, committee=bench.committee, chain=CHAIN) == (Fork(1, (0, first), (0, second)),)
+    assert forks(evidence, seats=lambda epoch: bench.committee, chain=CHAIN) == (Fork(1, (0, first), (0, second)),)
 
 
 def test_two_certificates_across_views_convict_with_the_new_view_between_them() -> None:
@@ -45,7 +45,7 @@ def test_two_certificates_across_views_convict_with_the_new_view_between_them() 
     assert culprits(bench, one, between, two) == {0: Fault.HIDDEN, 1: Fault.HIDDEN}
     assert culprits(bench, two, between, one) == {0: Fault.HIDDEN, 1: Fault.HIDDEN}
     assert not culprits(bench, one, two)  # alone they convict nobody: that is why NEW-VIEWs are kept
-    assert forks((one, two), committee=bench.committee, chain=CHAIN)
+    assert forks((one, two), seats=lambda epoch: bench.committee, chain=CHAIN)
 
 
 def test_two_prepared_certificates_of_one_view_convict_across_views() -> None:
@@ -106,7 +106,7 @@ def test_a_proof_is_worth_nothing_once_it_is_touched() -> None:
     bench = Bench()
     a, b = bench.block(1), bench.block(1, salt=1)
     evidence = (bench.vote(Purpose.COMMIT, 3, a), bench.vote(Purpose.COMMIT, 3, b))
-    (culprit,) = blame(evidence, committee=bench.committee, chain=CHAIN)
+    (culprit,) = blame(evidence, seats=lambda epoch: bench.committee, chain=CHAIN)
     assert culprit.second is not None
     for touched in (
         replace(culprit, signer=2),
@@ -116,7 +116,7 @@ def test_a_proof_is_worth_nothing_once_it_is_touched() -> None:
         replace(culprit, fault=Fault.HIDDEN),
         replace(culprit, second=replace(culprit.second, view=1)),
     ):
-        assert not proves(touched, committee=bench.committee, chain=CHAIN)
+        assert not proves(touched, seats=lambda epoch: bench.committee, chain=CHAIN)
 
 
 @settings(max_examples=60, deadline=None)

@@ -59,7 +59,8 @@ HEADERS: dict[str, tuple[dict[str, object], str]] = {
     "other state": ({"state_root": blob("root")}, "another state"),
     "other transactions": ({"transactions_root": blob("root")}, "transactions"),
     "not the next layer": ({"preimage": blob("layer")}, "onion"),
-    "proposer no validator": ({"proposer": key("rich").public}, "onion"),
+    "proposer no validator": ({"proposer": key("rich").public}, "no turn"),
+    "another epoch": ({"epoch": 1}, "another epoch"),
     "proposer another validator": ({"proposer": key("validator-3").public}, "onion"),
 }
 

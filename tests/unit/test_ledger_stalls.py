@@ -67,7 +67,8 @@ def test_a_validator_that_never_proposes_does_not_hold_up_a_draw() -> None:
     world.submit()
     world.commit_all()
     world.reveal_all()
-    silent = world.validators.pop(1)
+    silent = world.validators[1]
+    world.absent.add(key(silent).public)
     for _ in range(3):
         world.step()
     assert world.round.phase == Phase.AUDIT
@@ -79,7 +80,7 @@ def test_one_proposer_alone_never_draws() -> None:
     world.submit()
     world.commit_all()
     world.reveal_all()
-    world.validators = world.validators[:1]
+    world.absent = {key(name).public for name in world.validators[1:]}
     for _ in range(20):
         world.step()
     assert world.round.phase == Phase.DRAW

@@ -8,12 +8,11 @@ import msgspec
 import pytest
 
 from potminer.core.committee import certificate_holds
-from potminer.core.machine import Broadcast, Execute, Executed, Offence, Penalize, Persist, SetTimer, TimerFired
+from potminer.core.machine import Broadcast, Execute, Executed, Penalize, Persist, SetTimer, TimerFired
 from potminer.core.pbft.events import (
     Behind,
     CheckpointStable,
     DoubleVote,
-    EpochEnded,
     ProposalRefused,
     WorkArrived,
 )
@@ -231,10 +230,12 @@ def test_a_double_vote_is_proved_and_the_first_stands() -> None:
     assert said(Vote, bench.hear(3, bench.vote(Purpose.PREPARE, 3, block)))
 
 
-def test_only_members_are_heard() -> None:
+def test_only_members_are_heard_and_who_sat_before_is_no_offender() -> None:
     bench = Bench(me=0)
-    effects = bench.hear(6, Status(height=1, view=0))
-    assert [p.offence for p in of(Penalize, effects)] == [Offence.UNEXPECTED]
+    block = bench.block(1)
+    bench.hear(1, bench.propose(block))
+    bench.hear(2, bench.vote(Purpose.PREPARE, 2, block))
+    assert bench.hear(6, Status(height=1, view=0), bench.vote(Purpose.COMMIT, 2, block)) == []
 
 
 # ---- finality without the proposal -------------------------------------------------------
@@ -375,9 +376,9 @@ def test_a_checkpoint_is_stable_once_a_quorum_signed_the_state() -> None:
 def test_a_new_committee_votes_from_the_next_height() -> None:
     bench = Bench(me=0)
     block = bench.block(1)
+    bench.elect(committee_of(5, epoch=1))
     head = state_after(bench.head, block)
-    done = Executed(head.height, head.digest, head.state_root, head.time_ms)
-    bench.do(EpochEnded(done, committee_of(5, epoch=1)))
+    bench.execute(block, bench.certificate(Purpose.COMMIT, block, view=0, signers=(1, 2, 3)))
     assert bench.replica.height == 2
     vote = msgspec.structs.replace(bench.vote(Purpose.COMMIT, 2, bench.block(2, head=head)), epoch=0)
     assert of(Penalize, bench.hear(2, vote))
@@ -386,9 +387,8 @@ def test_a_new_committee_votes_from_the_next_height() -> None:
 def test_who_leaves_the_committee_falls_silent() -> None:
     bench = Bench(me=3)
     block = bench.block(1)
-    head = state_after(bench.head, block)
-    done = Executed(head.height, head.digest, head.state_root, head.time_ms)
-    effects = bench.do(EpochEnded(done, committee_of(3, epoch=1)))
+    bench.elect(committee_of(3, epoch=1))
+    effects = bench.execute(block, bench.certificate(Purpose.COMMIT, block, view=0, signers=(1, 2, 3)))
     assert not of(Broadcast, effects)
     assert not bench.hear(0, Status(height=2, view=0))
 

@@ -107,7 +107,8 @@ def _witness(draft: Draft, task: bytes, proposer: bytes) -> None:
     """Count *proposer* towards the draw that waits since an earlier block."""
     current = draft.get(RoundRecord, records.round_key(task))
     if current is not None and current.phase == Phase.DRAW and proposer not in current.witnesses:
-        draft.put(records.round_key(task), replace(current, witnesses=(*current.witnesses, proposer)))
+        seated = tuple(witness for witness in current.witnesses if witness in draft.committee.members)
+        draft.put(records.round_key(task), replace(current, witnesses=(*seated, proposer)))
 
 
 Stage = Callable[[Draft, bytes, TaskRecord, RoundRecord, list[Event]], bool]
@@ -421,6 +422,8 @@ def _aggregate(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRec
     power = dict(zip(committee.members, committee.powers, strict=True))
     support: dict[tuple[bytes, tuple[int, ...]], list[Attestation]] = {}
     for attestation in current.attestations:
+        if attestation.validator not in power:
+            continue  # it sat in an earlier epoch's committee
         support.setdefault((attestation.model, attestation.malformed), []).append(attestation)
     for (model, malformed), attestations in support.items():
         if not is_weak_quorum(sum(power[a.validator] for a in attestations), sum(committee.powers)):

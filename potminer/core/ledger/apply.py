@@ -13,8 +13,10 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from potminer.core.committee import committee_of
 from potminer.core.ledger import beacon
 from potminer.core.ledger.advance import advance
+from potminer.core.ledger.epoch import count_turns, end_epoch
 from potminer.core.ledger.event import Event
 from potminer.core.ledger.refusal import Refusal
 from potminer.core.ledger.state import Draft, State
@@ -24,7 +26,7 @@ from potminer.wire.block import Block, Receipt, receipts_root
 from potminer.wire.record import Account, ReceiptsRecord, Validator
 from potminer.wire.tx import SignedTransaction, Transaction, signature_holds
 
-RULES: Final = 2
+RULES: Final = 3
 """Version of the ledger's rules: of two versions, one block may lead to two states. A chain is continued only
 under the rules it was made by."""
 
@@ -60,10 +62,16 @@ def apply_block(state: State, block: Block, *, verifier: Verifier = signature_ho
     if header.transactions_root != block.root:
         return InvalidBlock("its transactions are not those of its header")
     draft = Draft(state)
+    committee = committee_of(draft.committee)
+    if header.epoch != committee.epoch:
+        return InvalidBlock("another epoch")
+    if header.proposer not in (committee.members[seat] for seat in committee.turns):
+        return InvalidBlock("its proposer has no turn in this epoch's committee")
     if not _reveal(draft, header.proposer, header.preimage):
         return InvalidBlock("the preimage is not the next layer of the proposer's onion")
     stirred = beacon.stir(head.beacon, header.preimage)
     draft.put(records.CHAIN, replace(head, height=header.height, time_ms=header.time_ms, beacon=stirred))
+    count_turns(draft, proposer=header.proposer)
     events: list[Event] = []
     receipts: list[Receipt] = []
     for index, signed in enumerate(block.transactions):
@@ -77,6 +85,7 @@ def apply_block(state: State, block: Block, *, verifier: Verifier = signature_ho
     if receipts:
         draft.put(records.RECEIPTS, ReceiptsRecord(header.height, receipts_root(tuple(receipts))))
     advance(draft, proposer=header.proposer, events=events)
+    end_epoch(draft, events)
     changes = tuple(draft.changes())
     return Applied(draft.finish(changes), tuple(receipts), tuple(events), changes)
 

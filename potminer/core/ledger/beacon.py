@@ -41,17 +41,46 @@ class Onion:
         self._index = {anchor: index * _STRIDE for index, anchor in enumerate(self._anchors)}
         self._index[self.outside] = layers
 
-    def inside(self, revealed: bytes) -> bytes | None:
-        """The layer inside *revealed*: what to reveal next. None where the onion is used up or is not ours."""
-        index, layer = -1, revealed
+    def left(self, revealed: bytes) -> int | None:
+        """How many layers lie inside *revealed*; None where it is no layer of ours."""
+        layer = revealed
         for steps in range(_STRIDE):
             if layer in self._index:
-                index = self._index[layer] - steps - 1
-                break
+                return self._index[layer] - steps
             layer = peel(layer)
-        if index < 0:
+        return None
+
+    def inside(self, revealed: bytes) -> bytes | None:
+        """The layer inside *revealed*: what to reveal next. None where the onion is used up or is not ours."""
+        left = self.left(revealed)
+        if not left:
             return None
+        index = left - 1
         value = self._anchors[index // _STRIDE]
         for _ in range(index % _STRIDE):
             value = peel(value)
         return value
+
+
+class Onions:
+    """The onions of one validator: the one in use, and those registered to follow it."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self, *onions: Onion) -> None:
+        self._held = list(onions)
+
+    def add(self, onion: Onion) -> None:
+        """Holds *onion* too, and the two that were added before it."""
+        if all(onion.outside != held.outside for held in self._held):
+            self._held = [*self._held[-2:], onion]
+
+    def holds(self, revealed: bytes) -> bool:
+        return self.left(revealed) is not None
+
+    def left(self, revealed: bytes) -> int | None:
+        """How many more blocks we can propose after *revealed*; None where it is no layer of ours."""
+        return next((left for onion in self._held if (left := onion.left(revealed)) is not None), None)
+
+    def inside(self, revealed: bytes) -> bytes | None:
+        return next((layer for onion in self._held if (layer := onion.inside(revealed)) is not None), None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from potminer.base import limits
+from potminer.core.committee import committee_of
 from potminer.core.ledger.event import Event, ValidatorSlashed
 from potminer.core.ledger.refusal import Refusal
 from potminer.core.ledger.state import Draft
@@ -140,6 +141,14 @@ def evidence_holds(evidence: tx.Evidence, *, chain: bytes) -> bool:
     )
 
 
+def _bench(draft: Draft, key: bytes) -> None:
+    """A proven cheat that sits in the committee keeps its vote, for a committee is fixed, but loses its turns."""
+    record = draft.committee
+    if key in record.members:
+        skipped = committee_of(record).skipping([record.members.index(key)])
+        draft.put(records.COMMITTEE, replace(record, skipped=skipped))
+
+
 def convict(draft: Draft, reporter: bytes, evidence: tx.Evidence, events: list[Event]) -> Refusal | None:
     """Take the whole bond of a proven cheat, also what is on its way out. A validator is slashed once and
     for good: more evidence is old news."""
@@ -163,5 +172,6 @@ def convict(draft: Draft, reporter: bytes, evidence: tx.Evidence, events: list[E
     )
     draft.credit(reporter, reward)
     draft.put(records.CHAIN, replace(draft.head, burnt=draft.head.burnt + amount - reward))
+    _bench(draft, evidence.validator)
     events.append(ValidatorSlashed(evidence.validator, reporter, amount, reward))
     return None

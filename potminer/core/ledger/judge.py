@@ -96,10 +96,12 @@ def resolve_dispute(
     otherwise: tuple[Outcome, int | None] | None = None,
 ) -> tuple[Outcome, int | None] | None:
     """Outcome and measured ppm once a quorum of the committee agrees, or None while it may still.
+    What was said by somebody who no longer sits does not count.
 
     Without a quorum at the deadline (*final*), or when all have spoken, it is *otherwise*: by default unavailable,
     unpaid, nobody punished.
     """
+    judges = tuple(said for said in judges if said.judge in committee.members)
     good = [v for v in judges if audit_passes(v, tolerance_ppm)]
     measured_bad = [v for v in judges if v.finding == Finding.MEASURED and v.error_ppm > tolerance_ppm]
     malformed = [v for v in judges if v.finding == Finding.MALFORMED]

@@ -11,6 +11,7 @@ from itertools import islice
 from potminer.base import limits
 from potminer.base.digest import Domain
 from potminer.base.digest import digest as digest_of
+from potminer.core.committee import Committee, committee_of
 from potminer.core.ledger import beacon
 from potminer.core.ledger.advance import is_due
 from potminer.core.ledger.apply import Applied, InvalidBlock, apply_block, improper
@@ -35,13 +36,13 @@ _HEADER_BYTES = 4_096
 
 
 class Ledger:
-    """*head* is the digest of the block *state* stands after. *onion* is None where we never propose."""
+    """*head* is the digest of the block *state* stands after. *onions* are empty where we never propose."""
 
-    def __init__(self, state: State, *, head: bytes, onion: beacon.Onion | None = None) -> None:
+    def __init__(self, state: State, *, head: bytes, onions: beacon.Onions | None = None) -> None:
         self.state = state
         self.head = head
         self.mempool = Mempool()
-        self._onion = onion
+        self.onions = onions or beacon.Onions()
         self._trials: dict[bytes, Applied | InvalidBlock] = {}
 
     def submit(self, signed: SignedTransaction) -> Refusal | None:
@@ -53,14 +54,31 @@ class Ledger:
         """Whether there is anything for a block to do."""
         return next(self.mempool.ready(self.state), None) is not None or is_due(Draft(self.state), now=now)
 
-    def build(self, *, height: int, parent: bytes, proposer: bytes, now: int) -> Block:
-        """A fresh block on our head, from the mempool, within every limit."""
+    @property
+    def committee(self) -> Committee:
+        """Who decides the next block, and whose turns are skipped."""
+        return committee_of(self.state.committee)
+
+    @property
+    def following(self) -> Committee:
+        """The committee of the epoch after the next block's."""
+        return committee_of(self.state.following)
+
+    def is_slashed(self, key: bytes) -> bool:
+        validator = self.state.get(Validator, validator_key(key))
+        return validator is not None and validator.slashed
+
+    def build(self, *, height: int, parent: bytes, proposer: bytes, now: int) -> Block | None:
+        """A fresh block on our head, from the mempool, within every limit. None where our onion is used up,
+        or is not the one the chain knows: then the turn is lost."""
         if height != self.state.head.height + 1 or parent != self.head:
             raise AssertionError("a block is built on our own head")
         preimage = self._preimage(proposer)
+        if preimage is None:
+            return None
         transactions = self._fitting(height)
         header = Header(
-            parent, height, 0, transactions_root(transactions), self.state.root, proposer,
+            parent, height, self.state.committee.epoch, transactions_root(transactions), self.state.root, proposer,
             max(now, self.state.head.time_ms + 1), preimage,
         )
         return Block(header, transactions)
@@ -71,8 +89,6 @@ class Ledger:
         header = block.header
         if header.parent != self.head:
             return "another parent"
-        if header.epoch != 0:
-            return "another epoch"
         if fresh and abs(header.time_ms - now) > CLOCK_TOLERANCE_MS and header.time_ms != self.state.head.time_ms + 1:
             return "its time is too far from ours"
         if block.root != header.transactions_root:
@@ -123,12 +139,10 @@ class Ledger:
             self._trials[digest] = apply_block(self.state, block, verifier=self.mempool.verified)
         return self._trials[digest]
 
-    def _preimage(self, proposer: bytes) -> bytes:
+    def _preimage(self, proposer: bytes) -> bytes | None:
         validator = self.state.need(Validator, validator_key(proposer))
-        inside = self._onion.inside(validator.onion) if self._onion is not None else None
-        if inside is None:
-            raise AssertionError("our onion is used up, or is not the one the chain knows")
-        return inside
+        revealed = validator.onion_in(self.state.committee.epoch)
+        return self.onions.inside(revealed)
 
     def _fitting(self, height: int) -> tuple[SignedTransaction, ...]:
         """Ready transactions that may stand together in a block: fees stay affordable one after another."""

@@ -74,6 +74,11 @@ class State:
     def committee(self) -> CommitteeRecord:
         return self.need(CommitteeRecord, records.COMMITTEE)
 
+    @property
+    def following(self) -> CommitteeRecord:
+        """The committee of the epoch after the next block's."""
+        return self.need(CommitteeRecord, records.FOLLOWING)
+
     def account(self, key: bytes) -> Account:
         return self.get(Account, records.account_key(key)) or Account()
 

@@ -380,7 +380,8 @@ def _verdict(draft: Draft, sender: bytes, body: tx.AuditVerdict) -> Refusal | No
         return Refusal.ALREADY_DONE
     if not any(audit.disputed for audit in audits):
         return Refusal.NOT_AUDITOR
-    draft.put(key, _replace(unit, judges=(*unit.judges, verdict)))
+    seated = tuple(judge for judge in unit.judges if judge.judge in draft.committee.members)
+    draft.put(key, _replace(unit, judges=(*seated, verdict)))
     return None
 
 
@@ -415,7 +416,8 @@ def _attest(draft: Draft, sender: bytes, body: tx.AggregateResult) -> Refusal | 
     if any(a.validator == sender for a in current.attestations):
         return Refusal.ALREADY_DONE
     attestation = Attestation(sender, body.model, body.malformed)
-    draft.put(records.round_key(body.task), _replace(current, attestations=(*current.attestations, attestation)))
+    seated = tuple(a for a in current.attestations if a.validator in draft.committee.members)
+    draft.put(records.round_key(body.task), _replace(current, attestations=(*seated, attestation)))
     return None
 
 

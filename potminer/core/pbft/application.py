@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from potminer.core.committee import Committee
 from potminer.wire.block import Block
 from potminer.wire.tx import SignedTransaction
 
@@ -23,8 +24,19 @@ class Head:
 class Application(Protocol):
     """Pure reads on the ledger as it is after the replica's head. Nothing here changes state."""
 
-    def build(self, *, height: int, parent: Head, proposer: bytes, now: int) -> Block:
-        """A fresh block of pending transactions on *parent*; its time is strictly above the parent's."""
+    @property
+    def committee(self) -> Committee:
+        """Who decides the block above the head, and whose turns are skipped there."""
+        ...
+
+    @property
+    def following(self) -> Committee:
+        """The committee of the epoch after that block's. What its members say may be early."""
+        ...
+
+    def build(self, *, height: int, parent: Head, proposer: bytes, now: int) -> Block | None:
+        """A fresh block of pending transactions on *parent*; its time is strictly above the parent's.
+        None where this key can propose nothing: its turn is lost."""
         ...
 
     def refusal(self, block: Block, *, fresh: bool, now: int) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from potminer.core.committee import Committee
 from potminer.core.machine import (
     Broadcast,
     CancelTimer,
@@ -35,14 +34,6 @@ class WorkArrived:
     """The mempool took a transaction. *full*: a block could be filled now, so batching is over."""
 
     full: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class EpochEnded:
-    """The block of *executed* was the last of its epoch: from the next height on *committee* votes."""
-
-    executed: Executed
-    committee: Committee
 
 
 # ---- effects -----------------------------------------------------------------------------
@@ -111,7 +102,7 @@ class Witnessed:
     message: ViewChange | NewView
 
 
-Event = Started | WorkArrived | MessageArrived | TimerFired | Executed | EpochEnded
+Event = Started | WorkArrived | MessageArrived | TimerFired | Executed
 Effect = (
     Broadcast
     | Send

@@ -36,7 +36,6 @@ from potminer.core.pbft.checkpoint import Checkpoints
 from potminer.core.pbft.complaint import Complaints
 from potminer.core.pbft.events import (
     Effect,
-    EpochEnded,
     Event,
     Offer,
     ProposalRefused,
@@ -74,7 +73,6 @@ class Replica(Repair):
         *,
         key: SigningKey,
         chain: bytes,
-        committee: Committee,
         application: Application,
         head: Head,
         persisted: Mapping[bytes, bytes],
@@ -90,7 +88,7 @@ class Replica(Repair):
         self._complaints = Complaints()
         self._served: set[tuple[bytes, str]] = set()
         self._out: list[Effect] = []
-        self._sit(committee, persisted)
+        self._sit(application.committee, persisted)
         self._alarms = Alarms()
         self._begin_height()
 
@@ -128,8 +126,6 @@ class Replica(Repair):
                 self._work(full, now)
             case Executed():
                 self._advance(event, now)
-            case EpochEnded(executed, committee):
-                self._committee_ends(executed, committee, now)
             case _:
                 assert_never(event)
         self._settle(now)
@@ -179,18 +175,23 @@ class Replica(Repair):
         if self._at.stage is Stage.EXECUTING and executed.height == self.height and executed.digest != self._at.decided:
             raise AssertionError("another block was executed than the one decided")
         self._head = Head(executed.height, executed.digest, executed.time_ms, executed.state_root)
+        self._take_seats()
         self._begin_height()
         self._take_checkpoint()
         self._look_for_work(now)
-        for member, message in self._ahead.take(self.height):
-            self._current(self._committee.members[member], message, now)
+        for peer, message in self._ahead.take(self.height):
+            if self._member and peer in self._committee.members:
+                self._current(peer, message, now)
 
-    def _committee_ends(self, executed: Executed, committee: Committee, now: int) -> None:
-        if executed.height <= self._head.height:
+    def _take_seats(self) -> None:
+        """The committee of the new height, as the ledger names it: another one after an epoch's last block."""
+        committee = self._application.committee
+        if committee.epoch == self._committee.epoch:
+            self._committee = committee  # the same, but for who is skipped
             return
         self._sit(committee, self._voice.records)
-        self._ahead, self._checkpoints = Ahead(), Checkpoints()
-        self._advance(executed, now)
+        self._checkpoints = Checkpoints()
+        self._ahead.forget_all_but({*committee.members, *self._application.following.members})
 
     # ---- time ----------------------------------------------------------------------------
 
@@ -235,21 +236,20 @@ class Replica(Repair):
     # ---- what arrives --------------------------------------------------------------------
 
     def _arrived(self, peer: bytes, message: Wire, now: int) -> None:
-        member = self._committee.index_of(peer)
-        if not self._member:
-            return
-        if member is None:
-            self._out.append(Penalize(peer, Offence.UNEXPECTED, "no member of the committee"))
+        """What members say now, and members of the next epoch early. The network lets nobody speak who never
+        sits; whoever sat before is late, and no offender."""
+        if not self._member or peer not in self._committee.members:
+            self._keep_early(peer, message)
             return
         match message:
             case Vote() if message.purpose == Purpose.CHECKPOINT:
                 self._out += self._checkpoints.hear(peer, message, self._committee, chain=self._chain)
             case Vote() | ViewChange() | NewView():
-                self._at_height(member, message.height, message, now)
+                self._at_height(peer, message.height, message, now)
             case PrePrepare():
-                self._at_height(member, message.header.height, message, now)
+                self._at_height(peer, message.header.height, message, now)
             case Status():
-                self._status(member, message)
+                self._status(peer, message)
             case PreparedBlockWanted():
                 self._serve(peer, message)
             case PreparedBlock():
@@ -263,13 +263,13 @@ class Replica(Repair):
             case _:
                 self._out.append(Penalize(peer, Offence.UNEXPECTED, "not a message between replicas"))
 
-    def _at_height(self, member: int, height: int, message: Wire, now: int) -> None:
+    def _at_height(self, peer: bytes, height: int, message: Wire, now: int) -> None:
         if height == self.height:
-            self._current(self._committee.members[member], message, now)
+            self._current(peer, message, now)
         elif height > self.height:
-            self._ahead.claim(member, height)
+            self._ahead.claim(peer, height)
             if height == self.height + 1:
-                self._ahead.keep(member, height, message)
+                self._ahead.keep(peer, height, message)
             self._tell_behind(self.height + 1)
 
     def _current(self, peer: bytes, message: Wire, now: int) -> None:
@@ -302,6 +302,9 @@ class Replica(Repair):
 
     def _fresh(self, now: int) -> Block | None:
         block = self._application.build(height=self.height, parent=self._head, proposer=self._key.public, now=now)
+        if block is None:
+            self._out.append(ProposalRefused(self.height, self._at.view, "nothing can be proposed with this onion"))
+            return None
         reason = self._application.refusal(block, fresh=True, now=now)
         if reason is not None:
             self._out.append(ProposalRefused(self.height, self._at.view, reason))

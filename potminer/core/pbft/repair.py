@@ -18,7 +18,17 @@ from potminer.core.pbft.normal import is_whole
 from potminer.core.pbft.voice import Voice
 from potminer.wire import sync
 from potminer.wire.block import block_digest
-from potminer.wire.pbft import NewView, PreparedBlock, PreparedBlockWanted, PrePrepare, Status, TransactionsWanted
+from potminer.wire.codec import Wire
+from potminer.wire.pbft import (
+    NewView,
+    PreparedBlock,
+    PreparedBlockWanted,
+    PrePrepare,
+    Status,
+    TransactionsWanted,
+    ViewChange,
+    Vote,
+)
 from potminer.wire.seal import Purpose
 
 STATUS = "pbft/status"
@@ -103,15 +113,28 @@ class Repair:
         del self._at.wanted[digest]
         self._at.keep(message.block, self._voice.said)
 
-    def _status(self, member: int, status: Status) -> None:
+    def _keep_early(self, peer: bytes, message: Wire) -> None:
+        """Of somebody without a seat, or to us without one: a word for the next height, where a seat may begin.
+        Whoever lost its seat meanwhile is pointed to our head."""
+        height = message.header.height if isinstance(message, PrePrepare) else getattr(message, "height", 0)
+        if isinstance(message, Vote | ViewChange | NewView | PrePrepare) and height == self.height + 1:
+            if peer in (*self._committee.members, *self._application.following.members):
+                self._ahead.keep(peer, height, message)
+        elif isinstance(message, Status) and height < self.height:
+            self._point_to_head(peer)
+
+    def _point_to_head(self, peer: bytes) -> None:
+        if self._once(peer, "head"):
+            self._out.append(Send(peer, sync.Head(height=self._head.height, digest=self._head.digest)))
+
+    def _status(self, peer: bytes, status: Status) -> None:
         """Says again to a peer at our height what it may have missed; points one below it to our head."""
-        peer = self._committee.members[member]
-        self._ahead.claim(member, status.height)
+        member = self._committee.members.index(peer)
+        self._ahead.claim(peer, status.height)
         if status.height > self.height:
             self._tell_behind(self.height + 1)
         elif status.height < self.height:
-            if self._once(peer, "head"):
-                self._out.append(Send(peer, sync.Head(height=self._head.height, digest=self._head.digest)))
+            self._point_to_head(peer)
         elif status.view <= self._at.view and self._once(peer, "again"):
             voted = self._at.log.vote(purpose=Purpose.PREPARE, signer=member, view=self._at.view) is not None
             for message in self._voice.said.messages():

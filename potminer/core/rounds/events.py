@@ -46,7 +46,14 @@ class DutyChanged:
     finishing: bool = False
 
 
-Event = TaskSeen | BlobFetched | Reported | DutyChanged
+@dataclass(frozen=True, slots=True)
+class SeatChanged:
+    """Whether we sit in the committee from here on: then we judge disputes and attest models."""
+
+    validator: bool
+
+
+Event = TaskSeen | BlobFetched | Reported | DutyChanged | SeatChanged
 
 # ---- effects -----------------------------------------------------------------------------
 

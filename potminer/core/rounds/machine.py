@@ -22,6 +22,7 @@ from potminer.core.rounds.events import (
     Event,
     Fetch,
     Reported,
+    SeatChanged,
     StartJob,
     Submit,
     TaskSeen,
@@ -111,6 +112,9 @@ class Rounds:
                 return self._reported(event.report, now)
             case DutyChanged():
                 return self._duty_changed(event, now)
+            case SeatChanged():
+                self._validator = event.validator
+                return self._owed(now)
             case _:
                 assert_never(event)
 
