@@ -167,6 +167,8 @@ class Member(Wire, frozen=True):
     trainer: PublicKey
     standing: Standing
     last_auditor: PublicKey | None
+    capacity: U8 = 0
+    """Units it holds in a round; 0 until a first one is over: as many as a trainer may."""
 
 
 class Metric(Wire, frozen=True):
@@ -210,6 +212,8 @@ class TaskRecord(Wire, frozen=True):
     metric: Metric | None = None
     """The newest evaluation's."""
     calibration: Calibration | None = None
+    arrivals: Annotated[tuple[Millis, ...], Meta(max_length=64)] = ()
+    """Milliseconds from the opening of a round to a trainer's last commitment, newest last."""
 
 
 class Audit(Wire, frozen=True):
@@ -309,6 +313,8 @@ class UnitRecord(Wire, frozen=True):
     allowed_ppm: Ppm | None = None
     device: DeviceClass = ""
     calibrating: bool = False
+    arrived_ms: Millis | None = None
+    """From the round's opening to the commitment."""
     residues: Hash | None = None
     openings: Annotated[tuple[Opening, ...], Meta(max_length=4 * limits.SEGMENTS)] = ()
 

@@ -23,6 +23,7 @@ from potminer.core.ledger.close import close_round, end_task
 from potminer.core.ledger.evaluate import has_reached_target, is_evaluating, settle_evaluation
 from potminer.core.ledger.event import Event
 from potminer.core.ledger.judge import BAD, UnitRuling, audit_passes, rule_unit, verdict_of
+from potminer.core.ledger.pace import adapt_capacity, commit_ms, note_arrivals, units_of
 from potminer.core.ledger.penalty import expel
 from potminer.core.ledger.sketch import contradiction, opened
 from potminer.core.ledger.stake import held, pending_of
@@ -164,18 +165,28 @@ def _open(draft: Draft, task_id: bytes, task: TaskRecord, events: list[Event]) -
     if len(trainers) < spec.min_trainers:
         return False
     seed = digest(Domain.DRAW, head.beacon, task_id, number(task.round), number(task.attempt))
-    affordable = task.escrow // (spec.units_per_trainer * spec.reward.price_per_unit)
-    chosen = draw.shuffled(draw.words(seed, b"slots"), trainers)[:affordable]
-    slots = tuple(trainer for trainer in chosen for _ in range(spec.units_per_trainer))
+    slots = _assigned(task, draw.shuffled(draw.words(seed, b"slots"), trainers))
     current = RoundRecord(
-        task.round, task.attempt, seed, task.model, Phase.COMMIT, head.time_ms,
-        head.time_ms + spec.deadlines.commit_ms, slots, (), (), (),
+        task.round, task.attempt, seed, task.model, Phase.COMMIT, head.time_ms, head.time_ms + commit_ms(task),
+        slots, (), (), (),
     )
     draft.put(records.round_key(task_id), current)
     for slot, trainer in enumerate(slots):
         draft.put(records.unit_key(task_id, slot), UnitRecord(trainer))
     events.append(event.RoundOpened(task_id, task.round, task.attempt, len(slots)))
     return True
+
+
+def _assigned(task: TaskRecord, order: list[bytes]) -> tuple[bytes, ...]:
+    """The trainer of every slot: in *order*, as many units each as it can do, while the escrow can pay."""
+    affordable = task.escrow // task.spec.reward.price_per_unit
+    holds = {member.trainer: units_of(task, member) for member in task.members}
+    slots: list[bytes] = []
+    for trainer in order:
+        if len(slots) + holds[trainer] > affordable:
+            break
+        slots += [trainer] * holds[trainer]
+    return tuple(slots)
 
 
 # ---- phases ------------------------------------------------------------------------------
@@ -218,10 +229,12 @@ def _commit(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord
     waiting = [slot for slot, unit in enumerate(units) if unit.commitment is None]
     if waiting and draft.head.time_ms <= current.deadline_ms:
         return False
+    note_arrivals(draft, task_id, units)
     for slot in waiting:
         _judge(draft, task_id, slot, Outcome.LATE)
         _missed(draft, task_id, units[slot].trainer)
     if not any(u.judgement is None for u in _units(draft, task_id, current)):
+        adapt_capacity(draft, task_id, current, _units(draft, task_id, current))
         return _fail(draft, task_id, current, "no unit was committed in time", events)
     return _enter(draft, task_id, current, Phase.REVEAL, lasting_ms=task.spec.deadlines.reveal_ms, events=events)
 
@@ -234,6 +247,7 @@ def _reveal(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord
     for slot in waiting:
         _judge(draft, task_id, slot, Outcome.NOT_REVEALED)
         _missed(draft, task_id, units[slot].trainer)
+    adapt_capacity(draft, task_id, current, _units(draft, task_id, current))
     if not any(u.judgement is None for u in _units(draft, task_id, current)):
         return _fail(draft, task_id, current, "no unit was revealed in time", events)
     return _enter(draft, task_id, current, Phase.DRAW, lasting_ms=0, events=events)

@@ -321,7 +321,11 @@ def _commit(draft: Draft, sender: bytes, body: tx.CommitWork) -> Refusal | None:
     if body.base != task.model:
         ended = Judgement(Outcome.WRONG_BASE, None, allowed_ppm(task, calibrating=False))
         unit = _replace(unit, judgement=ended)
-    draft.put(records.unit_key(body.task, body.slot), _replace(unit, commitment=body.commitment, device=body.device))
+    opened_ms = draft.need(RoundRecord, records.round_key(body.task)).opened_ms
+    arrived = _replace(
+        unit, commitment=body.commitment, device=body.device, arrived_ms=draft.head.time_ms - opened_ms
+    )
+    draft.put(records.unit_key(body.task, body.slot), arrived)
     return None
 
 
