@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 from potminer.core.ledger import event
 from potminer.core.rounds.conduct import Conduct as Manner
-from potminer.core.rounds.conduct import conduct_of
+from potminer.core.rounds.conduct import Stubborn, conduct_of
 from potminer.train.bench import Bench
 from potminer.train.bookwork import aggregate_updates, read_model
 from potminer.train.cheat import Cheat, cheat
@@ -117,7 +117,7 @@ def way(kind: str, segments: int) -> tuple[Cheat, Plot | None]:
     return cheat(kind if kind in WORK or kind == "guess" else None), None
 
 
-class Friend(Manner):
+class Friend(Stubborn):
     """Passes what *friends* did, whatever it is; audits others honestly."""
 
     def __init__(self, world: World, friends: tuple[bytes, ...]) -> None:
@@ -174,7 +174,7 @@ def audited(kind: str, sleeps: int, root: Path) -> Figures:
     """One run under the whole protocol."""
     folder = Folder(root)
     spec, cheats = task(folder), TRAINERS[-2:] if kind != "honest" else ()
-    world = World(bond=10**6, epoch_blocks=10**6, second_audit_ppm=50_000)
+    world = World(bond=10**6, epoch_blocks=10**6, second_audit_ppm=50_000, calibrated=False)
     ways = {name: way("honest", spec.segments) for name in cheats}
     publics = tuple(key(name).public for name in cheats)
     manners = {name: _Late(_manner(kind, world, key(name).public, publics)) for name in cheats}
@@ -206,7 +206,7 @@ def audited(kind: str, sleeps: int, root: Path) -> Figures:
     return _verdict(world, company, spec, publics, sleeps)
 
 
-class _Late(Manner):
+class _Late(Stubborn):
     """Honest until awake."""
 
     def __init__(self, then: Manner) -> None:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from potminer.core.machine import Persist
 from potminer.core.rounds import machine as rounds
 from potminer.core.rounds.bound import PREFIX
-from potminer.core.rounds.conduct import Conduct, conduct_of
+from potminer.core.rounds.conduct import Conduct, Stubborn, conduct_of
 from potminer.core.rounds.events import (
     BlobFetched,
     DutyChanged,
@@ -425,7 +425,8 @@ def test_a_copycat_claims_what_others_revealed() -> None:
 
 
 def test_cheats_that_live_elsewhere_are_honest_here() -> None:
-    assert type(conduct_of("garbage", own=OWN)) is type(conduct_of(None, own=OWN)) is Conduct
+    assert type(conduct_of(None, own=OWN)) is Conduct
+    assert type(conduct_of("garbage", own=OWN)) is Stubborn
 
 
 # ---- memory ------------------------------------------------------------------------------

@@ -21,12 +21,12 @@ HOPELESS = 10
 class Conduct:
     """Honest: reveals what it computed and audits by recomputing."""
 
-    def __init__(self, *, stubborn: bool = False) -> None:
-        self._stubborn = stubborn
+    stubborn = False
+    """Whether it goes on with work that its device was found not to do: only cheats have a reason to."""
 
     def gives_up(self, unit: UnitRecord) -> bool:
         """Whether how our own *unit* ended shows that this device cannot do the task's work: it would be expelled."""
-        if self._stubborn or unit.judgement is None or unit.judgement.outcome != Outcome.OUT_OF_TOLERANCE:
+        if self.stubborn or unit.judgement is None or unit.judgement.outcome != Outcome.OUT_OF_TOLERANCE:
             return False
         measured, allowed = unit.judgement.measured_ppm or 0, unit.judgement.allowed_ppm
         return unit.calibrating or measured > HOPELESS * allowed
@@ -43,11 +43,16 @@ class Conduct:
         return None
 
 
-class Copycat(Conduct):
+class Stubborn(Conduct):
+    """Cheats elsewhere, in the GPU child, and is not impressed."""
+
+    stubborn = True
+
+
+class Copycat(Stubborn):
     """Claims the newest update it saw somebody else reveal."""
 
     def __init__(self, own: bytes) -> None:
-        super().__init__(stubborn=True)
         self._own = own
         self._seen: tuple[bytes, ...] = ()
 
@@ -59,14 +64,14 @@ class Copycat(Conduct):
         return replace(work, snapshots=self._seen) if len(self._seen) == len(work.snapshots) else work
 
 
-class RubberStamp(Conduct):
+class RubberStamp(Stubborn):
     """Finds every unit perfect without looking. (``guess``, a cheat of the child, looks at the snapshots first.)"""
 
     def verdict(self, blank: AuditVerdict) -> AuditVerdict | None:
         return replace(blank, finding=Finding.MEASURED, error_ppm=0, sketch=_invented(blank))
 
 
-class Accuser(Conduct):
+class Accuser(Stubborn):
     """Finds every unit false without looking."""
 
     def verdict(self, blank: AuditVerdict) -> AuditVerdict | None:
@@ -84,8 +89,8 @@ def conduct_of(kind: str | None, *, own: bytes) -> Conduct:
         case "copy":
             return Copycat(own)
         case "rubber-stamp":
-            return RubberStamp(stubborn=True)
+            return RubberStamp()
         case "accuse":
-            return Accuser(stubborn=True)
+            return Accuser()
         case _:
-            return Conduct(stubborn=kind is not None)
+            return Conduct() if kind is None else Stubborn()
