@@ -11,6 +11,7 @@ from potminer.base import draw
 from potminer.core.ledger import event
 from potminer.core.ledger.audits import _next_leaf
 from potminer.core.ledger.close import _paid_auditors
+from potminer.core.ledger.openings import opening_ms
 from potminer.core.ledger.refusal import Refusal
 from potminer.core.ledger.sketch import contradiction
 from potminer.wire.record import Audit, Opening, Outcome, Phase, Standing, UnitRecord, Verdict
@@ -252,6 +253,16 @@ def test_opening_takes_one_block_more_and_none_where_all_is_open_already() -> No
     world.audit_all(silent=(last.slot,))
     assert world.round.phase == Phase.AUDIT, "openings are taken while others still audit"
     assert all(unit.openings for unit in (world.unit(s) for s in range(6)))
+
+
+def test_who_owes_many_openings_has_longer_for_them() -> None:
+    world = stage(Phase.AUDIT)
+    one = world.round.audits[0]
+    spec_ = world.record.spec
+    assert opening_ms([one] * 64, world.round, spec_) == spec_.deadlines.reveal_ms
+    assert opening_ms([one] * 65, world.round, spec_) == 2 * spec_.deadlines.reveal_ms
+    others = [audit for audit in world.round.audits if world.round.slots[audit.slot] != world.round.slots[one.slot]]
+    assert opening_ms([one] * 64 + others, world.round, spec_) == spec_.deadlines.reveal_ms
 
 
 def test_a_leaf_is_opened_once() -> None:

@@ -23,9 +23,10 @@ from potminer.core.ledger.close import close_round, end_task
 from potminer.core.ledger.evaluate import has_reached_target, is_evaluating, settle_evaluation
 from potminer.core.ledger.event import Event
 from potminer.core.ledger.judge import BAD, UnitRuling, audit_passes, rule_unit, verdict_of
+from potminer.core.ledger.openings import opening_ms, owed
 from potminer.core.ledger.pace import adapt_capacity, commit_ms, note_arrivals, units_of
 from potminer.core.ledger.penalty import expel
-from potminer.core.ledger.sketch import contradiction, opened
+from potminer.core.ledger.sketch import contradiction
 from potminer.core.ledger.stake import held, pending_of
 from potminer.core.ledger.state import Draft
 from potminer.core.ledger.transact import with_standing
@@ -284,26 +285,15 @@ def _audit(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord,
     for audit in missing:
         if audit.auditor is not None:
             _missed(draft, task_id, audit.auditor)
-    if _unopened(current, units):
-        lasting = task.spec.deadlines.reveal_ms
+    unopened = owed(current, units)
+    if unopened:
+        lasting = opening_ms(unopened, current, task.spec)
         return _enter(draft, task_id, current, Phase.OPEN, lasting_ms=lasting, events=events)
     return _decide(draft, task_id, current, events)
 
 
-def _unopened(current: RoundRecord, units: list[UnitRecord]) -> set[int]:
-    """Slots whose trainers owe a leaf to an auditor that found their work good. To one that finds it bad nothing is
-    owed: the committee recomputes it anyway, and silence must not be a way around that."""
-    slots = set()
-    for audit in current.audits:
-        unit = units[audit.slot]
-        verdict = verdict_of(audit, unit)
-        if unit.judgement is None and verdict is not None and audit_passes(verdict, unit.allowed_ppm):
-            slots |= {audit.slot} if opened(audit, unit) is None else set()
-    return slots
-
-
 def _open_residues(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
-    if _unopened(current, _units(draft, task_id, current)) and draft.head.time_ms <= current.deadline_ms:
+    if owed(current, _units(draft, task_id, current)) and draft.head.time_ms <= current.deadline_ms:
         return False
     return _decide(draft, task_id, current, events)
 
@@ -313,7 +303,8 @@ def _decide(draft: Draft, task_id: bytes, current: RoundRecord, events: list[Eve
     task, units = draft.need(TaskRecord, records.task_key(task_id)), _units(draft, task_id, current)
     said = [verdict_of(audit, units[audit.slot]) for audit in current.audits]
     audits = _to_dispute(draft, task_id, task, current, said)
-    doubted, unopened = {audit.slot for audit in audits if audit.disputed}, _unopened(current, units)
+    doubted = {audit.slot for audit in audits if audit.disputed}
+    unopened = {audit.slot for audit in owed(current, units)}
     worst: dict[int, int] = {}
     for verdict, audit in zip(said, audits, strict=True):
         if verdict is not None:
@@ -356,7 +347,7 @@ def _to_dispute(
 def _dispute(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
     over = draft.head.time_ms > current.deadline_ms
     waiting, rulings = False, {}
-    unopened = _unopened(current, _units(draft, task_id, current))
+    unopened = {audit.slot for audit in owed(current, _units(draft, task_id, current))}
     for slot in sorted({audit.slot for audit in current.audits if audit.disputed}):
         unit = draft.need(UnitRecord, records.unit_key(task_id, slot))
         if unit.judgement is not None:
