@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
 import pytest
 from msgspec.structs import replace
@@ -79,6 +80,28 @@ def calibration(world: World) -> Calibration:
     found = world.record.calibration
     assert found is not None
     return found
+
+
+LAZY = ("ann", "ben", "cy")
+
+
+def test_auditors_that_do_not_recompute_say_nothing_about_noise_or_cheats_even_where_they_are_most() -> None:
+    world = to_audit(fresh())
+    bodies: list[tuple[str, Body]] = []
+    for each in world.round.audits:
+        assert each.auditor is not None
+        name = world.name_of(each.auditor)
+        verdict = said(world, each, (0, 30) if name in LAZY else (0, 40_000))
+        bodies.append((name, replace(verdict, sketch=Random(name).randbytes(64)) if name in LAZY else verdict))
+    assert set(world.step(*bodies)) == {None}
+    world.open_all()
+    judge(world, lambda judge_, trainer, segment: (2, 41_000))
+    world.attest()
+    found = calibration(world)
+    assert (found.tolerance_ppm, found.cheat_ppm, found.refused) == (20, 41_000, False)
+    assert world.happened(event.Expelled) == []
+    earners = {share.earner for rewarded in world.happened(event.Rewarded) for share in rewarded.shares}
+    assert earners >= {key(name).public for name in FOUR}, "for their units, not for their audits"
 
 
 # ---- honest people -----------------------------------------------------------------------

@@ -19,6 +19,7 @@ from potminer.base import limits
 from potminer.base.quorum import is_weak_quorum
 from potminer.core.ledger.event import Event, TaskCalibrated
 from potminer.core.ledger.judge import median_ppm
+from potminer.core.ledger.sketch import SURELY_PROVES_PPM, differs
 from potminer.core.ledger.state import Draft
 from potminer.wire import record as records
 from potminer.wire.record import Calibration, CommitteeRecord, Outcome, SeenDevice, TaskRecord, UnitRecord, Verdict
@@ -133,7 +134,16 @@ def _disagreement(unit: UnitRecord, committee: CommitteeRecord, cheat: int) -> i
 
 
 def _reports(unit: UnitRecord) -> list[Verdict]:
-    return [said for said in (*unit.verdicts, *unit.judges) if said.finding == Finding.MEASURED]
+    auditors = (said for said in unit.verdicts if not _is_made_up(unit, said))
+    return [said for said in (*auditors, *unit.judges) if said.finding == Finding.MEASURED]
+
+
+def _is_made_up(unit: UnitRecord, said: Verdict) -> bool:
+    """Whether an auditor claims to have measured next to nothing with residues like a guess."""
+    shown = [opening.residues for opening in unit.openings if opening.segment == said.segment]
+    if not said.sketch or not shown or said.error_ppm > SURELY_PROVES_PPM:
+        return False
+    return all(differs(said.sketch, residues) for residues in shown)
 
 
 def _errors(unit: UnitRecord) -> list[int]:

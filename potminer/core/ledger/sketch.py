@@ -34,10 +34,14 @@ def differs(sketch: bytes, leaf: bytes) -> bool:
     return counted >= FEWEST and distance * BORDER[1] > counted * BORDER[0]
 
 
+SURELY_PROVES_PPM = 300
+"""Noise that measures as so little never looks like a guess, however wide the intervals are."""
+
+
 def proves_ppm(spec: TaskSpec, segment: int) -> int:
     """Largest allowed error of *segment* under which residues prove anything: honest noise that is allowed more than
     this could look like a guess. The wide intervals of a payload of two bits hide more noise."""
-    return 300 if segment == spec.segments and spec.compression == "wan2" else 5_000
+    return SURELY_PROVES_PPM if segment == spec.segments and spec.compression == "wan2" else 5_000
 
 
 def opened(audit: Audit, unit: UnitRecord) -> bytes | None:
