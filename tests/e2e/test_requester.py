@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 from potminer.base.errors import Exit
-from potminer.devnet.plan import REQUESTER_KEY, make_plan
+from potminer.devnet.plan import REQUESTER_KEY, Plan, make_plan
 from potminer.devnet.processes import Processes
 from potminer.world.assets import asset
+from potminer.world.paths import locate
 from tests.e2e.test_devnet import PLAIN_PYTORCH
 
 pytestmark = pytest.mark.e2e
@@ -34,6 +36,29 @@ def task_file(folder: Path) -> Path:
     path = folder / "digits.toml"
     path.write_text(text.replace("budget_pot = 121", "budget_pot = 400"))
     return path
+
+
+def lay_out(folder: Path, plan: Plan, datadir: Path) -> None:
+    """The program that docs/python.md shows, as it stands there, among the files that it names."""
+    folder.mkdir()
+    text = (Path(__file__).parents[2] / "docs" / "python.md").read_text()
+    (folder / "program.py").write_text(text.partition("```python\n")[2].partition("```")[0])
+    shutil.copy(plan.genesis, folder / "genesis.json")
+    shutil.copy(plan.folder / REQUESTER_KEY, folder / "requester.key")
+    (folder / "api.sock").symlink_to(locate({}, datadir=datadir).socket)
+    short = task_file(folder).read_text().replace("rounds = 40 ", "rounds = 2 ")
+    (folder / "task.toml").write_text(short)
+
+
+async def documented_program(folder: Path, plan: Plan, datadir: Path) -> str:
+    """What it prints."""
+    lay_out(folder, plan, datadir)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "program.py", cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 120)
+    assert process.returncode == 0, out.decode()
+    return out.decode()
 
 
 async def test_submit_watch_fetch_and_cancel(tmp_path: Path) -> None:
@@ -73,6 +98,8 @@ async def test_submit_watch_fetch_and_cancel(tmp_path: Path) -> None:
         first = ("task", "fetch", "digits", "--round", "1", "--to", "older", *trust, "--json")
         older = json.loads(await run(*first, at=other))
         assert older == {"schema": 1, "path": "older/model.safetensors", "round": 1, "proven": False}
+
+        assert "proven" in await documented_program(tmp_path / "program", plan, home)
 
         second = json.loads(await run("task", "submit", str(task_file(tmp_path)), "--json", *pays))
         await run("task", "cancel", second["task"], *pays)
