@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import asdict
 from time import monotonic
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 import click
 
@@ -23,6 +23,16 @@ PATIENCE_S = 60.0
 PLAN_CHARACTERS = 1_000_000
 
 
+class Kind(NamedTuple):
+    """What a replay command names beside scenario and seed."""
+
+    nodes: int | None
+    town: bool
+
+    def __str__(self) -> str:
+        return (f" --nodes {self.nodes}" if self.nodes is not None else "") + (" --town" if self.town else "")
+
+
 @click.group(invoke_without_command=True)
 @click.pass_context
 @click.option("--list", "list_them", is_flag=True, help="Name the scenarios and stop.")
@@ -34,6 +44,7 @@ PLAN_CHARACTERS = 1_000_000
 @click.option("--plan", "plan_only", is_flag=True, help="Print the run of --seed as data, and do not run it.")
 @click.option("--replay", type=click.File("r"), default=None, help="Run the plan in this file (- for standard input).")
 @click.option("--shrink/--no-shrink", "shrinks", default=True, show_default=True, help="Shrink the first failing run.")
+@click.option("--town", is_flag=True, help="Run the node's own engine on a virtual clock instead of bare replicas.")
 @click.option("--twins", is_flag=True, help="Play Twins scenarios instead: 4 nodes, one twin, 2 sides, 4 rounds.")
 @click.option(
     "--leads",
@@ -64,6 +75,7 @@ def simulate(
     plan_only: bool,
     replay: TextIO | None,
     shrinks: bool,
+    town: bool,
     twins: bool,
     leads: str,
     cut: str,
@@ -92,54 +104,55 @@ def simulate(
     if name not in ABOUT:
         raise click.BadParameter(f"no scenario is called {name!r}; --list names them", param_hint="--scenario")
     if replay is not None:
-        _replay_plan(replay, as_json=as_json)
+        _replay_plan(replay, town=town, as_json=as_json)
     elif plan_only:
         from potminer.sim.plan import to_json
 
         click.echo(to_json(drawn(name, seed, nodes=nodes)))
     else:
-        _seeds(name, range(seed, seed + seeds), nodes=nodes, jobs=jobs, as_json=as_json, shrinks=shrinks)
+        _seeds(name, range(seed, seed + seeds), Kind(nodes, town), jobs=jobs, as_json=as_json, shrinks=shrinks)
 
 
 simulate.add_command(policy)
 
 
-def _replay_plan(file: TextIO, *, as_json: bool) -> None:
+def _replay_plan(file: TextIO, *, town: bool, as_json: bool) -> None:
     from potminer.sim.plan import from_json
-    from potminer.sim.world import run
+    from potminer.sim.sweep import runner
 
-    report = run(from_json(file.read(PLAN_CHARACTERS)))
-    _show(report, replay=f"potminer simulate --replay {file.name}", as_json=as_json, alone=True)
+    report = runner(town=town)(from_json(file.read(PLAN_CHARACTERS)))
+    replay = f"potminer simulate{' --town' if town else ''} --replay {file.name}"
+    _show(report, replay=replay, as_json=as_json, alone=True)
     if report.violations:
         sys.exit(Exit.FAILURE)
 
 
-def _seeds(name: str, seeds: range, *, nodes: int | None, jobs: int, as_json: bool, shrinks: bool) -> None:
+def _seeds(name: str, seeds: range, kind: Kind, *, jobs: int, as_json: bool, shrinks: bool) -> None:
     from potminer.sim.sweep import run_seeds
 
     begun, reports = monotonic(), []
-    for report in run_seeds(name, seeds, jobs=jobs, nodes=nodes):
+    for report in run_seeds(name, seeds, jobs=jobs, nodes=kind.nodes, town=kind.town):
         reports.append(report)
-        replay = report.replay + (f" --nodes {nodes}" if nodes is not None else "")
+        replay = f"{report.replay}{kind}"
         _show(report, replay=replay, as_json=as_json, alone=len(seeds) == 1)
     failed = [report for report in reports if report.violations]
     if not as_json and len(seeds) > 1:
         _summary(reports, len(failed), monotonic() - begun)
     if failed:
         if shrinks:
-            _shrink(failed[0], nodes=nodes, as_json=as_json)
+            _shrink(failed[0], kind, as_json=as_json)
         sys.exit(Exit.FAILURE)
 
 
-def _shrink(report: Report, *, nodes: int | None, as_json: bool) -> None:
+def _shrink(report: Report, kind: Kind, *, as_json: bool) -> None:
     """The failing run again and again, smaller each time, for as long as an impatient person waits."""
     from potminer.sim.catalogue import drawn
     from potminer.sim.plan import to_json
     from potminer.sim.shrink import shrink, size_of
-    from potminer.sim.world import fails_as
+    from potminer.sim.sweep import fails_as
 
-    begun, whole = monotonic(), drawn(report.scenario, report.seed, nodes=nodes)
-    shrunk = shrink(whole, fails_as(report), stop=lambda: monotonic() - begun > PATIENCE_S)
+    begun, whole = monotonic(), drawn(report.scenario, report.seed, nodes=kind.nodes)
+    shrunk = shrink(whole, fails_as(report, town=kind.town), stop=lambda: monotonic() - begun > PATIENCE_S)
     data = to_json(shrunk.plan)
     if as_json:
         click.echo(json.dumps({"shrunk": json.loads(data), "tries": shrunk.tries}))
@@ -147,7 +160,7 @@ def _shrink(report: Report, *, nodes: int | None, as_json: bool) -> None:
     click.echo(
         f"shrunk in {shrunk.tries} runs, size {size_of(whole)} to {size_of(shrunk.plan)}: {shrunk.plan.nodes} nodes, "
         f"{len(shrunk.plan.roles)} of them not honest, {len(shrunk.plan.faults)} faults; run it with: "
-        "potminer simulate --replay FILE"
+        f"potminer simulate{' --town' if kind.town else ''} --replay FILE"
     )
     click.echo(data)
 

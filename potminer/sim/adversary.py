@@ -52,6 +52,8 @@ class Adversary:
         me = committee.index_of(key.public)
         self.me = 0 if me is None else me
         self.height = 1
+        self.epoch = committee.epoch
+        """The newest that its own replica spoke of."""
 
     def transform(self, effects: Iterable[object]) -> list[object]:
         told: list[object] = []
@@ -59,6 +61,8 @@ class Adversary:
             if isinstance(effect, Broadcast) and isinstance(effect.message, Status):
                 self.height = effect.message.height
                 told += self.tick()
+            if isinstance(effect, Broadcast) and isinstance(effect.message, Vote | ViewChange):
+                self.epoch = effect.message.epoch
             told += self.bend(effect)
         return told
 
@@ -83,14 +87,14 @@ class Adversary:
         )
 
     def vote(self, purpose: Purpose, *, height: int, view: int, digest: bytes) -> Vote:
-        epoch = self.committee.epoch
+        epoch = self.epoch
         signature = self.sign(purpose, epoch=epoch, height=height, view=view, digest=digest)
         return Vote(
             purpose=purpose, epoch=epoch, height=height, view=view, digest=digest, signer=self.me, signature=signature
         )
 
     def change(self, view: int, prepared: Certificate | None = None) -> ViewChange:
-        epoch, height = self.committee.epoch, self.height
+        epoch, height = self.epoch, self.height
         value = view_change_digest(prepared=prepared)
         return ViewChange(
             epoch=epoch, height=height, view=view, prepared=prepared, signer=self.me,
@@ -138,7 +142,7 @@ class Flood(Adversary):
             Broadcast(
                 Vote(
                     purpose=chance.choice((Purpose.PREPARE, Purpose.COMMIT, Purpose.CHECKPOINT)),
-                    epoch=self.committee.epoch,
+                    epoch=self.epoch,
                     height=self.height + chance.randrange(2),
                     view=chance.randrange(3),
                     digest=chance.randbytes(32),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
 from potminer.base.quorum import is_quorum
-from potminer.core.committee import Committee
-from potminer.sim.host import Host
+from potminer.sim.disk import Disk
 from potminer.sim.network import Network
 from potminer.sim.plan import Fault, Kind, Plan
 
@@ -14,12 +14,39 @@ STAGGER_MS = 97
 """Hosts that crashed together come back one after the other."""
 
 
-class Chaos:
-    def __init__(self, plan: Plan, hosts: list[Host], network: Network, committee: Committee) -> None:
+class Struck(Protocol):
+    """What faults are done to: a host of the swarm, or a citizen of the town."""
+
+    name: int
+    member: int
+    honest: bool
+    forgetful: bool
+    skew_ms: int
+    fuse: int | None
+    disk: Disk
+
+    @property
+    def height(self) -> int: ...
+    @property
+    def replica(self) -> object | None: ...
+    @property
+    def leader(self) -> int | None: ...
+    def start(self) -> None: ...
+    def crash(self) -> None: ...
+    def crash_within(self, effects: int) -> None: ...
+    def wipe(self) -> None: ...
+    def freeze(self) -> None: ...
+    def thaw(self) -> None: ...
+
+
+H = TypeVar("H", bound=Struck)
+
+
+class Chaos(Generic[H]):
+    def __init__(self, plan: Plan, hosts: list[H], network: Network) -> None:
         self._plan = plan
         self._hosts = hosts
         self._network = network
-        self._committee = committee
         self._over = False
         self._skews = {host.name: host.skew_ms for host in hosts}
 
@@ -48,7 +75,7 @@ class Chaos:
                     if host.name in side:
                         self._strike(fault, host)
 
-    def _strike(self, fault: Fault, host: Host) -> None:
+    def _strike(self, fault: Fault, host: H) -> None:
         match fault.kind:
             case Kind.CRASH:
                 self._crash(host, fault)
@@ -57,11 +84,11 @@ class Chaos:
                 self._later(fault, host, self._restart)
             case Kind.PAUSE:
                 host.freeze()
-                self._later(fault, host, Host.thaw)
+                self._later(fault, host, lambda host: host.thaw())
             case Kind.WIPE:
                 if host.forgetful:
                     host.wipe()
-                    self._later(fault, host, Host.start)
+                    self._later(fault, host, lambda host: host.start())
             case Kind.JUMP:
                 host.skew_ms += fault.amount
                 self._later(fault, host, self._set_clock)
@@ -77,48 +104,48 @@ class Chaos:
                     host.disk.misdirect()
                     self._later(fault, host, self._restart)
 
-    def _later(self, fault: Fault, host: Host, end: Callable[[Host], None]) -> None:
+    def _later(self, fault: Fault, host: H, end: Callable[[H], None]) -> None:
         self._network.clock.after(fault.for_ms + host.name % 4 * STAGGER_MS, self._end, host, end)
 
-    def _end(self, host: Host, end: Callable[[Host], None]) -> None:
+    def _end(self, host: H, end: Callable[[H], None]) -> None:
         if not self._over:
             end(host)
 
     # ---- one host ------------------------------------------------------------------------
 
-    def _crash(self, host: Host, fault: Fault) -> None:
+    def _crash(self, host: H, fault: Fault) -> None:
         if host.replica is not None and host.fuse is None:
             host.crash_within(max(0, fault.amount))
             self._later(fault, host, self._restart)
 
     def _crash_leader(self, fault: Fault) -> None:
         foremost = max((h for h in self._hosts if h.replica is not None), key=lambda h: h.height, default=None)
-        if foremost is None or foremost.replica is None:
+        if foremost is None:
             return
-        leader = foremost.chain.committee.primary(height=foremost.replica.height, view=foremost.replica.view)
+        leader = foremost.leader
         for host in self._hosts:
             if host.member == leader:
                 self._crash(host, fault)
 
-    def _restart(self, host: Host) -> None:
+    def _restart(self, host: H) -> None:
         host.crash()
         self._start(host)
 
-    def _start(self, host: Host) -> None:
+    def _start(self, host: H) -> None:
         """A disk that lies is not started on; its owner wipes it, which makes the member forgetful."""
         host.start()
         if host.replica is None and host.forgetful and not host.disk.unreadable:
             host.wipe()
             host.start()
 
-    def _set_clock(self, host: Host) -> None:
+    def _set_clock(self, host: H) -> None:
         host.skew_ms = self._skews[host.name]
 
-    def _make_room(self, host: Host) -> None:
+    def _make_room(self, host: H) -> None:
         host.disk.full = False
         self._start(host)
 
-    def _mend(self, host: Host) -> None:
+    def _mend(self, host: H) -> None:
         host.disk.unreadable = False
         self._start(host)
 
@@ -139,7 +166,7 @@ class Chaos:
 
     # ---- the heal ------------------------------------------------------------------------
 
-    def heal(self) -> list[Host]:
+    def heal(self) -> list[H]:
         """The core, connected and running, faulty members among them; it must make progress from here.
 
         Honest members outside of the core stay cut off from everybody, or are dead.
@@ -159,7 +186,7 @@ class Chaos:
                 self._revive(host)
         return core
 
-    def _revive(self, host: Host) -> None:
+    def _revive(self, host: H) -> None:
         disk = host.disk
         disk.full, disk.unreadable, disk.tear, host.fuse = False, False, None, None
         host.skew_ms = self._skews[host.name]

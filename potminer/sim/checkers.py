@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from potminer.base import limits
 from potminer.base.digest import Domain, digest
+from potminer.core.ledger.state import State
+from potminer.core.ledger.state import supply as count_grains
 from potminer.core.pbft.application import Head
 from potminer.wire.block import Block, Certificate, block_digest, transactions_root
 from potminer.wire.codec import Wire, decode, encode
@@ -34,6 +36,11 @@ class Members:
     keys: tuple[bytes, ...]
     powers: tuple[int, ...]
     honest: frozenset[int]
+    epoch_blocks: int = 2**62
+    """After so many blocks the next epoch begins; the same members sit in it."""
+
+    def epoch_at(self, height: int) -> int:
+        return self.epoch + (height - 1) // self.epoch_blocks
 
     def enough(self, indices: set[int]) -> bool:
         return sum(self.powers[i] for i in indices) * 3 > sum(self.powers) * 2
@@ -132,7 +139,7 @@ class Certificates:
             return
         voters = {index for index, _ in certificate.signatures}
         named = (certificate.purpose, certificate.epoch, certificate.height, certificate.digest)
-        sound = named == (Purpose.COMMIT, self._members.epoch, height, name) and all(
+        sound = named == (Purpose.COMMIT, self._members.epoch_at(height), height, name) and all(
             self._signed(certificate, index, signature) for index, signature in certificate.signatures
         )
         if not sound or len(voters) != len(certificate.signatures) or not self._members.enough(voters):
@@ -146,7 +153,7 @@ class Certificates:
             chain=self._members.chain,
             signer=key,
             digest=certificate.digest,
-            epoch=self._members.epoch,
+            epoch=self._members.epoch_at(certificate.height),
             height=certificate.height,
             view=certificate.view,
         )
@@ -250,8 +257,15 @@ class Witnesses:
         if items > 32 * n + 64 or records > MOST_RECORDS:
             self.report(f"unbounded: member {member} holds {items} items and {records} records")
 
-    def broke(self, *, member: int, error: Exception) -> None:
-        self.report(f"assertion: member {member}: {type(error).__name__} {error}")
+    def counted(self, *, member: int, height: int, state: State, supply: int) -> None:
+        """Every grain of the ledger, one by one: there are as many as in the beginning."""
+        found = count_grains(state)
+        if found != supply:
+            self.report(f"supply: member {member} has {found} grains after height {height}, not {supply}")
+
+    def broke(self, *, member: int, error: BaseException | str) -> None:
+        kind = type(error).__name__ if isinstance(error, BaseException) else "error"
+        self.report(f"assertion: member {member}: {kind} {error}")
 
     def starved(self, what: str) -> None:
         self.report(f"liveness: {what}")

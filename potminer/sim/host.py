@@ -98,6 +98,13 @@ class Host:
     def height(self) -> int:
         return self.chain.head.height
 
+    @property
+    def leader(self) -> int | None:
+        """The seat that leads as this host sees it."""
+        if self.replica is None:
+            return None
+        return self.chain.committee.primary(height=self.replica.height, view=self.replica.view)
+
     # ---- life ----------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -195,7 +202,7 @@ class Host:
         if self._frozen is not None:
             self._frozen.append((self.submit, (signed,)))
         elif self.mempool is not None and self.mempool.submit(signed):
-            self.handle(WorkArrived())
+            self.handle(WorkArrived(full=self.mempool.full))
 
     # ---- effects -------------------------------------------------------------------------
 

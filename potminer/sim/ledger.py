@@ -83,6 +83,11 @@ class TinyApplication:
         self._leaves[signed.leaf] = signed
         return True
 
+    @property
+    def full(self) -> bool:
+        """Whether a block could be filled now."""
+        return len(self._pending) >= self._most
+
     def forget_executed(self) -> None:
         gone = self._pending.keys() & self._chain.executed
         for name in gone:

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from potminer.sim.plan import TWIN, Delays, Weather
 
@@ -40,6 +40,14 @@ class Clock:
         return True
 
 
+class Ticking(Protocol):
+    """A clock that can be told to do something later."""
+
+    @property
+    def now(self) -> int: ...
+    def after(self, delay_ms: int, action: Action, *arguments: Any) -> None: ...
+
+
 @dataclass(slots=True)
 class Way:
     """One direction between two hosts. It has its own chance, so that a fault elsewhere changes nothing here."""
@@ -53,7 +61,7 @@ class Way:
 class Network:
     """Decides whether and when a message between two hosts arrives."""
 
-    clock: Clock
+    clock: Ticking
     seed: str
     weather: Weather
     hosts: tuple[int, ...]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 
+from potminer.core.pbft.machine import Replica
 from potminer.sim.arena import Stands
 from potminer.sim.catalogue import drawn
 from potminer.sim.notary import Notary
+from potminer.sim.plan import Plan
+from potminer.sim.shrink import kind_of
 from potminer.sim.twins import Space
 from potminer.sim.world import Report, run
 
@@ -22,10 +25,12 @@ SEEDS = 20
 """Seeds per piece of work."""
 
 
-def run_seeds(name: str, seeds: range, *, jobs: int, nodes: int | None = None) -> Iterator[Report]:
+def run_seeds(
+    name: str, seeds: range, *, jobs: int, nodes: int | None = None, town: bool = False
+) -> Iterator[Report]:
     """The reports of *seeds* in order, run on *jobs* processes."""
     pieces = [seeds[begin : begin + SEEDS] for begin in range(0, len(seeds), SEEDS)]
-    work = partial(_run_piece, name, nodes)
+    work = partial(_run_piece, name, nodes, town)
     if jobs == 1 or len(pieces) == 1:
         for piece in pieces:
             yield from work(piece)
@@ -35,9 +40,27 @@ def run_seeds(name: str, seeds: range, *, jobs: int, nodes: int | None = None) -
             yield from reports
 
 
-def _run_piece(name: str, nodes: int | None, seeds: range) -> list[Report]:
-    notary = Notary()
-    return [run(drawn(name, seed, nodes=nodes), notary=notary) for seed in seeds]
+def _run_piece(name: str, nodes: int | None, town: bool, seeds: range) -> list[Report]:
+    play = runner(town=town)
+    return [play(drawn(name, seed, nodes=nodes)) for seed in seeds]
+
+
+def runner(*, town: bool) -> Callable[[Plan], Report]:
+    """What runs a plan: bare replicas on hosts, or the node's own engines."""
+    if town:
+        from potminer.sim.town import run_town
+
+        return run_town
+    return partial(run, notary=Notary())
+
+
+def fails_as(
+    report: Report, *, town: bool = False, make_replica: type[Replica] = Replica
+) -> Callable[[Plan], bool]:
+    """Whether a plan breaks the promise that *report* first saw broken: what shrinking asks of every candidate."""
+    wanted = kind_of(report.violations[0])
+    play = runner(town=True) if town else partial(run, notary=Notary(), make_replica=make_replica, until_violated=True)
+    return lambda plan: any(kind_of(violation) == wanted for violation in play(plan).violations)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,6 @@ from potminer.sim.network import Clock, Network
 from potminer.sim.notary import Notary, NotedCommittee, NotedKey
 from potminer.sim.plan import TWIN, Plan, Role
 from potminer.sim.scenarios import Scenario, draw
-from potminer.sim.shrink import kind_of
 from potminer.wire.block import CertifiedBlock
 from potminer.wire.codec import Wire
 from potminer.wire.registry import pack, unpack
@@ -107,7 +106,7 @@ class World:
         names = [*range(plan.nodes), *(TWIN + seat for seat, role in plan.roles.items() if role is Role.TWINS)]
         self.hosts = [self._host(name, keys[name % TWIN], start) for name in names]
         self.network = Network(self.clock, f"{plan.name}/{plan.seed}", plan.weather, tuple(names))
-        self.chaos = Chaos(plan, self.hosts, self.network, self.committee)
+        self.chaos = Chaos(plan, self.hosts, self.network)
         self.submitted: list[SignedTransaction] = []
         self._violated_ms: int | None = None
         self._next_look = 0
@@ -332,18 +331,3 @@ def simulate(
     """Runs *scenario* with the chance of *seed*; *nodes* overrides the size that the seed draws."""
     drawn: plans.Plan = draw(scenario, seed, nodes=nodes)
     return run(drawn, make_committee=make_committee, make_replica=make_replica, listen=listen)
-
-
-def fails_as(
-    report: Report, *, make_committee: MakeCommittee | None = None, make_replica: type[Replica] = Replica
-) -> Callable[[Plan], bool]:
-    """Whether a plan breaks the promise that *report* first saw broken: what shrinking asks of every candidate."""
-    wanted, notary = kind_of(report.violations[0]), Notary()
-
-    def fails(plan: Plan) -> bool:
-        again = run(
-            plan, make_committee=make_committee, make_replica=make_replica, notary=notary, until_violated=True
-        )
-        return any(kind_of(violation) == wanted for violation in again.violations)
-
-    return fails

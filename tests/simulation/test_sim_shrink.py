@@ -9,11 +9,13 @@ import pytest
 from click.testing import CliRunner
 
 from potminer.base.errors import Exit, UsageError
+from potminer.cli.simulate import Kind as Shape
 from potminer.cli.simulate import _shrink, simulate
 from potminer.sim.catalogue import drawn
 from potminer.sim.plan import Fault, Kind, Plan, Role, from_json, to_json
 from potminer.sim.shrink import kind_of, shrink, size_of
-from potminer.sim.world import fails_as, run
+from potminer.sim.sweep import fails_as
+from potminer.sim.world import run
 from tests.simulation import bent
 
 
@@ -69,7 +71,7 @@ def test_a_failing_run_is_shrunk_to_data_that_replays(tmp_path: Path, capsys: py
     """Too many twins: the only violation that the product itself shows."""
     seed = next(seed for seed in range(40) if run(drawn("too-many-twins", seed)).violations)
     report = run(drawn("too-many-twins", seed))
-    _shrink(report, nodes=None, as_json=True)
+    _shrink(report, Shape(None, False), as_json=True)
     said = json.loads(capsys.readouterr().out)
     plan = tmp_path / "plan.json"
     plan.write_text(json.dumps(said["shrunk"]), encoding="utf-8")

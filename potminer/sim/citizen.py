@@ -1,0 +1,328 @@
+"""A citizen: the node's own engine with its own machines, on hands that reach a simulated world.
+
+Nothing of the node is rewritten: the engine, its inbox, the ledger, PBFT, sync, gossip, rounds
+and the steward are those that ship. Only ``Hands`` is ours: links are the simulated network's,
+the disk is one that fails, and time is the loop's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import NoReturn, Protocol
+
+from potminer.base import limits
+from potminer.base.digest import Domain, digest
+from potminer.base.errors import PotminerError
+from potminer.core.gossip import events as gossip
+from potminer.core.gossip.machine import Gossip
+from potminer.core.ledger.beacon import Onion, Onions
+from potminer.core.ledger.ledger import Ledger
+from potminer.core.ledger.state import State, genesis_state, restored
+from potminer.core.misbehave import Censoring
+from potminer.core.pbft.application import Application, Head, Timers
+from potminer.core.pbft.machine import Replica
+from potminer.core.rounds.machine import Rounds
+from potminer.core.steward import Steward
+from potminer.core.sync.machine import Sync
+from potminer.core.sync.proof import Tip
+from potminer.node.application import LedgerApplication
+from potminer.node.engine import Engine, Hands, Machines, StoredBlock
+from potminer.node.history import History
+from potminer.node.inbox import Inbox, To
+from potminer.node.outbox import Outbox
+from potminer.node.past import Past
+from potminer.node.seats import Seats
+from potminer.sim.adversary import Adversary, Fault
+from potminer.sim.disk import Disk, DiskFault
+from potminer.sim.ledger import GENESIS_MS
+from potminer.wire.block import Block, Certificate
+from potminer.wire.codec import Wire, decode
+from potminer.wire.genesis import Genesis, chain_id
+from potminer.wire.hello import Hello
+from potminer.wire.seal import SigningKey
+from potminer.wire.trainer import Job, Report
+from potminer.wire.tx import SignedTransaction, transaction_digest
+
+WRITE_MS = 3
+"""How long a commit takes: the disks that were measured do three hundred a second."""
+
+
+class NoRoom(PotminerError):
+    """The disk refused: the node stops, as it does for the store's own error."""
+
+
+class Town(Protocol):
+    """What a citizen needs of the world around it."""
+
+    def send(self, citizen: Citizen, peer: bytes, message: Wire) -> bool: ...
+    def now(self) -> int: ...
+    def began(self, citizen: Citizen) -> None: ...
+    def ended(self, citizen: Citizen) -> None: ...
+    def executed(self, citizen: Citizen, head: Head, block: Block, certificate: Certificate, state: State) -> None: ...
+    def broke(self, citizen: Citizen, error: BaseException | str) -> None: ...
+
+
+class Shelf:
+    """What the store holds of the chain: blocks, the ledger after them, the head. Written as a whole or not at all."""
+
+    def __init__(self, genesis: Genesis) -> None:
+        self.start = genesis_state(genesis, chain=chain_id(genesis))
+        self.head = Head(0, chain_id(genesis), genesis.time_ms, self.start.root)
+        self.ledger = dict(self.start.items())
+        self.blocks: list[tuple[bytes, bytes]] = []
+        self.executed: set[bytes] = set()
+
+    def append(self, stored: StoredBlock, block: Block) -> None:
+        for key, value in stored.changes:
+            if value is None:
+                self.ledger.pop(key, None)
+            else:
+                self.ledger[key] = value
+        self.blocks.append((stored.block, stored.certificate))
+        self.executed.update(transaction_digest(each.transaction) for each in block.transactions)
+        self.head = Head(stored.height, stored.digest, stored.time_ms, stored.state_root)
+
+
+class Doorway(Inbox):
+    """An inbox whose reader may be stopped: what arrives waits, as it does for a stopped process."""
+
+    def __init__(self, note: Callable[[str, str], None]) -> None:
+        super().__init__(on_blob=lambda peer, message: None, on_link_down=lambda peer: None, note=note)
+        self.awake = asyncio.Event()
+        self.awake.set()
+
+    async def take(self) -> tuple[To, object]:
+        taken = await super().take()
+        await self.awake.wait()
+        return taken
+
+
+class Citizen:
+    """One member's computer. *life* is the process that runs on it, or None."""
+
+    def __init__(
+        self, town: Town, genesis: Genesis, key: SigningKey, onion: Onion, *, name: int, member: int, skew_ms: int,
+        honest: bool, forgetful: bool, fault: Fault | None, victims: frozenset[bytes], make: type[Engine],
+    ) -> None:
+        self.make = make
+        self.town, self.genesis, self.key, self.onion = town, genesis, key, onion
+        self.name, self.member, self.skew_ms = name, member, skew_ms
+        self.honest, self.forgetful, self.fault, self.victims = honest, forgetful, fault, victims
+        self.disk, self.shelf = Disk(), Shelf(genesis)
+        self.life: Life | None = None
+        self.fuse: int | None = None
+        self.lives = self.stops = self.highest_view = 0
+
+    # ---- what chaos looks at and does (chaos.Struck) --------------------------------------
+
+    @property
+    def height(self) -> int:
+        return self.shelf.head.height
+
+    @property
+    def replica(self) -> Replica | None:
+        return None if self.life is None else self.life.replica
+
+    @property
+    def leader(self) -> int | None:
+        """The seat that leads as this citizen sees it."""
+        if self.life is None:
+            return None
+        replica = self.life.replica
+        return self.life.ledger.committee.primary(height=replica.height, view=replica.view)
+
+    def start(self) -> None:
+        if self.life is not None:
+            return
+        try:
+            journal = self.disk.read()
+        except DiskFault:
+            self.stops += 1
+            return
+        self.lives += 1
+        self.life = Life(self, journal)
+        self.town.began(self)
+
+    def crash(self) -> None:
+        life, self.life, self.fuse = self.life, None, None
+        if life is not None:
+            life.task.cancel()
+            self.town.ended(self)
+        self.disk.lose()
+
+    def crash_within(self, effects: int) -> None:
+        self.fuse = effects
+
+    def wipe(self) -> None:
+        self.crash()
+        self.disk.wipe()
+        self.shelf = Shelf(self.genesis)
+
+    def freeze(self) -> None:
+        if self.life is not None:
+            self.life.inbox.awake.clear()
+
+    def thaw(self) -> None:
+        if self.life is not None:
+            self.life.inbox.awake.set()
+
+    def burn(self) -> None:
+        """One more effect; the last one of a fuse is the crash."""
+        if self.fuse is not None:
+            if self.fuse == 0:
+                self.crash()
+            else:
+                self.fuse -= 1
+
+
+class Life:
+    """One process: machines put together as ``node/build.py`` does, from what the disk holds."""
+
+    def __init__(self, citizen: Citizen, journal: dict[bytes, bytes]) -> None:
+        self.citizen, self.town = citizen, citizen.town
+        key, genesis, shelf = citizen.key, citizen.genesis, citizen.shelf
+        chain, head = chain_id(genesis), shelf.head
+        state = restored(chain, genesis.parameters, shelf.ledger.items())
+        if state.root != head.state_root:
+            self.town.broke(citizen, "the stored ledger does not have the root of its head")
+        self.ledger = Ledger(state, head=head.digest, onions=Onions(citizen.onion))
+        seats = Seats(self.ledger)
+        application: Application = LedgerApplication(self.ledger)
+        if citizen.victims:
+            application = Censoring(application, citizen.victims)
+        self.replica = Replica(
+            key=key, chain=chain, application=application, head=head, persisted=journal, parameters=Timers()
+        )
+        self.inbox = Doorway(self._note)
+        machines = Machines(
+            ledger=self.ledger,
+            replica=self.replica,
+            gossip=Gossip(key.public, chain, digest(Domain.DRAW, b"gossip", key.public)),
+            sync=Sync(chain, seats.committee, Tip(head.height, head.digest, head.state_root)),
+            rounds=Rounds(key=key.public, payout=None, validator=True, salt_secret=bytes(32), persisted=journal),
+            outbox=Outbox(key, self.ledger),
+            history=History(key.public),
+            steward=Steward(renew_below=0),
+            past=Past(state),
+        )
+        hands = Hands(
+            send=self._send,
+            dial=self._dial,
+            ban=lambda peer, seconds: None,
+            fetch=self._fetch,
+            work=self._work,
+            cancel=lambda job: None,
+            persist=self._persist,
+            store_block=self._store_block,
+            read_blocks=self._read_blocks,
+            clock=lambda: GENESIS_MS + self.town.now() + citizen.skew_ms,
+            changed=self._changed,
+            note=self._note,
+            next_onion=self._next_onion,
+            witness=self._witness,
+            transform=self._transform,
+        )
+        self.inbox.post(To.GOSSIP, gossip.Seek(seats.peers_of(key.public)))
+        self.engine = citizen.make(machines, hands, self.inbox, own=key.public, seats=seats)
+        self.task = asyncio.get_running_loop().create_task(self.engine.run())
+        self.task.add_done_callback(self._done)
+
+    def submit(self, signed: SignedTransaction) -> None:
+        self.engine.submit(signed)
+
+    def link_up(self, peer: bytes, *, outbound: bool, height: int) -> None:
+        self.inbox.link_up(peer, Hello("simulated", 0, height), outbound, (peer.hex()[:12], 1))
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        error = task.exception()
+        if isinstance(error, NoRoom):
+            self.citizen.stops += 1
+        elif error is not None:
+            self.town.broke(self.citizen, error)
+        if self.citizen.life is self:
+            self.citizen.crash()
+
+    # ---- hands ---------------------------------------------------------------------------
+
+    def _lives(self) -> bool:
+        return self.citizen.life is self
+
+    def _burn(self) -> None:
+        """Another effect is about to be performed: it is not, where this was the process's last."""
+        if self._lives():
+            self.citizen.burn()
+        if not self._lives():
+            raise asyncio.CancelledError
+
+    def _send(self, peer: bytes, message: Wire) -> bool:
+        self._burn()
+        return self.town.send(self.citizen, peer, message)
+
+    async def _persist(self, entries: Sequence[tuple[bytes, bytes | None]]) -> None:
+        """Durable on return. A crash meanwhile loses all of it, or what the tear leaves."""
+        self._burn()
+        disk = self.citizen.disk
+        for key, value in entries:
+            disk.write(key, value)
+        await asyncio.sleep(WRITE_MS / 1_000)
+        if not self._lives():
+            raise asyncio.CancelledError
+        try:
+            disk.sync()
+        except DiskFault as fault:
+            raise NoRoom(str(fault), "There is no more room.") from fault
+
+    async def _store_block(self, stored: StoredBlock) -> None:
+        self._burn()
+        await asyncio.sleep(WRITE_MS / 1_000)
+        if not self._lives():
+            raise asyncio.CancelledError
+        if self.citizen.disk.full:
+            raise NoRoom("no room for a block", "There is no more room.")
+        block = decode(Block, stored.block, max_bytes=limits.BLOCK_MESSAGE_BYTES)
+        certificate = decode(Certificate, stored.certificate, max_bytes=limits.VIEW_CHANGE_BYTES)
+        self.town.executed(self.citizen, self.citizen.shelf.head, block, certificate, self.ledger.state)
+        self.citizen.shelf.append(stored, block)
+
+    async def _read_blocks(self, first: int, count: int, max_bytes: int) -> list[tuple[bytes, bytes]]:
+        found: list[tuple[bytes, bytes]] = []
+        room = max_bytes
+        for pair in self.citizen.shelf.blocks[first - 1 : first - 1 + count]:
+            room -= len(pair[0]) + len(pair[1])
+            if found and room < 0:
+                break
+            found.append(pair)
+        return found
+
+    async def _dial(self, host: str, port: int, expected: bytes | None) -> NoReturn:
+        raise PotminerError(f"nobody answers at {host}", "Links of this world stand by themselves.")
+
+    async def _fetch(self, blob: bytes, max_bytes: int) -> bool:
+        return False
+
+    async def _work(self, job: Job) -> Report:
+        raise PotminerError("no worker here", "Validators of this world have no task.")
+
+    async def _next_onion(self, revealed: bytes) -> Onion:
+        return self.citizen.onion
+
+    async def _witness(self, height: int, body: bytes) -> None:
+        """Statements for forensics are not this world's: evidence goes to the ledger."""
+
+    def _transform(self, effects: Sequence[object]) -> list[object]:
+        fault = self.citizen.fault
+        return list(effects) if fault is None else fault.transform(effects)
+
+    def hear(self, message: Wire) -> None:
+        if isinstance(self.citizen.fault, Adversary):
+            self.citizen.fault.hear(message)
+
+    def _changed(self) -> None:
+        self.citizen.highest_view = max(self.citizen.highest_view, self.replica.view)
+
+    def _note(self, level: str, line: str) -> None:
+        if level == "error" and " failed: " in line:
+            self.town.broke(self.citizen, line)
