@@ -72,6 +72,8 @@ def _print_status(seen: ChainStatus) -> None:
               help="What is trusted. A block: take it from somebody you trust.")
 @click.option("--account", metavar="ADDRESS", help="Prove this account.")
 @click.option("--task", "task", metavar="ID", help="Prove this task, its model and its round in progress.")
+@click.option("--round", "round", type=click.IntRange(1, 2**32 - 1),
+              help="With --task: the model when that many rounds had closed, and what the last of them still owes.")
 @click.option("--transaction", metavar="ID", help="Prove that this transaction is final, and what became of it.")
 @click.option("--trust-days", type=click.IntRange(1, 36_500), help="Believe no committee that is older than this.")
 @click.option("--genesis", "file", type=click.Path(path_type=Path), help="Genesis file, if not the data folder's.")
@@ -80,14 +82,14 @@ def _print_status(seen: ChainStatus) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def verify(
-    place: Place, *, start: str, account: str | None, task: str | None, transaction: str | None,
+    place: Place, *, start: str, account: str | None, task: str | None, round: int | None, transaction: str | None,
     trust_days: int | None, file: Path | None, where: str | None, store: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Follow the chain by its certificates, believing no node. Ends with 8 where something does not hold."""
     if store is not None:
         told = asyncio.run(_recheck(place, store, file, as_json=as_json))
     else:
-        questions = _Questions(start, account, task, transaction, trust_days, file)
+        questions = _Questions(start, account, task, round, transaction, trust_days, file)
         told = asyncio.run(_follow(place, where, questions))
     if as_json:
         print_json(told)
@@ -100,14 +102,15 @@ class _Questions:
     """What the command line asks, read before anybody is spoken to."""
 
     def __init__(
-        self, start: str, account: str | None, task: str | None, transaction: str | None, days: int | None,
-        genesis: Path | None,
+        self, start: str, account: str | None, task: str | None, round: int | None, transaction: str | None,
+        days: int | None, genesis: Path | None,
     ) -> None:  # fmt: skip
         from potminer.base.address import decode_address
 
         self.anchor = None if start.upper() == "GENESIS" else _anchor(start)
         self.account = None if account is None else decode_address(account)
         self.task = None if task is None else _digest(task, "a task")
+        self.round = round
         self.transaction = None if transaction is None else _digest(transaction, "a transaction")
         self.trusting_ms = None if days is None else days * 24 * 3_600_000
         self.genesis = genesis
@@ -178,6 +181,11 @@ async def _answers(follower: Follower, node: Client, questions: _Questions) -> d
         told["account_after"] = found.height
     if questions.task is not None:
         told |= _task_lines(await verified.task(follower, node, questions.task))
+    if questions.task is not None and questions.round is not None:
+        model = await follower.model(node, questions.task, questions.round)
+        owed = await verified.owed(follower, node, questions.task, questions.round - 1)
+        told["model"], told["round"] = model.hex(), f"{questions.round} closed"
+        told["owed"] = "nothing" if owed is None else f"{pot(owed.grains)} to {owed.earners}"
     if questions.transaction is not None:
         told |= await _transaction(follower, node, questions.transaction)
     return told

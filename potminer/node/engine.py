@@ -89,7 +89,7 @@ class StoredBlock:
     receipts: tuple[tuple[bytes, int, str, str], ...]
     facts: list[Fact]
     takings: tuple[TakingsRow, ...]
-    proofs: tuple[tuple[str, bytes], ...]
+    proofs: tuple[tuple[str, int, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
-from potminer.base.errors import NotProven, PotminerError
+from potminer.base.errors import Malformed, NotProven, PotminerError
 from potminer.core.light import epochs, header, shown
 from potminer.core.light.flaw import Flaw
 from potminer.core.light.shown import Fact, Fate
 from potminer.core.light.trust import Terms, Trust
+from potminer.wire import record as records
 from potminer.wire.block import block_digest
 from potminer.wire.genesis import Genesis
 from potminer.wire.proof import EPOCHS_PER_REPLY, Shown, TransactionProof
+from potminer.wire.record import TaskRecord
 from potminer.world.api.attach import Client
 
 T = TypeVar("T")
@@ -65,6 +67,22 @@ class Follower:
             await self.catch_up(node)
             told = await node.show(keys)
         return self._sound(shown.facts(told, keys, self.trust, self._terms, now_ms=self._clock()))
+
+    async def model(self, node: Client, task: bytes, round: int) -> bytes:
+        """Id of *task*'s model after *round* rounds, as a quorum vouched for it then."""
+        told = await node.model_proof(task, round)
+        key = [records.task_key(task)]
+        found = shown.past_facts(told, key, self.trust, self._terms, now_ms=self._clock())
+        if found is Flaw.UNKNOWN_EPOCH:
+            await self.catch_up(node)
+            found = shown.past_facts(told, key, self.trust, self._terms, now_ms=self._clock())
+        try:
+            record = self._sound(found)[0].record(TaskRecord)
+        except Malformed as error:
+            raise NotProven(f"a record is not what it should be: {error}", "Is this potminer too old?") from error
+        if record is None or record.round != round:
+            raise NotProven(f"the node shows another round than {round}", "Do not believe it; ask another node.")
+        return record.model
 
     async def fate(self, node: Client, proof: TransactionProof, name: bytes) -> Fate:
         """What *proof*, which came from *node*, shows of transaction *name*."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from potminer.core.ledger.apply import Applied
+from potminer.core.ledger.event import RoundClosed
 from potminer.core.ledger.state import State
 from potminer.core.light.epochs import KEYS
 from potminer.wire import record as records
 from potminer.wire.codec import encode
-from potminer.wire.proof import BlockOutcomes, CertifiedHeader, Shown
+from potminer.wire.proof import BlockOutcomes, CertifiedHeader, PastProof, Shown
+from potminer.wire.record import TaskRecord
 
 STATES: Final = 64
 """Blocks back that anything can be proven: minutes of clients' patience."""
@@ -31,11 +34,29 @@ class Kept:
     changes: int
 
 
-def _outcomes(applied: Applied) -> tuple[tuple[str, bytes], ...]:
-    if not applied.receipts:
-        return ()
-    refusals = tuple(receipt.refusal for receipt in applied.receipts)
-    return ((OUTCOMES, encode(BlockOutcomes(applied.state.prove(records.RECEIPTS), refusals))),)
+def models(task: bytes) -> str:
+    """Kind of the proofs of *task*'s models, by round."""
+    return "model/" + task.hex()[:24]
+
+
+Row = tuple[str, int, bytes]
+"""(kind, number, value)."""
+
+
+def _outcomes(applied: Applied) -> Iterator[Row]:
+    if applied.receipts:
+        refusals = tuple(receipt.refusal for receipt in applied.receipts)
+        outcomes = BlockOutcomes(applied.state.prove(records.RECEIPTS), refusals)
+        yield OUTCOMES, applied.state.head.height, encode(outcomes)
+
+
+def _models(applied: Applied) -> Iterator[Row]:
+    """A task's record changes with every round; what it said of the model after this one is proven later too."""
+    state = applied.state
+    for task in dict.fromkeys(each.task for each in applied.events if isinstance(each, RoundClosed)):
+        key = records.task_key(task)
+        number = state.need(TaskRecord, key).round
+        yield models(task), number, encode(PastProof(state.head.height, state.prove(key)))
 
 
 class Past:
@@ -46,22 +67,21 @@ class Past:
         self.newest: frozenset[bytes] = frozenset()
         """Transactions of the block that was executed last: their receipts may not be stored yet."""
 
-    def follow(self, applied: Applied, certified: CertifiedHeader) -> tuple[tuple[str, bytes], ...]:
-        """Takes an executed block; what must be stored with it, by kind, to prove it later."""
+    def follow(self, applied: Applied, certified: CertifiedHeader) -> tuple[Row, ...]:
+        """Takes an executed block; what must be stored with it to prove it later."""
         self._kept.append(Kept(applied.state, certified, len(applied.changes)))
         while len(self._kept) > 2 and (
             len(self._kept) > STATES + 1 or sum(kept.changes for kept in self._kept) - self._kept[0].changes > CHANGES
         ):
             self._kept.popleft()
         self.newest = frozenset(receipt.transaction for receipt in applied.receipts)
-        return (*_outcomes(applied), *self._step(certified))
+        return (*_outcomes(applied), *_models(applied), *self._step(certified))
 
-    def _step(self, certified: CertifiedHeader) -> tuple[tuple[str, bytes], ...]:
+    def _step(self, certified: CertifiedHeader) -> Iterator[Row]:
         """The last header of an epoch shows the committee of the next, for as long as the chain lives."""
         before = self._kept[-2].state
-        if certified.header.height % before.parameters.epoch_blocks:
-            return ()
-        return ((STEP, encode(Shown(certified, tuple(before.prove(key) for key in KEYS)))),)
+        if certified.header.height % before.parameters.epoch_blocks == 0:
+            yield STEP, certified.header.height, encode(Shown(certified, tuple(before.prove(key) for key in KEYS)))
 
     @property
     def provable(self) -> tuple[int, int] | None:

@@ -18,7 +18,7 @@ from potminer.core.ledger.apply import RULES
 from potminer.core.ledger.ledger import Ledger
 from potminer.core.ledger.refusal import Refusal
 from potminer.core.light.epochs import KEYS as STEP_KEYS
-from potminer.node.past import OUTCOMES, STEP, Past
+from potminer.node.past import OUTCOMES, STEP, Past, models
 from potminer.wire.answers import ChainStatus, PeerHead, Seat
 from potminer.wire.block import Block, Certificate, Receipt
 from potminer.wire.codec import decode, encode
@@ -34,6 +34,7 @@ from potminer.wire.proof import (
     Headers,
     ListProof,
     OutcomeProof,
+    PastProof,
     Shown,
     TransactionProof,
 )
@@ -215,6 +216,17 @@ class Prover:
             else:
                 break
         return Epochs(tuple(steps))
+
+    async def model(self, task: bytes, round: int) -> Shown | None:
+        """Proof of *task*'s record as it was when *round* rounds had closed; None where none is kept."""
+        stored = await self._store.proof(models(task), round)
+        if stored is None:
+            return None
+        past = decode(PastProof, stored, max_bytes=PROOF_BYTES)
+        certified = await self._certified(past.height + 1)
+        if certified is None:
+            raise Unreachable("it can be proven with the next block", "Ask again in a few seconds.")
+        return Shown(certified, (past.proof,))
 
     async def _certified(self, height: int) -> CertifiedHeader | None:
         headers = (await self.headers(height, 1)).headers

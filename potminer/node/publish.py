@@ -245,6 +245,9 @@ class Publisher:
     async def epochs(self, first: int, count: int) -> Epochs:
         return await self._prover.epochs(first, count)
 
+    async def model(self, task: bytes, round: int) -> Shown | None:
+        return await self._prover.model(task, round)
+
     async def show(self, keys: Sequence[bytes], height: int | None) -> Shown:
         return await self._prover.show(keys, height)
 

@@ -1,6 +1,6 @@
 """The requester's side: order a task at a node's API, cancel it, and take its model home.
 
-A node is asked, never believed: a transaction's outcome and the newest model are proven by the
+A node is asked, never believed: a transaction's outcome and the models are proven by the
 light client, and every blob is checked against its id.
 """
 
@@ -42,11 +42,10 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A model at home. *proven*: a quorum vouches that it is the task's newest; of an older round the node says so."""
+    """A model at home. A quorum vouched that it was the task's when *round* rounds had closed."""
 
     path: Path
     round: int
-    proven: bool
 
 
 class Requester:
@@ -97,7 +96,7 @@ class Requester:
         await asyncio.to_thread(_write_whole, path, weights)
         config = {"task": task.hex(), "round": wanted, "model_id": model.hex(), **_config(record.spec)}
         await asyncio.to_thread(_write_whole, folder / "config.json", json.dumps(config, indent=2).encode() + b"\n")
-        return Taken(path, wanted, wanted == record.round)
+        return Taken(path, wanted)
 
     async def _newest(self, task: bytes) -> TaskRecord:
         """The task as it can be proven, once that is as new as the node says it is: a proof is a block behind, and
@@ -115,11 +114,9 @@ class Requester:
     async def _older(self, task: bytes, record: TaskRecord, wanted: int) -> bytes:
         if wanted == 0:
             return record.spec.initial_model
-        detail = await self._node.task(task.hex())
-        found = next((view.model for view in detail.rounds if view.round == wanted - 1 and view.model), None)
-        if found is None:
-            raise UsageError(f"the node does not know the model after round {wanted}", f"{record.round} have closed.")
-        return bytes.fromhex(found)
+        if wanted > record.round:
+            raise UsageError(f"round {wanted} has not closed", f"{record.round} have.")
+        return await self._follower.model(self._node, task, wanted)
 
     async def _upload(self, path: Path) -> bytes:
         own, size = await asyncio.to_thread(_file_id, path)

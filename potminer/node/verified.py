@@ -10,7 +10,7 @@ from potminer.core.light.shown import Fact
 from potminer.node.follower import Follower
 from potminer.wire import record as records
 from potminer.wire.proof import KEYS_PER_REPLY
-from potminer.wire.record import Account, RoundRecord, TaskRecord, TaskStatus, Trainer, UnitRecord
+from potminer.wire.record import Account, PendingRound, RoundRecord, TaskRecord, TaskStatus, Trainer, UnitRecord
 from potminer.world.api.attach import Client
 
 _TRIES = 3
@@ -45,6 +45,14 @@ class ProvenTask:
     open_units: int
 
 
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """Rewards in the dispute window: *grains* in all, to how many."""
+
+    grains: int
+    earners: int
+
+
 async def account(follower: Follower, node: Client, key: bytes) -> ProvenAccount:
     money, work = await follower.facts(node, [records.account_key(key), records.trainer_key(key)])
     try:
@@ -69,6 +77,18 @@ async def task(follower: Follower, node: Client, name: bytes) -> ProvenTask | No
         head.height, record.spec.name, TaskStatus(record.status).name.lower(), record.round, record.spec.rounds,
         record.model, record.escrow, None if opened is None else opened.phase.name.lower(), outcomes, left,
     )  # fmt: skip
+
+
+async def owed(follower: Follower, node: Client, name: bytes, round: int) -> Owed | None:
+    """What *round* of a task has earned and not paid yet; None where it is proven that nothing is pending."""
+    (fact,) = await follower.facts(node, [records.pending_key(name, round)])
+    try:
+        pending = fact.record(PendingRound)
+    except Malformed as error:
+        raise _unknown(error) from error
+    if pending is None:
+        return None
+    return Owed(sum(share.amount for share in pending.shares), len({share.earner for share in pending.shares}))
 
 
 async def _units(

@@ -97,6 +97,13 @@ class Deposition(Wire, frozen=True):
     statements: tuple[Annotated[bytes, Meta(min_length=1, max_length=limits.NEW_VIEW_BYTES)], ...]
 
 
+class PastProof(Wire, frozen=True):
+    """What a node keeps to prove a record as it was after block *height*; the next header shows it."""
+
+    height: Height
+    proof: StateProof
+
+
 class BlockOutcomes(Wire, frozen=True):
     """What a node keeps of a block to prove its outcomes later: *record* is the ReceiptsRecord after it,
     *refusals* are by position."""

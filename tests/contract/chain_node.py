@@ -99,6 +99,9 @@ class ChainNode(Rig):
     async def epochs(self, first: int, count: int) -> Epochs:
         return await self.prover.epochs(first, count)
 
+    async def model(self, task: bytes, round: int) -> Shown | None:
+        return await self.prover.model(task, round)
+
     async def show(self, keys: Sequence[bytes], height: int | None) -> Shown:
         return await self.prover.show(keys, height)
 

@@ -26,7 +26,7 @@ from potminer.wire.task import task_digest
 from potminer.wire.tx import JoinTask, RegisterTrainer, SubmitTask, Transfer, Unbond, transaction_digest
 from potminer.world.store.store import Store
 from tests.contract.chain_node import ChainNode, chain_nodes
-from tests.unit.ledger_world import key, spec
+from tests.unit.ledger_world import blob, key, spec
 from tests.unit.light_world import Certified, certified
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -104,6 +104,26 @@ async def test_verify_shows_a_task_with_its_model_and_its_round(
         assert (code, told["task"]) == (0, "digits, open, 0 of 3 rounds")
         assert told["model"] == spec().initial_model.hex()
         assert told["round"] == "commit, 4 units open"
+
+
+async def test_verify_shows_the_model_of_a_round_long_closed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with chain_nodes(tmp_path) as (world, [(node, address)]):
+        world.submit()
+        for _ in range(2):
+            world.whole_round()
+        for _ in range(70):
+            world.add()
+        for block in world.blocks:
+            await node.follow(block)
+        task = (*datadir(tmp_path, world), "chain", "verify", "--connect", address, "--task", world.task.hex())
+        code, seen, _ = await potminer(capsys, *task, "--round", 2, "--json")
+        told = json.loads(seen)
+        assert (code, told["model"], told["round"]) == (0, blob("theta", 2).hex(), "2 closed")
+        assert told["owed"].endswith(" to 5"), "three trainers, and two validators that attested"
+        code, _, errors = await potminer(capsys, *task, "--round", 3)
+        assert (code, "keeps no proof" in errors) == (Exit.FAILURE, True)
 
 
 async def test_an_anchor_from_somebody_trusted_is_a_beginning(

@@ -97,7 +97,7 @@ async def test_submit_watch_fetch_and_cancel(tmp_path: Path) -> None:
         assert float((await scored.communicate())[0]) == pytest.approx(seen["accuracy_ppm"] / 1e6, abs=2e-6)
         first = ("task", "fetch", "digits", "--round", "1", "--to", "older", *trust, "--json")
         older = json.loads(await run(*first, at=other))
-        assert older == {"schema": 1, "path": "older/model.safetensors", "round": 1, "proven": False}
+        assert older == {"schema": 1, "path": "older/model.safetensors", "round": 1, "proven": True}
 
         assert "proven" in await documented_program(tmp_path / "program", plan, home)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from potminer.core.ledger.apply import Applied, apply_block
+from potminer.core.ledger.refusal import Refusal
 from potminer.core.ledger.state import State
 from potminer.core.light.trust import Trust, from_genesis
 from potminer.node.past import Past
@@ -46,6 +47,8 @@ class Certified(World):
         self.headers: list[CertifiedHeader] = []
         self.states: list[State] = [self.state]
         self.outcomes: dict[int, BlockOutcomes] = {}
+        self.rows: dict[tuple[str, int], bytes] = {}
+        """What must be stored, by kind and number."""
 
     @property
     def trust(self) -> Trust:
@@ -66,15 +69,24 @@ class Certified(World):
         return self.add_signed(*(self.sign(name, body) for name, body in bodies))
 
     def add_signed(self, *transactions: SignedTransaction) -> Block:
-        block = self.block(*transactions)
+        return self.take(self.block(*transactions))
+
+    def step(self, *bodies: tuple[str, Body], after_ms: int = 1_000) -> list[Refusal | None]:
+        block = self.take(self.block(*(self.sign(name, body) for name, body in bodies), after_ms=after_ms))
+        outcomes = self.outcomes.get(block.header.height)
+        return [] if outcomes is None else [None if each is None else Refusal(each) for each in outcomes.refusals]
+
+    def take(self, block: Block) -> Block:
         applied = apply_block(self.state, block)
         assert isinstance(applied, Applied), applied
         header = self.sign_block(block)
-        for kind, value in self.past.follow(applied, header):
-            assert kind == "outcomes"
-            self.outcomes[block.header.height] = decode(BlockOutcomes, value, max_bytes=1 << 20)
+        for kind, number, value in self.past.follow(applied, header):
+            self.rows[kind, number] = value
+            if kind == "outcomes":
+                self.outcomes[number] = decode(BlockOutcomes, value, max_bytes=1 << 20)
         self.state, self.head = applied.state, block_digest(block.header)
         self.blocks.append(block)
+        self.events += applied.events
         self.headers.append(header)
         self.states.append(self.state)
         return block

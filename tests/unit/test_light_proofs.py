@@ -11,16 +11,17 @@ from potminer.base.errors import Malformed
 from potminer.core.ledger.refusal import Refusal
 from potminer.core.light.flaw import Flaw
 from potminer.core.light.header import follow
-from potminer.core.light.shown import Fact, Fate, facts, fate
+from potminer.core.light.shown import Fact, Fate, facts, fate, past_facts
 from potminer.core.light.trust import Terms
+from potminer.node.past import models
 from potminer.wire import record as records
 from potminer.wire.block import block_digest
 from potminer.wire.codec import decode, encode
-from potminer.wire.proof import CertifiedHeader, Shown, TransactionProof
-from potminer.wire.record import Account
+from potminer.wire.proof import CertifiedHeader, PastProof, Shown, TransactionProof
+from potminer.wire.record import Account, TaskRecord
 from potminer.wire.seal import Purpose
 from potminer.wire.tx import Transfer, Unbond, transaction_digest
-from tests.unit.ledger_world import key
+from tests.unit.ledger_world import blob, key
 from tests.unit.light_world import Certified, certified
 
 TERMS = Terms()
@@ -157,6 +158,30 @@ def test_what_is_older_than_what_is_known_is_stale(world: Certified) -> None:
     assert facts(world.shown(ann, height=3), [ann], moved, TERMS, now_ms=world.now) is Flaw.STALE
     assert isinstance(facts(world.shown(ann, height=4), [ann], moved, TERMS, now_ms=world.now), tuple)
     assert isinstance(fate(world.proof(2, 0, after=3), moved, TERMS, now_ms=world.now), Fate), "a fate may be older"
+
+
+def test_the_model_after_every_round_is_shown_for_ever() -> None:
+    world = Certified()
+    world.submit()
+    for _ in range(3):
+        world.whole_round()
+    world.add()
+    name = records.task_key(world.task)
+    shown: dict[int, Shown] = {}
+    for number in (1, 2, 3):
+        past = decode(PastProof, world.rows[models(world.task), number], max_bytes=1 << 20)
+        shown[number] = Shown(world.headers[past.height], (past.proof,))
+    moved = follow(world.trust, world.headers[-1], TERMS, now_ms=world.now)
+    assert not isinstance(moved, Flaw)
+    for number, each in shown.items():
+        found = past_facts(each, [name], moved, TERMS, now_ms=world.now)
+        assert not isinstance(found, Flaw)
+        record = found[0].record(TaskRecord)
+        assert record is not None
+        assert (record.round, record.model) == (number, blob("theta", number))
+        assert past_facts(each, [name], moved, Terms(trusting_ms=1), now_ms=world.now + 10) is Flaw.EXPIRED
+    wrong = Shown(shown[2].certified, shown[1].proofs)
+    assert past_facts(wrong, [name], moved, TERMS, now_ms=world.now) is Flaw.NOT_SHOWN
 
 
 # ---- headers -----------------------------------------------------------------------------

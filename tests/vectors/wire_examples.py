@@ -231,6 +231,7 @@ OTHERS: tuple[Wire, ...] = (
         chain=CHAIN, blocks=((70_000, hash_of("block")),), certificates=(CERTIFICATE,),
         statements=(b"\x0c" + encode(VIEW_CHANGE),),
     ),
+    proof.PastProof(height=70_000, proof=IN_STATE),
     proof.BlockOutcomes(record=IN_STATE, refusals=(None, "bad-nonce")),
 )  # fmt: skip
 

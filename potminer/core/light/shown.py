@@ -84,11 +84,18 @@ def facts(
     header = shown.certified.header
     if header.height < trust.height:
         return Flaw.STALE
+    told = past_facts(shown, keys, trust, terms, now_ms=now_ms)
+    conflict = header.height == trust.height and block_digest(header) != trust.digest
+    return Flaw.CONFLICT if conflict and not isinstance(told, Flaw) else told
+
+
+def past_facts(
+    shown: Shown, keys: Sequence[bytes], trust: Trust, terms: Terms, *, now_ms: int
+) -> tuple[Fact, ...] | Flaw:
+    """As ``facts``, of whatever time: for records that say themselves when they were so."""
     flaw = flaw_in(shown.certified, trust, terms, now_ms=now_ms)
     if flaw is not None:
         return flaw
-    if header.height == trust.height and block_digest(header) != trust.digest:
-        return Flaw.CONFLICT
     told = facts_under(shown, keys)
     return Flaw.NOT_SHOWN if told is None else told
 

@@ -171,6 +171,10 @@ class Client:
     async def epochs(self, first: int, count: int) -> Epochs:
         return await self._ask_bytes(Epochs, "/v1/epochs", PROOF_BYTES, first=str(first), count=str(count))
 
+    async def model_proof(self, task: bytes, round: int) -> Shown:
+        """NotFound where the node keeps none."""
+        return await self._ask_bytes(Shown, f"/v1/tasks/{task.hex()}/models/{round}", PROOF_BYTES)
+
     async def show(self, keys: Sequence[bytes], *, height: int | None = None) -> Shown:
         """Proofs of *keys* after block *height*, without it after the newest that can be proven."""
         query = {"keys": ",".join(key.hex() for key in keys), **({} if height is None else {"height": str(height)})}

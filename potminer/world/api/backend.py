@@ -46,6 +46,10 @@ class ChainBackend(Protocol):
         """Steps from committee to committee, at most *count*, from epoch *first* on."""
         ...
 
+    async def model(self, task: bytes, round: int) -> Shown | None:
+        """Proof of a task's record as it was when *round* rounds had closed; None where none is kept."""
+        ...
+
     async def show(self, keys: Sequence[bytes], height: int | None) -> Shown:
         """Proofs of records after block *height*, None for the newest; UsageError where it is too long ago."""
         ...

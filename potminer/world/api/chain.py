@@ -55,6 +55,12 @@ class Chain:
                 ),
             ),
             Route(
+                "GET", "/v1/tasks/{id}/models/{round}", self.model,
+                "Canonical bytes of Shown: the task's record, with its model, when that many rounds had closed.",
+                media=BYTES, refusals=(404, 503),
+                named=(digest("id", "The task."), number("round", "Rounds closed, from 1.", most=2**32 - 1)),
+            ),
+            Route(
                 "GET", "/v1/proofs", self.show, "Canonical bytes of Shown: proofs of records, or of their absence.",
                 media=BYTES, refusals=(503,),
                 query=(_keys(), number("height", "After which block; without it the newest.", most=_HEIGHT)),
@@ -83,6 +89,12 @@ class Chain:
 
     async def epochs(self, _: web.Request, asked: Asked) -> web.Response:
         return _binary(encode(await self._backend.epochs(asked["first"], asked["count"])))
+
+    async def model(self, _: web.Request, asked: Asked) -> web.Response:
+        found = await self._backend.model(asked["id"], asked["round"])
+        if found is None:
+            raise Refused(404, "this node keeps no proof of that model")
+        return _binary(encode(found))
 
     async def show(self, _: web.Request, asked: Asked) -> web.Response:
         if asked["keys"] is None:

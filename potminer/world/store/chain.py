@@ -31,8 +31,8 @@ class Applied:
     The first record of a store is the genesis: height 0, empty block and certificate, and
     the whole initial state as *changes*. *receipts* are (transaction digest, position in the
     block, code, detail). *journal_forget* are journal keys that the block makes pointless,
-    *facts* what happened in it, for people; *takings*
-    what this rig earned by it. *proofs* are (kind, value), found again by kind and height.
+    *facts* what happened in it, for people; *takings* what this rig earned by it. *proofs* are (kind, number, value),
+    found again by kind and number.
     *rules* is said once, with the genesis: the version of the ledger's rules.
     """
 
@@ -47,7 +47,7 @@ class Applied:
     journal_forget: Sequence[bytes] = ()
     facts: Sequence[Fact] = ()
     takings: Sequence[Row] = ()
-    proofs: Sequence[tuple[str, bytes]] = ()
+    proofs: Sequence[tuple[str, int, bytes]] = ()
     rules: int = 0
 
 
@@ -70,7 +70,7 @@ def append(connection: Connection, record: Applied) -> None:
     _write_state(connection, dict(record.changes))
     _write_receipts(connection, record)
     if record.proofs:
-        rows = [{"kind": kind, "height": record.height, "value": value} for kind, value in record.proofs]
+        rows = [{"kind": kind, "number": number, "value": value} for kind, number, value in record.proofs]
         connection.execute(insert(PROOFS), rows)
     if last is None:
         connection.execute(insert(META).values(name="rules", value=record.rules))
@@ -94,8 +94,8 @@ def rules(connection: Connection) -> int | None:
     return connection.execute(select(META.c.value).where(META.c.name == "rules")).scalar_one_or_none()
 
 
-def read_proof(connection: Connection, kind: str, height: int) -> bytes | None:
-    chosen = select(PROOFS.c.value).where(PROOFS.c.kind == kind, PROOFS.c.height == height)
+def read_proof(connection: Connection, kind: str, number: int) -> bytes | None:
+    chosen = select(PROOFS.c.value).where(PROOFS.c.kind == kind, PROOFS.c.number == number)
     return connection.execute(chosen).scalar_one_or_none()
 
 

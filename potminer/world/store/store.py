@@ -105,9 +105,9 @@ class Store:
         """(height, position in the block, code, detail), or None where no block holds it."""
         return await self._run(chain.read_receipt, tx_digest)
 
-    async def proof(self, kind: str, height: int) -> bytes | None:
-        """What was stored with block *height* to prove it later."""
-        return await self._run(chain.read_proof, kind, height)
+    async def proof(self, kind: str, number: int) -> bytes | None:
+        """What was stored with a block to prove it later."""
+        return await self._run(chain.read_proof, kind, number)
 
     # ---- journal -------------------------------------------------------------------------
 

@@ -41,10 +41,10 @@ PROOFS = Table(
     "proofs",
     METADATA,
     Column("kind", String(32), primary_key=True),
-    Column("height", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("value", LargeBinary, nullable=False),
 )
-"""What only the state of that height could prove, kept for those who ask later."""
+"""What only one past state could prove, kept for those who ask later: by height, or by round of a task."""
 
 STATEMENTS = Table(
     "statements",
