@@ -54,7 +54,8 @@ class ChainNode(Rig):
     async def follow(self, block: Block) -> None:
         """Execute and store *block*, which the world has certified."""
         header = self.world.headers[block.header.height - 1]
-        applied = self.ledger.execute(block)
+        applied = self.world.as_calibrated(self.ledger.execute(block))
+        self.ledger.state = applied.state
         proofs = self.past.follow(applied, header)
         await self.store.append(
             Applied(
@@ -108,10 +109,10 @@ class ChainNode(Rig):
 
 @asynccontextmanager
 async def chain_nodes(
-    folder: Path, *kinds: type[ChainNode]
+    folder: Path, *kinds: type[ChainNode], epoch_blocks: int = 100
 ) -> AsyncIterator[tuple[Certified, list[tuple[ChainNode, Address]]]]:
     """A world, and a node of each of *kinds* (without any: one) behind its API."""
-    world = Certified()
+    world = Certified(epoch_blocks=epoch_blocks)
     made: list[tuple[ChainNode, Address]] = []
     async with AsyncExitStack() as stack:
         for index, kind in enumerate(kinds or (ChainNode,)):

@@ -110,6 +110,7 @@ async def test_verify_shows_the_model_of_a_round_long_closed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with chain_nodes(tmp_path) as (world, [(node, address)]):
+        world.calibrated = True
         world.submit()
         for _ in range(2):
             world.whole_round()

@@ -14,7 +14,10 @@ from potminer.core.light.flaw import Flaw
 from potminer.core.light.header import follow
 from potminer.core.light.shown import Fate, facts, fate
 from potminer.core.light.trust import Terms, from_genesis
+from potminer.node.courier import proof_of
+from potminer.node.follower import Follower, anchored
 from potminer.wire import record as records
+from potminer.wire.block import block_digest
 from potminer.wire.codec import decode
 from potminer.wire.control import ReceiptStatus, ReceiptView, Until
 from potminer.wire.proof import TransactionProof
@@ -120,3 +123,31 @@ async def test_a_block_far_larger_than_its_proposal_is_proven_too(tmp_path: Path
         assert isinstance(told, Fate)
         assert (told.height, told.refusal) == (1, None)
         assert len((await client.headers(1, 2)).headers) == 2
+
+
+async def test_a_follower_crosses_the_epochs_of_a_real_ledger_from_genesis_or_anchor(tmp_path: Path) -> None:
+    async with chain_nodes(tmp_path, epoch_blocks=5) as (world, [(node, address)]), Client(address) as client:
+        signed = world.sign("rich", Transfer(TO, 5))
+        node.ledger.submit(signed)
+        for _ in range(73):
+            await node.step()
+        genesis = await client.genesis()
+        follower = Follower(from_genesis(genesis), Terms(), clock=lambda: world.now)
+        trust = await follower.catch_up(client)
+        assert (trust.height, trust.digest, trust.newest_epoch) == (73, world.head, 15), "the next one too"
+        (fact,) = await follower.facts(client, [records.account_key(TO)])
+        assert (fact.height, fact.record(Account)) == (72, Account(5))
+        view = await client.receipt(transaction_digest(signed.transaction).hex())
+        fate = await follower.fate(client, proof_of(view), transaction_digest(signed.transaction))
+        assert (fate.height, fate.decided) == (1, True)
+        steps = (await client.epochs(0, 64)).steps
+        assert [each.certified.header.height for each in steps] == [*range(5, 75, 5), 73]
+        for height in (10, 72):
+            anchor = block_digest(world.blocks[height - 1].header)
+            begun = await anchored(client, genesis, height=height, digest=anchor)
+            assert (await Follower(begun, Terms(), clock=lambda: world.now).catch_up(client)).digest == world.head
+        await node.step()
+        await node.step()
+        late = Follower(from_genesis(genesis), Terms(), clock=lambda: world.now)
+        (fact,) = await late.facts(client, [records.account_key(TO)])
+        assert fact.height == 74

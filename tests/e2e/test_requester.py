@@ -106,6 +106,6 @@ async def test_submit_watch_fetch_and_cancel(tmp_path: Path) -> None:
         assert "cancelled" in await run("task", "watch", second["task"])
 
         code, _, err = await command(home, "task", "cancel", ordered["task"], *pays)
-        assert (code, "task-not-open" in err) == (Exit.FAILURE, True)
+        assert (code, "task-not-open" in err) == (Exit.FAILURE, True), err
         code, _, err = await command(home, "task", "submit", str(task_file(tmp_path)), "--json", *trust)
         assert (code, "refuses" in err) == (Exit.FAILURE, True)  # the node's own key has no money

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from potminer.core.ledger.apply import Applied, apply_block
 from potminer.core.ledger.refusal import Refusal
 from potminer.core.ledger.state import State
@@ -38,8 +40,8 @@ def certified(
 class Certified(World):
     """*headers* and *states* by height; what Past keeps of every block."""
 
-    def __init__(self, *, validators: int = 4) -> None:
-        super().__init__(validators=validators)
+    def __init__(self, *, validators: int = 4, epoch_blocks: int = 100) -> None:
+        super().__init__(validators=validators, epoch_blocks=epoch_blocks, calibrated=False)
         self.head = self.chain
         self.seats: tuple[int, ...] = tuple(range(2 * validators // 3 + 1))
         """Who signs the certificates."""
@@ -76,9 +78,19 @@ class Certified(World):
         outcomes = self.outcomes.get(block.header.height)
         return [] if outcomes is None else [None if each is None else Refusal(each) for each in outcomes.refusals]
 
+    def as_calibrated(self, applied: Applied) -> Applied:
+        """*applied* with its tasks after their calibration, if this world's are to be."""
+        if not self.calibrated:
+            return applied
+        before, self.state = self.state, applied.state
+        self._calibrate()
+        calibrated, self.state = self.state, before
+        return replace(applied, state=calibrated)
+
     def take(self, block: Block) -> Block:
         applied = apply_block(self.state, block)
         assert isinstance(applied, Applied), applied
+        applied = self.as_calibrated(applied)
         header = self.sign_block(block)
         for kind, number, value in self.past.follow(applied, header):
             self.rows[kind, number] = value

@@ -162,6 +162,7 @@ def test_what_is_older_than_what_is_known_is_stale(world: Certified) -> None:
 
 def test_the_model_after_every_round_is_shown_for_ever() -> None:
     world = Certified()
+    world.calibrated = True
     world.submit()
     for _ in range(3):
         world.whole_round()
