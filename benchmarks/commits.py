@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil
 from chains import GRAINS, key, transfer
-from record import Figures, finish, parser, percentile
+from record import Figures, finish, parser, per_second, percentile
 
 from potminer.base import limits
 from potminer.base.errors import PotminerError
@@ -41,7 +41,7 @@ from potminer.wire.codec import Wire, decode, encode
 from potminer.wire.genesis import GenesisAccount, chain_id
 from potminer.wire.gossip import Item, Push, Topic
 from potminer.wire.hello import Hello
-from potminer.wire.tx import SignedTransaction, transaction_digest
+from potminer.wire.tx import SignedTransaction, signature_holds, transaction_digest
 from potminer.world.net.network import Network
 from potminer.world.store.store import Store
 
@@ -224,6 +224,26 @@ def cpu_of(processes: Processes) -> dict[str, float]:
     return {name: sum(psutil.Process(pid).cpu_times()[:2]) for name, pid in found.items()}
 
 
+def written_by(processes: Processes) -> int:
+    """Bytes that all validators handed to their disks."""
+    return sum(psutil.Process(pid).io_counters().write_bytes for pid in pids(processes).values())
+
+
+def signatures(figures: Figures, *, validators: int = 4, cores: int = 2) -> Figures:
+    """What the signatures alone take: a validator verifies each transaction once, and per decision the proposal and a
+    quorum each of PREPAREs and COMMITs at most; three durable commits (PREPARE, COMMIT, block) stand beside them."""
+    quorum = 2 * validators // 3 + 1
+    each_s = figures["committed_tx_per_s"] + figures["blocks_per_s"] * (1 + 2 * quorum)
+    signed = transfer(bytes(32), key("sender"), key("receiver").public)
+    rate = per_second(lambda: signature_holds(signed))
+    return {
+        "verifies_per_s_and_validator": each_s,
+        "verify_us": 1e6 / rate,
+        "share_of_signature_bound": each_s * validators / (rate * cores),
+        "durable_commits_per_decision": 3,
+    }
+
+
 def pids(processes: Processes) -> dict[str, int]:
     """Children of ours that run a validator, by the name of their data folder."""
     found = {}
@@ -256,11 +276,12 @@ async def real(options: argparse.Namespace, how: str) -> Figures:
                 spy = Spy(options.py_spy, pids(processes).get("validator-1"), folder, options.seconds)
                 batch = PUSH_ITEMS * options.feeders if how == "gossip" else 1_024
                 began_ms = int(time.time() * 1000)
-                idle = cpu_of(processes)
+                idle, written = cpu_of(processes), written_by(processes)
                 count, cpu = await drive(plan, processes, feed, transactions, seconds=options.seconds, batch=batch)
                 ended_ms = int(time.time() * 1000)
                 await settled(faces)
                 spent = {name: used - idle[name] for name, used in cpu_of(processes).items()}
+                written = written_by(processes) - written
             snapshots = [await face.snapshot() for face in faces]
         figures = await counted(plan, sent, began_ms, ended_ms)
         chain_views = [snapshot.chain for snapshot in snapshots]
@@ -274,6 +295,8 @@ async def real(options: argparse.Namespace, how: str) -> Figures:
             "bytes_per_tx_all_validators": sum(v.sent_bytes for v in chain_views) / max(1, figures["committed"]),
             "cores_used": cpu,
             "cpu_us_per_tx_and_validator": _cpu_us(spent, figures),
+            "written_bytes_per_tx_and_validator": written / 4 / max(1, figures["committed"]),
+            **signatures(figures),
             "profile_of_validator_1": spy.read(),
         }
     finally:
@@ -395,7 +418,7 @@ def main() -> None:
     random.seed(1)
     figures: Figures = {}
     if options.only in (None, "simulated"):
-        for nodes in (4, 7, 16):
+        for nodes in (4, 16, 31):
             figures[f"simulated_n{nodes}_rtt100"] = simulated(nodes, transactions=400, one_way_ms=50)
     for how in ("gossip", "api"):
         if options.only in (None, how):

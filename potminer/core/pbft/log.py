@@ -22,7 +22,7 @@ BODIES_KEPT = 4
 class Log:
     """What the committee said at *height*."""
 
-    __slots__ = ("_bodies", "_votes", "changes", "committee", "height")
+    __slots__ = ("_bodies", "_final", "_unread", "_votes", "changes", "committee", "height")
 
     def __init__(self, *, height: int, committee: Committee) -> None:
         self.height = height
@@ -30,6 +30,9 @@ class Log:
         self.changes: dict[int, ViewChange] = {}
         self._votes: dict[tuple[int, int], dict[int, Vote]] = {}
         self._bodies: dict[bytes, Block] = {}
+        self._final: Certificate | None = None
+        self._unread = False
+        """Whether a COMMIT came since the log was last asked for a certificate."""
 
     # ---- votes ---------------------------------------------------------------------------
 
@@ -46,6 +49,7 @@ class Log:
         if vote.view in held:
             return
         held[vote.view] = vote
+        self._unread = self._unread or vote.purpose == Purpose.COMMIT
         if len(held) > VIEWS_KEPT:
             del held[min(held)]
 
@@ -59,6 +63,11 @@ class Log:
 
     def committed(self) -> Certificate | None:
         """Proof that a quorum committed to a block, in whichever view it did."""
+        if self._unread:
+            self._final, self._unread = self._certified(), False
+        return self._final
+
+    def _certified(self) -> Certificate | None:
         for view, digest in sorted(set(self._commits())):
             found = self._certificate(Purpose.COMMIT, view, digest, self._signatures(Purpose.COMMIT, view, digest))
             if found is not None:
