@@ -60,6 +60,10 @@ class OneLeads(Committee):
     def primary(self, *, height: int, view: int) -> int:
         return view % len(self.members)
 
+    def missed(self, *, height: int, proposer: bytes) -> tuple[int, ...]:
+        """Whoever loses its turn has it again at the next height."""
+        return ()
+
 
 def one_leads(members: tuple[bytes, ...], powers: tuple[int, ...]) -> Committee:
     return OneLeads(EPOCH, members, powers)

@@ -17,7 +17,8 @@ RELAY_BYTES = 65_536
 TRACKED = 16
 """Transactions remembered; the oldest is forgotten for a new one."""
 PERIOD = 100
-"""Heights in which at most two complaints per member are made, about whatever."""
+"""Heights in which at most SHARE complaints per member are made, about whatever."""
+SHARE = 4
 
 
 class Complaints:
@@ -49,7 +50,7 @@ class Complaints:
         """Whether to complain that *name* was left out. It is counted if so."""
         if self._period != height // PERIOD:
             self._period, self._spent = height // PERIOD, 0
-        if self._spent >= 2 * members or self._made.get(name, 0) >= members:
+        if self._spent >= SHARE * members or self._made.get(name, 0) >= members:
             return False
         self._spent += 1
         _count(self._made, name)
