@@ -103,8 +103,8 @@ def outfit(
     if trains:
         check_prices(config)
     buses = _buses(config, cards) if trains and config.idle.policy != "off" else ()
-    miners, owned = _miners(config, buses, clock, paths, cards.strangers)
-    every = tuple(dict.fromkeys(miners.values()))
+    every = _open_miners(config, clock, paths, cards.strangers) if trains else ()
+    miners = _assigned(config, every, buses)
     return Outfit(
         duties=Duties(_devices(buses, miners, config)),
         look=Look(
@@ -118,7 +118,7 @@ def outfit(
         market=market(config, buses, pay, clock),
         recorder=recorder,
         currency=config.power.currency,
-        owned=owned,
+        every=every,
         one_by_one=psutil.virtual_memory().total <= SMALL_HOST_BYTES,
     )
 
@@ -159,21 +159,23 @@ def _devices(
     ]
 
 
-def _miners(
-    config: Config, buses: Collection[str], clock: Clock, paths: Paths, strangers: set[int]
-) -> tuple[dict[str, MinerAdapter], tuple[ProcessMiner, ...]]:
-    """Which miner may use a device, none claimed by two; and those that are our own children."""
-    found: dict[str, MinerAdapter] = {}
-    owned: list[ProcessMiner] = []
+def _open_miners(config: Config, clock: Clock, paths: Paths, strangers: set[int]) -> tuple[MinerAdapter, ...]:
+    """In the order of the config. One that a platform watches is never paused."""
     platform = detect_platform(config.rig.platform)
-    for number, said in enumerate(config.miners if buses else (), 1):
-        miner: MinerAdapter
+    found: list[MinerAdapter] = []
+    for number, said in enumerate(config.miners, 1):
         if said.kind == "process":
-            miner = _owned(said, number, clock, paths, strangers)
-            owned.append(miner)
-        else:
-            miner = open_miner(said.kind, said.url, read_token(said.token_file), clock=clock)
-            miner = miner if platform is None else Guarded(miner, platform)
+            found.append(_owned(said, number, clock, paths, strangers))
+            continue
+        miner = open_miner(said.kind, said.url, read_token(said.token_file), clock=clock)
+        found.append(miner if platform is None else Guarded(miner, platform))
+    return tuple(found)
+
+
+def _assigned(config: Config, miners: Sequence[MinerAdapter], buses: Collection[str]) -> dict[str, MinerAdapter]:
+    """Which miner may use a device; none may be claimed by two."""
+    found: dict[str, MinerAdapter] = {}
+    for said, miner in zip(config.miners if miners else (), miners, strict=True):
         for bus in said.devices or buses:
             if bus in found:
                 raise ConfigError(
@@ -182,7 +184,7 @@ def _miners(
                 )
             if bus in buses:
                 found[bus] = miner
-    return found, tuple(owned)
+    return found
 
 
 def _owned(said: MinerSettings, number: int, clock: Clock, paths: Paths, strangers: set[int]) -> ProcessMiner:

@@ -15,6 +15,8 @@ from potminer.base.errors import UsageError
 from potminer.core.duty import events as duty
 from potminer.core.duty.duties import Duties
 from potminer.core.duty.effects import FinishWork, Note, PauseMiner, ResumeMiner, StartWork, StopWork
+from potminer.core.duty.entry import PREFIX as DUTY_PREFIX
+from potminer.core.duty.entry import promises
 from potminer.core.duty.events import (
     Ask,
     FinishAsked,
@@ -45,6 +47,7 @@ from potminer.world.rig.miners.interface import MinerAdapter, MinerError
 from potminer.world.rig.miners.process import ProcessMiner
 
 POLL_S = 2.0
+RESUME_AGAIN_S = 30.0
 POLL_TRAINING_S = 1.0
 """The owner waits for us at most this long and the stop itself: two seconds in all."""
 
@@ -77,8 +80,9 @@ class Outfit:
     market: Market | None = None
     recorder: Recorder | None = None
     currency: str = ""
-    owned: tuple[ProcessMiner, ...] = ()
-    """Miners that are our own children: kept running while nobody paused them, and ended with us."""
+    every: tuple[MinerAdapter, ...] = ()
+    """All miners, also those of no device of ours. Those that are our own children are kept running while nobody
+    paused them, and end with us."""
     one_by_one: bool = False
 
 
@@ -90,7 +94,8 @@ class Rig:
         self._look = outfit.look
         self._miners = outfit.miners
         self._market = outfit.market
-        self._owned = outfit.owned
+        self._every = outfit.every
+        self._owned = [miner for miner in outfit.every if isinstance(miner, ProcessMiner)]
         self._recorder, self._currency = outfit.recorder, outfit.currency
         self._hands = hands
         self._crew = Crew(
@@ -129,6 +134,7 @@ class Rig:
                 group.create_task(self._poll())
                 group.create_task(self._decide())
                 group.create_task(self._ask_kernels())
+                group.create_task(self._resume_forgotten(journal))
                 for miner in self._owned:
                     group.create_task(miner.follow(self._hands.note))
                 if self._market is not None:
@@ -161,6 +167,29 @@ class Rig:
             self._hands.clock(), training=self._duties.devices[bus].state is State.TRAINING,
             power_mw=None if gpu is None else gpu.power_mw, carbon_g_kwh=None if terms is None else terms.carbon_g_kwh,
         )
+
+    async def _resume_forgotten(self, journal: Mapping[bytes, bytes]) -> None:
+        """A device that is no longer ours had paused a miner: somebody changed the config meanwhile. Which miner it
+        was is not known any more, so all are told to run that no device of ours speaks to."""
+        known = {device.key for device in self._duties.devices.values()}
+        spoken_to = {miner.name for miner in self._miners.values()}
+        for key, value in journal.items():
+            if not key.startswith(DUTY_PREFIX) or key in known:
+                continue
+            if promises(value):
+                for miner in self._every:
+                    if miner.name not in spoken_to and miner.capabilities.pauses:
+                        await self._resume_one(miner)
+            await self._hands.persist([(key, None)])
+
+    async def _resume_one(self, miner: MinerAdapter) -> None:
+        while True:
+            try:
+                await miner.resume()
+                return
+            except MinerError as error:
+                self._hands.note("warning", f"{miner.name} was paused for a device that is gone: {error}")
+            await asyncio.sleep(RESUME_AGAIN_S)
 
     async def _ask_kernels(self) -> None:
         """Before a card trains: has the installed torch kernels for it?"""

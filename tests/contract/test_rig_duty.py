@@ -185,3 +185,27 @@ async def test_a_miner_that_can_only_be_read_is_never_taken_from_while_it_runs(t
     # Dead is another matter: nothing listens, nothing holds the device.
     async with asyncio.timeout(90), rig_with(server, tmp_path, diary, "gminer") as (_, device):
         await until(device, State.TRAINING, diary)
+
+
+async def test_a_miner_paused_for_a_device_that_was_taken_out_of_the_config_is_resumed(tmp_path: Path) -> None:
+    diary = Diary()
+    async with asyncio.timeout(90), FakeXmrig() as fake:
+        fake.rates, fake.connected = [None, None, None], False
+        async with rig_with(fake, tmp_path, diary) as (_, device):
+            await until(device, State.TRAINING, diary)
+        assert fake.paused
+        assert diary.journal
+        miner = open_miner("xmrig", fake.url, clock=unix_ms)
+        person = Person(wall_ms=unix_ms, root=tmp_path, environment={})
+        look = Look(clock=unix_ms, host=HostProbe(clock=unix_ms, own_pids=set, person=person), gpus={}, miners=())
+        hands = RigHands(
+            clock=unix_ms, persist=diary.persist, may_train=diary.may_train, note=lambda level, line: None,
+            changed=diary.changed.set, kernels=nobody_tells,
+        )
+        running = asyncio.create_task(Rig(Outfit(Duties(), look, {}, every=(miner,)), hands).run(dict(diary.journal)))
+        while diary.journal:
+            diary.changed.clear()
+            await diary.changed.wait()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert not fake.paused

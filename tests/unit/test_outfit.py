@@ -121,7 +121,7 @@ def test_on_a_watched_rig_only_its_own_child_is_ever_paused(tmp_path: Path) -> N
     assert not made_of(LOL.replace("lolminer", "trex")).miners[ONE].capabilities.pauses
     rig = made_of(OWNED)
     assert rig.miners[ONE].capabilities.pauses
-    assert [miner.name for miner in rig.owned] == ["process@miner-1"]
+    assert [miner.name for miner in rig.every] == ["process@miner-1"]
     assert rig.duties.devices[ONE].companions, "it ends as a whole"
 
 

@@ -9,8 +9,17 @@ from potminer.core.machine import Persist
 from potminer.wire.codec import decode, encode
 from potminer.wire.facts import JOURNAL_BYTES, DutyJournal
 
+PREFIX = b"duty/"
+"""Of every device's key."""
 _CLEAN = DutyJournal(resume_miner=False, expected_hs=0, off=False)
 _TORN = DutyJournal(resume_miner=True, expected_hs=0, off=False)
+
+
+def promises(value: bytes) -> bool:
+    """Whether an entry says that a miner must be resumed; a torn one does."""
+    entry = Entry(PREFIX)
+    entry.restore(value)
+    return entry.resume_miner
 
 
 class Entry:

@@ -17,7 +17,7 @@ from typing import assert_never
 
 from potminer.core.duty.company import MINERS_BUSINESS, Company
 from potminer.core.duty.effects import Effect, FinishWork, Note, PauseMiner, ResumeMiner, StartWork, StopWork
-from potminer.core.duty.entry import Entry
+from potminer.core.duty.entry import PREFIX, Entry
 from potminer.core.duty.events import (
     Ask,
     Event,
@@ -62,7 +62,7 @@ class Device:
         self.bus = bus
         self._company = company or Company()
         self._company.enter(self)
-        self.key = b"duty/" + bus.encode()
+        self.key = PREFIX + bus.encode()
         self.timer = f"duty/{bus}"
         self._parameters = parameters
         self._senses = Senses(bus=bus, has_miner=has_miner, parameters=parameters, ask_kernels=ask_kernels)
