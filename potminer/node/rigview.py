@@ -53,7 +53,8 @@ def _rate(miner: MinerSample, bus: str) -> int | None:
 
 
 def miner_view(miner: MinerSample, devices: tuple[str, ...]) -> MinerView:
-    state = "dead" if not miner.alive else "paused" if miner.paused else "mining" if miner.hashrate_hs else "idle"
+    # As duty sees it: one that does not say that it earns nothing is mining.
+    state = "dead" if not miner.alive else "paused" if miner.paused else "idle" if miner.hashrate_hs == 0 else "mining"
     return MinerView(
         name=miner.kind,
         address="",
