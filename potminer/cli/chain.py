@@ -266,7 +266,7 @@ def blame_command(
     beside = [path / "genesis.json" for path in paths if (path / "genesis.json").is_file()]
     genesis = read_genesis(file or next(iter(beside), place.paths().genesis))
     told = asyncio.run(hear(paths))
-    found = judge(told, asyncio.run(seats_of(paths, genesis)), chain=chain_id(genesis))
+    found = judge(told, seats_of(told, genesis), chain=chain_id(genesis))
     if export is not None:
         try:
             export.write_bytes(encode(joined(told)))

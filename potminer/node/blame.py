@@ -6,22 +6,25 @@ stored the same block, and its certificate contradicts nothing.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from potminer.base import limits
 from potminer.base.errors import Malformed, UsageError
-from potminer.core.committee import Committee, committee_of
+from potminer.core.committee import Committee
 from potminer.core.forensics import Culprit, Fork, Seats, blame, forks
-from potminer.core.ledger.apply import RULES, InvalidBlock, apply_block
-from potminer.core.ledger.state import State, genesis_state
+from potminer.core.ledger.apply import RULES
+from potminer.core.light.epochs import learn
+from potminer.core.light.flaw import Flaw
+from potminer.core.light.trust import Terms, from_genesis
 from potminer.node import evidence
-from potminer.wire.block import Block, Certificate
+from potminer.node.past import STEP
+from potminer.wire.block import Certificate
 from potminer.wire.codec import Wire, decode, encode
-from potminer.wire.genesis import Genesis, chain_id
-from potminer.wire.proof import EVIDENCE_BYTES, Deposition
+from potminer.wire.genesis import Genesis
+from potminer.wire.proof import EVIDENCE_BYTES, PROOF_BYTES, Deposition, Shown
 from potminer.world.store.store import Store
 
 _SQLITE: Final = b"SQLite format 3\0"
@@ -67,11 +70,13 @@ def judge(told: Sequence[Deposition], seats: Seats, *, chain: bytes) -> Judgemen
 def joined(told: Iterable[Deposition]) -> Deposition:
     """Everything of *told* in one: what an exported file holds."""
     each = list(told)
+    steps = {encode(step): step for one in each for step in one.steps}
     return Deposition(
         each[0].chain,
         tuple(sorted({block for one in each for block in one.blocks})),
         tuple({encode(c): c for one in each for c in one.certificates}.values()),
         tuple(dict.fromkeys(statement for one in each for statement in one.statements)),
+        tuple(sorted(steps.values(), key=lambda step: step.certified.header.height)),
     )
 
 
@@ -96,31 +101,20 @@ def height_of(statement: Wire) -> int:
     return height
 
 
-async def seats_of(sources: Sequence[Path], genesis: Genesis) -> Seats:
-    """Who sat in which epoch: as the genesis says, and as executing what *sources* stored says. None where two
-    chains differ, and beyond what any of them executed: a file of evidence alone names no committee."""
-    start = genesis_state(genesis, chain=chain_id(genesis))
+def seats_of(told: Sequence[Deposition], genesis: Genesis) -> Seats:
+    """Who sat in which epoch: as the genesis says, and as the steps of each source prove from there on. None where
+    two chains differ, or nothing proves it: then nobody is convicted by what was signed in that epoch."""
     seated: dict[int, set[Committee]] = {}
-    for source in sources:
-        async for state in _executed(database(source), start):
-            for record in (state.committee, state.following):
-                seated.setdefault(record.epoch, set()).add(replace(committee_of(record), skipped=()))
+    for each in told:
+        trust = from_genesis(genesis)
+        for step in each.steps:
+            moved = learn(trust, step, Terms(), now_ms=step.certified.header.time_ms)
+            if isinstance(moved, Flaw):
+                break
+            trust = moved
+        for committee in trust.committees:
+            seated.setdefault(committee.epoch, set()).add(committee)
     return lambda epoch: next(iter(seated[epoch])) if len(seated.get(epoch, ())) == 1 else None
-
-
-async def _executed(path: Path, state: State) -> AsyncIterator[State]:
-    """*state*, and what each block that *path* stored makes of it, as far as they apply."""
-    yield state
-    if not _is_store(path):
-        return
-    async with Store.open(path, rules=RULES) as store:
-        while batch := await store.blocks(state.head.height + 1, _BATCH, _BATCH_BYTES):
-            for body, _ in batch:
-                applied = apply_block(state, decode(Block, body, max_bytes=limits.PREPREPARE_BYTES))
-                if isinstance(applied, InvalidBlock):
-                    return
-                state = applied.state
-                yield state
 
 
 def _is_store(path: Path) -> bool:
@@ -137,7 +131,8 @@ async def _blocks(source: Path) -> Deposition:
         if chain is None:
             raise UsageError(f"{path} holds no chain", "Give the data folder of a node that has run.")
         statements = tuple(body for _, body in await store.statements())
-        return Deposition(chain, tuple(sorted((await store.digests()).items())), (), statements)
+        steps = tuple(decode(Shown, step, max_bytes=PROOF_BYTES) for step in await store.proofs(STEP))
+        return Deposition(chain, tuple(sorted((await store.digests()).items())), (), statements, steps)
 
 
 async def _complete(source: Path, told: Deposition, heights: set[int]) -> Deposition:
@@ -150,7 +145,7 @@ async def _complete(source: Path, told: Deposition, heights: set[int]) -> Deposi
         read = [await store.certificate(height) for height in sorted(heights)]
     certificates = tuple(decode(Certificate, c, max_bytes=limits.VIEW_CHANGE_BYTES) for c in read if c is not None)
     kept = tuple(block for block in told.blocks if block[0] in heights)
-    return Deposition(told.chain, kept, certificates, told.statements)
+    return Deposition(told.chain, kept, certificates, told.statements, told.steps)
 
 
 def database(source: Path) -> Path:

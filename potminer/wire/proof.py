@@ -88,13 +88,14 @@ class Epochs(Wire, frozen=True):
 
 
 class Deposition(Wire, frozen=True):
-    """What a node stored that may be evidence, or a file of it: blocks as (height, digest), certificates, and what
-    replicas signed, each a registry number and a body."""
+    """What a node stored that may be evidence, or a file of it: blocks as (height, digest), certificates, what
+    replicas signed, each a registry number and a body, and *steps* that prove the committees of its epochs."""
 
     chain: Hash
     blocks: tuple[tuple[Height, Hash], ...]
     certificates: tuple[Certificate, ...]
     statements: tuple[Annotated[bytes, Meta(min_length=1, max_length=limits.NEW_VIEW_BYTES)], ...]
+    steps: tuple[Shown, ...]
 
 
 class PastProof(Wire, frozen=True):

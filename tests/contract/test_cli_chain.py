@@ -195,9 +195,11 @@ async def test_without_a_genesis_of_our_own_the_node_s_is_named_as_such_and_anot
 # ---- stores ------------------------------------------------------------------------------
 
 
-async def stored(folder: Path, *, blocks: int = 6, fork_at: int | None = None) -> tuple[Certified, Path]:
+async def stored(
+    folder: Path, *, blocks: int = 6, fork_at: int | None = None, epoch_blocks: int = 100
+) -> tuple[Certified, Path]:
     """A stopped node's data folder. With *fork_at* its block there is another, signed by seats 0, 1 and 3."""
-    async with chain_nodes(folder) as (world, [(node, _)]):
+    async with chain_nodes(folder, epoch_blocks=epoch_blocks) as (world, [(node, _)]):
         for height in range(1, blocks + 1):
             if height == fork_at:
                 world.seats = (0, 1, 3)
@@ -243,13 +245,14 @@ async def test_a_store_that_was_tampered_with_is_named_at_its_block(
 # ---- blame -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("epoch_blocks", [100, 2], ids=["first epoch", "second epoch"])
 async def test_blame_names_who_signed_both_sides_of_a_fork_and_nobody_else(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], epoch_blocks: int
 ) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
-    world, one = await stored(tmp_path / "one")
-    _, two = await stored(tmp_path / "two", fork_at=4)
+    world, one = await stored(tmp_path / "one", epoch_blocks=epoch_blocks)
+    _, two = await stored(tmp_path / "two", fork_at=4, epoch_blocks=epoch_blocks)
     code, seen, _ = await potminer(capsys, "chain", "blame", one, "--json")
     alone = json.loads(seen)
     assert (code, alone["forks"], alone["culprits"]) == (0, [], [])

@@ -103,6 +103,7 @@ def stored(scenario: str, seed: int) -> tuple[list[Deposition], Committee, Repor
             tuple((each.block.header.height, block_digest(each.block.header)) for each in host.chain.blocks),
             tuple(each.certificate for each in host.chain.blocks),
             tuple(host.kept),
+            (),
         )
         for host in run.hosts
         if host.honest

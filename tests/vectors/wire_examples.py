@@ -229,7 +229,7 @@ OTHERS: tuple[Wire, ...] = (
     proof.Epochs(steps=(proof.Shown(certified=CERTIFIED, proofs=(IN_STATE,)),)),
     proof.Deposition(
         chain=CHAIN, blocks=((70_000, hash_of("block")),), certificates=(CERTIFICATE,),
-        statements=(b"\x0c" + encode(VIEW_CHANGE),),
+        statements=(b"\x0c" + encode(VIEW_CHANGE),), steps=(proof.Shown(certified=CERTIFIED, proofs=(IN_STATE,)),),
     ),
     proof.PastProof(height=70_000, proof=IN_STATE),
     proof.BlockOutcomes(record=IN_STATE, refusals=(None, "bad-nonce")),

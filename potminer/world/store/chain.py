@@ -108,6 +108,12 @@ def read_certificate(connection: Connection, height: int) -> bytes | None:
     return connection.execute(chosen).scalar_one_or_none()
 
 
+def read_proofs(connection: Connection, kind: str) -> list[bytes]:
+    """Everything of *kind*, by number."""
+    chosen = select(PROOFS.c.value).where(PROOFS.c.kind == kind).order_by(PROOFS.c.number)
+    return list(connection.execute(chosen).scalars())
+
+
 def state_roots(connection: Connection) -> dict[int, bytes]:
     """Root after every stored block, by height."""
     return {row.height: row.state_root for row in connection.execute(select(BLOCKS.c.height, BLOCKS.c.state_root))}

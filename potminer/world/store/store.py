@@ -109,6 +109,10 @@ class Store:
         """What was stored with a block to prove it later."""
         return await self._run(chain.read_proof, kind, number)
 
+    async def proofs(self, kind: str) -> list[bytes]:
+        """Everything of *kind* that was stored with blocks, by number."""
+        return await self._run(chain.read_proofs, kind)
+
     # ---- journal -------------------------------------------------------------------------
 
     async def persist(self, entries: Sequence[Entry]) -> None:
