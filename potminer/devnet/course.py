@@ -250,5 +250,7 @@ def _why(report: object) -> str:
 
 
 async def wallet_of(node: Client, member: Member) -> int:
-    """Grains paid to *member*'s payout account."""
-    return 0 if member.payout is None else (await node.account(member.payout)).balance
+    """Grains paid to *member*'s payout account, and those kept as its bond."""
+    if member.payout is None:
+        return 0
+    return (await node.account(member.payout)).balance + (await node.account(member.key)).bond

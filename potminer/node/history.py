@@ -209,6 +209,8 @@ class History:
                 trainer=encode_address(each.trainer),
                 outcome=Outcome.ACCEPTED if accepted else Outcome.REJECTED,
                 reason="" if accepted else each.judgement.outcome,
+                noise_ppm=None if task.calibration is None else task.calibration.noise_ppm,
+                cheat_ppm=None if task.calibration is None else task.calibration.cheat_ppm,
                 measured_ppm=each.judgement.measured_ppm,
                 allowed_ppm=each.judgement.allowed_ppm,
                 paid=each.paid,

@@ -19,7 +19,8 @@ EXPLAINED = {
     "malformed": ("the update is not one: wrong tag, length or range", "Update potminer; if it stays, report a bug."),
     "out-of-tolerance": (
         "recomputing a part of it gave another result",
-        "Unstable memory or overclocking causes this: lower the memory clock and watch for errors.",
+        "Unstable memory or overclocking causes this: lower the memory clock and watch for errors. "
+        "Near what is allowed it costs the pay alone, near a cheat the bond.",
     ),
     "not-opened": (
         "the proof that an auditor is checked by was not shown in time",
@@ -40,6 +41,9 @@ def explain(unit: UnitOutcome) -> list[str]:
     if unit.measured_ppm is not None or unit.allowed_ppm is not None:
         measured, allowed = parts_per_million(unit.measured_ppm), parts_per_million(unit.allowed_ppm)
         lines.append(f"  measured {measured} off, allowed {allowed}")
+        if unit.noise_ppm is not None and unit.cheat_ppm is not None:
+            noise, cheat = parts_per_million(unit.noise_ppm), parts_per_million(unit.cheat_ppm)
+            lines.append(f"  here honest work measures {noise} at most, the smallest cheat {cheat}")
     if unit.outcome is Outcome.REJECTED and unit.reason in EXPLAINED:
         lines.append(f"  {EXPLAINED[unit.reason][1]}")
     if unit.height is not None:

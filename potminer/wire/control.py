@@ -292,6 +292,9 @@ class UnitOutcome(Photo, frozen=True, kw_only=True):
     """Block that decided it."""
     device: Bus = ""
     """Of ours that computed it; empty where nobody knows."""
+    noise_ppm: Ppm | None = None
+    cheat_ppm: Ppm | None = None
+    """What the task's calibration had measured by then: the largest honest error, and the smallest cheat's."""
 
 
 class ReceiptStatus(StrEnum):

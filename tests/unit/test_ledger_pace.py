@@ -51,11 +51,12 @@ def late(world: World, name: str) -> None:
     ("arrivals", "deadline"),
     [
         ([20_000] * 7, 60_000),
-        ([20_000] * 8, 40_000),
+        ([20_000] * 8, 60_000),
+        ([6_000] * 8, 18_000),
         ([1_000] * 20, 15_000),
         ([50_000] * 20, 60_000),
-        ([10_000, 12_000, 14_000, 16_000, 18_000, 20_000, 22_000, 24_000], 16_000 + 3 * 4_000 + 4_000),
-        ([10_000, 10_000, 10_000, 20_000, 20_000, 40_000, 40_000, 40_000], 20_000 + 3 * 10_000),
+        ([5_000, 6_000, 7_000, 8_000, 9_000, 10_000, 11_000, 12_000], 24_000),
+        ([1_000, 1_000, 1_000, 9_000, 9_000, 17_000, 17_000, 17_000], 9_000 + 3 * 8_000),
         ([20_000] * 4 + [60_000] * 5, 60_000),
     ],
 )
@@ -69,10 +70,10 @@ def test_arrivals_are_noted_and_the_next_rounds_use_them() -> None:
     world = started()
     for number in range(3):
         assert world.round.deadline_ms - world.round.opened_ms == 60_000
-        world.step(after_ms=19_000)
+        world.step(after_ms=9_000)
         world.whole_round()
-        assert world.record.arrivals == (20_000,) * 3 * (number + 1)
-    assert world.round.deadline_ms - world.round.opened_ms == 40_000
+        assert world.record.arrivals == (10_000,) * 3 * (number + 1)
+    assert world.round.deadline_ms - world.round.opened_ms == 30_000
 
 
 def test_who_was_late_counts_as_the_requesters_deadline() -> None:

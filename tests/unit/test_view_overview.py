@@ -166,5 +166,7 @@ def test_why_names_the_numbers() -> None:
     assert "digits (abababab) round 4 unit 1" in lines
     assert "measured 44,120 ppm off, allowed 10 ppm" in lines
     assert "decided in block 812" in lines
+    known = "\n".join(explain(outcome(measured_ppm=3, allowed_ppm=10, noise_ppm=1, cheat_ppm=11_029)))
+    assert "here honest work measures 1 ppm at most, the smallest cheat 11,029 ppm" in known
     paid = "\n".join(explain(outcome(outcome=Outcome.ACCEPTED, reason="", paid=1_500_000_000)))
     assert "accepted, paid 1.50 POT" in paid

@@ -18,18 +18,18 @@ _MISSES = (Outcome.LATE, Outcome.NOT_REVEALED)
 
 
 def commit_ms(task: TaskRecord) -> int:
-    """How long the next COMMIT may last: median + 3 * MAD of past arrivals, twice the median at the least, between a
+    """How long the next COMMIT may last: median + 3 * MAD of past arrivals, thrice the median at the least, between a
     quarter of the requester's deadline and all of it.
 
     Who was late counts as having arrived at the requester's deadline: a deadline that were too short for many would
-    otherwise never hear of them again. Twice the median, for arrivals that hardly differ say nothing of jitter.
+    otherwise never hear of them again. Thrice the median, for arrivals that hardly differ say nothing of jitter.
     """
     most, arrivals = task.spec.deadlines.commit_ms, list(task.arrivals)
     if len(arrivals) < FEWEST:
         return most
     middle = median(arrivals)
     spread = median([abs(arrival - middle) for arrival in arrivals])
-    return max(most // SHORTEST, min(most, max(middle + 3 * spread, 2 * middle)))
+    return max(most // SHORTEST, min(most, max(middle + 3 * spread, 3 * middle)))
 
 
 def units_of(task: TaskRecord, member: Member) -> int:
