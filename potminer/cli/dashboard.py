@@ -39,6 +39,7 @@ def dashboard(
     WHERE is another rig's data folder, its api.sock, or "http://127.0.0.1:PORT cookie=FILE" as its
     status shows it. Bring a far one here with ssh, for example
     ssh -L /tmp/rig2.sock:/path/of/api.sock rig2; rigs that are always there go into dashboard.rigs.
+    Behind a reverse proxy that adds TLS it is "https://HOST/PATH token=FILE" (docs/spec/api.md, 5).
 
     A recording is what `potminer status --watch --json` writes.
     """
@@ -52,8 +53,9 @@ def dashboard(
         DashboardApp(recording, recording.now_ms, ascii_only=ascii_only).run()
         return
     here, *others = _berths(place, socket, connect)
+    keys = _keymap(place)
     DashboardApp(
-        here.source, now_ms, others=others, doctor=lambda: _examine(place), ascii_only=ascii_only
+        here.source, now_ms, others=others, doctor=lambda: _examine(place), ascii_only=ascii_only, keymap=keys
     ).run()
 
 
@@ -66,13 +68,34 @@ def open_alone(place: Place) -> int:
 
     paths = place.paths()
     here, *others = _berths(place, None, (), alone=True)
-    app = DashboardApp(here.source, now_ms, others=others, doctor=lambda: _examine(place))
+    keys = _keymap(place)
+    app = DashboardApp(here.source, now_ms, others=others, doctor=lambda: _examine(place), keymap=keys)
     try:
         find(paths)
     except Unreachable:
         return run_together(read_config(place), paths, app)
     app.run()
     return 0
+
+
+def _keymap(place: Place) -> dict[str, str]:
+    """The owner's keys by action; ConfigError where an action is none or a key would do two things."""
+    from potminer.base.errors import ConfigError
+    from potminer.cli.config import read_config
+    from potminer.dashboard.app import DashboardApp
+
+    known = DashboardApp.actions()
+    own = dict(each.split("=", 1) for each in read_config(place).dashboard.keymap)
+    strange = sorted(set(own) - set(known))
+    if strange:
+        raise ConfigError(f"dashboard.keymap: no action is called {strange[0]}", f"Actions: {', '.join(known)}")
+    taken: dict[str, str] = {}
+    for action, key in (known | own).items():
+        if key in taken:
+            what = f"dashboard.keymap: {key} would do two things: {taken[key]} and {action}"
+            raise ConfigError(what, "Give one of them another key.")
+        taken[key] = action
+    return own
 
 
 def _berths(place: Place, socket: str | None, connect: Sequence[str], *, alone: bool = False) -> list[Berth]:
@@ -105,7 +128,7 @@ def _address(where: str) -> Address:
     from potminer.world.api.attach import find
 
     folder = Path(where).expanduser()
-    if not where.startswith(("unix:", "http:")) and folder.is_dir():
+    if not where.startswith(("unix:", "http:", "https:")) and folder.is_dir():
         return find(Place(datadir=folder).paths())
     return address_from_flag(where)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import ClassVar
 
@@ -40,7 +40,7 @@ _PAINT_S = 0.5
 
 class DashboardApp(App[None]):
     """*clock* gives Unix milliseconds: ages are its difference to the photograph's own time.
-    *others* are more rigs of the owner; *doctor* looks at this computer."""
+    *others* are more rigs of the owner; *doctor* looks at this computer; *keymap* gives actions other keys."""
 
     TITLE = "potminer"
     CSS_PATH = "potminer.tcss"
@@ -65,8 +65,10 @@ class DashboardApp(App[None]):
         others: Sequence[Berth] = (),
         doctor: Doctor | None = None,
         ascii_only: bool = False,
+        keymap: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
+        self._own_keys = dict(keymap or {})
         self._berths = (Berth("this rig", source), *others)
         self._at = 0
         self._clock = clock
@@ -95,7 +97,13 @@ class DashboardApp(App[None]):
             self.register_theme(theme)
         self.theme = THEMES[0].name
 
+    @classmethod
+    def actions(cls) -> dict[str, str]:
+        """What a key may do, and the keys that do it where the owner says nothing."""
+        return {each.id: each.key for each in cls.BINDINGS if isinstance(each, Binding) and each.id}
+
     async def on_mount(self) -> None:
+        self.set_keymap(self._own_keys)
         for name, board in self._boards.items():
             self.install_screen(board, name)
         await self.push_screen("Overview")

@@ -122,7 +122,10 @@ async def open_node(
         key = load_or_create_key(private_folder(paths.keys) / NODE_KEY)
         store = await stack.enter_async_context(Store.open(config.store.url or paths.database, rules=RULES))
         node = await _compose(config, paths, genesis, key, store, byzantine, stack, record)
-        server = await ApiServer.open(node.publisher, paths, clock=unix_ms, tcp_port=config.api.port or None)
+        server = await ApiServer.open(
+            node.publisher, paths, clock=unix_ms, tcp_port=config.api.port or None,
+            token_file=config.api.token_file,
+        )
         stack.push_async_callback(server.close)
         lock.publish(server.address)
         yield node

@@ -78,7 +78,8 @@ def _parse_payout(said: str) -> bytes | None:
 _SEED = parsed(text(400, what="host:port or key@host:port"), parse_seed)
 _PAYOUT = parsed(text(90, what="an address (pot1...)"), _parse_payout)
 _PATH = text(4_000, what="a path")
-_RIG = text(4_000, what="the path of an api.sock, or http://127.0.0.1:PORT cookie=FILE")
+_RIG = text(4_000, what="the path of an api.sock, or https://HOST/PATH token=FILE")
+_KEY = text(60, pattern=r"[a-z]{1,20}=[a-z0-9_+]{1,30}", what="an action and its key, such as pause=f5")
 _HOST_TEXT = text(255, pattern=_HOST, what="a host name or an IP address")
 
 
@@ -152,6 +153,9 @@ class StoreSettings:
 class ApiSettings:
     socket: str = setting(_PATH, "unix socket of the local API; empty for the usual place", default="")
     port: int = setting(integer(0, 65_535), "loopback TCP port of the local API; 0 for none", default=0)
+    token_file: str = setting(
+        _PATH, "file with a bearer token beside the cookie, for a reverse proxy with TLS; empty for none", default=""
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +170,9 @@ class LogSettings:
 class DashboardSettings:
     rigs: tuple[str, ...] = setting(
         many(_RIG, most=RIGS), "API sockets of your other rigs, on screen Rigs; reach them with ssh -L", default=()
+    )
+    keymap: tuple[str, ...] = setting(
+        many(_KEY, most=32), "keys of your own, as pause=f5 or leave=ctrl+q; ? lists the actions", default=()
     )
 
 

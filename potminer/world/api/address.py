@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from potminer.base.errors import Malformed, UsageError
 
@@ -25,17 +26,34 @@ class TcpAddress:
     port: int
     cookie: Path
 
+    @property
+    def base(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
     def __str__(self) -> str:
-        return f"http://{LOOPBACK}:{self.port} cookie={self.cookie}"
+        return f"{self.base} cookie={self.cookie}"
 
 
-Address = UnixAddress | TcpAddress
+@dataclass(frozen=True, slots=True)
+class WebAddress:
+    """A node behind a reverse proxy that speaks TLS: *url* is https. *token*: the file with its ``api.token_file``."""
+
+    url: str
+    token: Path
+
+    def __str__(self) -> str:
+        return f"{self.url} token={self.token}"
+
+
+Address = UnixAddress | TcpAddress | WebAddress
 
 
 def parse_address(text: str) -> Address:
     """The address that ``str`` wrote; Malformed otherwise."""
     if len(text) <= 4_096 and text.startswith("unix:/"):
         return UnixAddress(Path(text.removeprefix("unix:")))
+    if len(text) <= 4_096 and text.startswith("https://"):
+        return _web(text)
     head, separator, cookie = text.partition(" cookie=")
     port = head.removeprefix(f"http://{LOOPBACK}:")
     if separator and port != head and port.isdecimal() and 0 < int(port[:6]) < 65_536 and len(text) <= 4_096:
@@ -43,11 +61,22 @@ def parse_address(text: str) -> Address:
     raise Malformed("not the address of a node")
 
 
+def _web(text: str) -> WebAddress:
+    url, separator, token = text.partition(" token=")
+    parts = urlsplit(url)
+    if not separator or not token or not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise Malformed("not https://HOST/PATH token=FILE")
+    return WebAddress(url.rstrip("/"), Path(token).expanduser())
+
+
 def address_from_flag(text: str) -> Address:
     """What a person may write after ``--socket``: a path, or an address as ``status`` shows it."""
-    if text.startswith(("unix:", "http:")):
+    if text.startswith(("unix:", "http:", "https:")):
         try:
             return parse_address(text)
-        except Malformed as error:
+        except (Malformed, ValueError) as error:
+            if text.startswith("http:") and f"//{LOOPBACK}:" not in text:
+                hint = "Beyond this computer only https://HOST/PATH token=FILE: a token never travels in the clear."
+                raise UsageError(f"{text[:100]!r} is not on this computer", hint) from error
             raise UsageError(f"{text[:100]!r} is {error}", "Write the path of the node's api.sock.") from error
     return UnixAddress(Path(text).expanduser().absolute())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import stat
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -47,8 +46,9 @@ from potminer.wire.control import (
 from potminer.wire.genesis import GENESIS_BYTES, Genesis
 from potminer.wire.proof import PROOF_BYTES, Epochs, Headers, Shown
 from potminer.wire.tx import SignedTransaction
-from potminer.world.api.address import LOOPBACK, Address, TcpAddress, UnixAddress, parse_address
+from potminer.world.api.address import Address, UnixAddress, WebAddress, parse_address
 from potminer.world.api.lockfile import read_note
+from potminer.world.api.token import check_owner, read_token
 from potminer.world.paths import Paths
 
 _REPLY_S = 10.0
@@ -98,9 +98,10 @@ class Client:
             connector: aiohttp.BaseConnector = aiohttp.UnixConnector(path=str(self._address.path), limit=16)
             self._base = "http://localhost"
         else:
-            headers["Authorization"] = f"Bearer {_read_cookie(self._address)}"
+            secret = self._address.token if isinstance(self._address, WebAddress) else self._address.cookie
+            headers["Authorization"] = f"Bearer {read_token(secret)}"
             connector = aiohttp.TCPConnector(limit=16)
-            self._base = f"http://{LOOPBACK}:{self._address.port}"
+            self._base = self._address.url if isinstance(self._address, WebAddress) else self._address.base
         timeout = aiohttp.ClientTimeout(total=_REPLY_S)
         self._session = aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout, trust_env=False)
         return self
@@ -296,7 +297,7 @@ class Client:
         return PotminerError(f"the node's answer is not understood: {error}", hint)
 
     def _gone(self, detail: str) -> Unreachable:
-        where = self._address.path if isinstance(self._address, UnixAddress) else f"{LOOPBACK}:{self._address.port}"
+        where = str(self._address).partition(" ")[0].removeprefix("unix:").removeprefix("http://")
         return Unreachable(f"the daemon at {where} does not answer: {detail or 'no reply'}", "Is `potminer run` alive?")
 
 
@@ -325,28 +326,4 @@ def _check_private(path: Path) -> None:
         raise NotPermitted(f"{path} belongs to another user", "Run as the user of the daemon.") from error
     if not stat.S_ISSOCK(found.st_mode):
         raise Unreachable(f"{path} is not a socket", "Give the path of the node's api.sock.")
-    _check_owner(path, found)
-
-
-def _check_owner(path: Path, found: os.stat_result) -> None:
-    if sys.platform == "win32":
-        return
-    if found.st_uid not in (os.getuid(), 0) and os.getuid() != 0:
-        raise NotPermitted(f"{path} belongs to another user", "Run as the user of the daemon.")
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        raise NotPermitted(f"{path} is open to other users", f"Restart the daemon, or chmod 600 {path}")
-
-
-def _read_cookie(address: TcpAddress) -> str:
-    try:
-        _check_owner(address.cookie, address.cookie.stat())
-        with address.cookie.open("rb") as file:
-            return file.read(256).decode("ascii")
-    except FileNotFoundError as error:
-        raise Unreachable(f"no daemon runs: {address.cookie} is missing", "Start it with `potminer run`.") from error
-    except PermissionError as error:
-        raise NotPermitted(f"{address.cookie} belongs to another user", "Run as the user of the daemon.") from error
-    except UnicodeDecodeError as error:
-        raise NotPermitted(f"{address.cookie} is not a cookie", "Restart the daemon.") from error
-
-
+    check_owner(path, found)

@@ -17,6 +17,7 @@ from potminer.world.api.address import LOOPBACK, Address, TcpAddress, UnixAddres
 from potminer.world.api.backend import Backend
 from potminer.world.api.guard import Guard
 from potminer.world.api.routes import Routes
+from potminer.world.api.token import token_from
 from potminer.world.paths import Paths, private_folder
 
 _SHUTDOWN_S = 2.0
@@ -37,19 +38,23 @@ class ApiServer:
 
     @classmethod
     async def open(
-        cls, backend: Backend, paths: Paths, *, clock: Callable[[], int], tcp_port: int | None = None
+        cls, backend: Backend, paths: Paths, *, clock: Callable[[], int], tcp_port: int | None = None,
+        token_file: str = "",
     ) -> ApiServer:
         """Listen on the unix socket of *paths*, and on loopback TCP where *tcp_port* is given (0: any)
-        or the system has no unix sockets. *clock* gives Unix milliseconds."""
+        or the system has no unix sockets. *clock* gives Unix milliseconds. *token_file* holds a secret that opens
+        TCP beside the cookie and outlives a restart: for a reverse proxy."""
         private_folder(paths.runtime)
         has_unix = sys.platform != "win32"
         if not has_unix and tcp_port is None:
             tcp_port = 0
-        token = None if tcp_port is None else _write_cookie(paths.cookie)
+        tokens = [] if tcp_port is None else [_write_cookie(paths.cookie)]
+        if token_file:
+            tokens.append(token_from(token_file))
         routes = Routes(backend, clock)
         table = routes.table()
         open_pages = frozenset(route.path for route in table if route.open)
-        app = web.Application(middlewares=[Guard(token, open_pages).handle])
+        app = web.Application(middlewares=[Guard(tokens, open_pages).handle])
         app.add_routes([route.definition() for route in table])
         # Who waits for a proof may go away; nobody should be waited for then.
         runner = web.AppRunner(
@@ -74,8 +79,9 @@ class ApiServer:
         await self._routes.close_streams()
         await self._runner.cleanup()
         for address in self.addresses:
-            with contextlib.suppress(FileNotFoundError):
-                (address.path if isinstance(address, UnixAddress) else address.cookie).unlink()
+            if isinstance(address, UnixAddress | TcpAddress):
+                with contextlib.suppress(FileNotFoundError):
+                    (address.path if isinstance(address, UnixAddress) else address.cookie).unlink()
 
 
 def _unix_socket(path: Path) -> socket.socket:
