@@ -203,7 +203,7 @@ async def test_tcp_wants_the_cookie_and_only_loopback_listens(rig: Rig, paths: P
                 assert await fault(reply) == (403, "not-permitted")
             async with web.get(base + "/healthz", headers=headers) as reply:
                 assert reply.status == 200
-        paths.cookie.write_text("wrong")
+        paths.cookie.write_text("f" * 64)
         async with Client(address) as node:
             with pytest.raises(NotPermitted):
                 await node.snapshot()
