@@ -39,6 +39,8 @@ class Chain:
     head: Head
     committee: Committee
     counts_turns: bool = True
+    coming: Committee | None = None
+    """The committee of the next epoch, where there is to be another one."""
     blocks: list[CertifiedBlock] = field(default_factory=list)
     executed: set[bytes] = field(default_factory=set)
 
@@ -105,7 +107,7 @@ class TinyApplication:
 
     @property
     def following(self) -> Committee:
-        return self._chain.committee
+        return self._chain.coming or self._chain.committee
 
     def build(self, *, height: int, parent: Head, proposer: bytes, now: int) -> Block:
         chosen = tuple(islice((t for n, t in self._pending.items() if n not in self._chain.executed), self._most))

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from potminer.core.committee import certificate_holds
-from potminer.core.machine import Broadcast, Execute, Executed, Penalize, Persist, SetTimer, TimerFired
+from potminer.core.machine import Broadcast, Execute, Executed, Penalize, Persist, Send, SetTimer, TimerFired
+from potminer.core.pbft.application import Head
 from potminer.core.pbft.events import (
     Behind,
     CheckpointStable,
@@ -18,11 +19,11 @@ from potminer.core.pbft.events import (
 )
 from potminer.core.pbft.height import LEGAL_MOVES, Stage
 from potminer.core.pbft.repair import STATUS
-from potminer.sim.ledger import FRESHNESS_MS, state_after
+from potminer.sim.ledger import FRESHNESS_MS, TinyApplication, state_after
 from potminer.wire import sync
 from potminer.wire.block import Block, block_digest
 from potminer.wire.pbft import PreparedBlock, PreparedBlockWanted, PrePrepare, Status, Vote
-from potminer.wire.seal import Purpose
+from potminer.wire.seal import Purpose, statement
 from tests.unit.pbft_bench import CHAIN, KEYS, Bench, committee_of, of, proposal_of, said, sent, transfer
 
 
@@ -391,6 +392,58 @@ def test_who_leaves_the_committee_falls_silent() -> None:
     effects = bench.execute(block, bench.certificate(Purpose.COMMIT, block, view=0, signers=(1, 2, 3)))
     assert not of(Broadcast, effects)
     assert not bench.hear(0, Status(height=2, view=0))
+
+
+def test_what_members_of_the_next_epoch_say_early_is_kept_for_its_first_height() -> None:
+    """Whoever is a block ahead is in the new epoch already; its word must not cost a status period."""
+    bench = Bench(me=0)
+    block = bench.block(1)
+    coming = committee_of(6, epoch=1)
+    bench.chain.coming = coming
+    ahead = state_after(bench.head, block)
+    after = bench.block(2, head=ahead, salt=1)
+    changed_epoch = msgspec.structs.replace(after, header=msgspec.structs.replace(after.header, epoch=1))
+    signed = statement(
+        Purpose.COMMIT, chain=CHAIN, signer=KEYS[5].public, digest=block_digest(changed_epoch.header), epoch=1,
+        height=2, view=0,
+    )
+    vote = Vote(
+        purpose=Purpose.COMMIT, epoch=1, height=2, view=0, digest=block_digest(changed_epoch.header), signer=5,
+        signature=KEYS[5].sign(signed),
+    )
+    assert bench.hear(5, vote) == [], "not of this epoch's committee, and no offender"
+    bench.elect(coming)
+    bench.execute(block, bench.certificate(Purpose.COMMIT, block, view=0, signers=(1, 2, 3)))
+    held = bench.replica._at.log.vote(purpose=Purpose.COMMIT, signer=5, view=0)
+    assert held == vote
+
+
+def test_whoever_lost_its_seat_and_is_late_is_pointed_to_our_head() -> None:
+    bench = Bench(me=0)
+    block = bench.block(1)
+    bench.elect(committee_of(3, epoch=1))
+    bench.execute(block, bench.certificate(Purpose.COMMIT, block, view=0, signers=(1, 2, 3)))
+    (told,) = bench.hear(3, Status(height=1, view=0))
+    assert isinstance(told, Send)
+    assert (told.peer, told.message.height) == (KEYS[3].public, 1)  # type: ignore[attr-defined]
+
+
+def test_who_can_propose_nothing_loses_its_turn_and_nothing_else() -> None:
+    """Its onion is used up: the ledger builds it no block."""
+
+    class UsedUp(TinyApplication):
+        def build(self, *, height: int, parent: Head, proposer: bytes, now: int) -> None:  # type: ignore[override]
+            return None
+
+    bench = Bench(me=1)
+    bench.application = UsedUp(bench.chain)
+    bench.replica = bench.subject.replica(
+        key=KEYS[1], chain=CHAIN, application=bench.application, head=bench.head, persisted={}, parameters=bench.timers
+    )
+    effects = bench.ring("batch", bench.work())
+    assert of(ProposalRefused, effects)
+    assert not said(PrePrepare, effects)
+    assert bench.replica.stage is Stage.WAITING
 
 
 def test_every_stage_can_be_left_but_the_last() -> None:
