@@ -12,12 +12,12 @@ BLOCK_BYTES = 1_048_576
 BLOCK_TRANSACTIONS = 1_000
 BLOCK_MESSAGE_BYTES = BLOCK_BYTES + 65_536
 """A block, or all its transactions, and what names it."""
-PREPREPARE_BYTES = 40_960
+PROPOSAL_BYTES = 40_960
 """A header and the leaves of a full block."""
 
 VIEW_CHANGE_BYTES = 16_384
 """A certificate of 31 signatures is about 3 KiB; a view-change carries two."""
-NEW_VIEW_BYTES = PREPREPARE_BYTES + 32 * VIEW_CHANGE_BYTES
+NEW_VIEW_BYTES = PROPOSAL_BYTES + 32 * VIEW_CHANGE_BYTES
 """A quorum of view-changes and the proposal."""
 
 COMMITTEE = 31
@@ -51,5 +51,5 @@ PIECE_MESSAGE_BYTES = 1_048_576 + 4_096
 PEERS = 64
 ADDRESSES_PER_EXCHANGE = 32
 
-if FRAME_BYTES > 2**16 - 1 or BLOCK_TRANSACTIONS * 34 >= PREPREPARE_BYTES:
+if FRAME_BYTES > 2**16 - 1 or BLOCK_TRANSACTIONS * 34 >= PROPOSAL_BYTES:
     raise AssertionError("limits contradict each other")

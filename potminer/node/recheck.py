@@ -66,7 +66,7 @@ _HINT: Final = "Move potminer.sqlite away: the node fetches the chain again from
 
 def _judged(height: int, body: bytes, proof: bytes, state: State, parent: bytes) -> tuple[Block, Applied]:
     try:
-        block = decode(Block, body, max_bytes=limits.PREPREPARE_BYTES)
+        block = decode(Block, body, max_bytes=limits.BLOCK_MESSAGE_BYTES)
         certificate = decode(Certificate, proof, max_bytes=limits.VIEW_CHANGE_BYTES)
     except Malformed as error:
         raise NotProven(f"block {height} cannot be read: {error}", _HINT) from error

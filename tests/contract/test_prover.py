@@ -114,7 +114,7 @@ async def test_a_node_serves_what_a_light_client_follows(tmp_path: Path) -> None
 async def test_a_block_far_larger_than_its_proposal_is_proven_too(tmp_path: Path) -> None:
     async with chain_nodes(tmp_path) as (world, [(node, address)]), Client(address) as client:
         many = [world.sign("rich", Transfer(TO, 1), nonce=nonce) for nonce in range(250)]
-        assert sum(len(signed.encoded) for signed in many) > limits.PREPREPARE_BYTES
+        assert sum(len(signed.encoded) for signed in many) > limits.PROPOSAL_BYTES
         for signed in many:
             assert node.ledger.submit(signed) is None
         await node.step()

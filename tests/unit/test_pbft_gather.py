@@ -101,7 +101,7 @@ def test_a_thousand_invented_leaves_cost_one_question_at_a_time() -> None:
     header = msgspec.structs.replace(bench.block(1).header, transactions_root=leaves_root(invented))
     hollow = bench.propose(Block(header, ()))
     before, proposal = bench.replica.footprint(), msgspec.structs.replace(hollow, leaves=invented)
-    assert len(pack(proposal)[1]) < limits.PREPREPARE_BYTES
+    assert len(pack(proposal)[1]) < limits.PROPOSAL_BYTES
     effects = bench.hear(1, proposal, proposal, proposal)
     assert len(asked(effects)) == 1
     assert bench.replica.footprint() == before + 1
