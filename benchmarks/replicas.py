@@ -14,7 +14,7 @@ from record import Figures, finish, parser
 
 from potminer.base.digest import Domain, digest, number
 from potminer.core.committee import Committee
-from potminer.core.ledger.beacon import Onion
+from potminer.core.ledger.beacon import Onion, Onions
 from potminer.core.ledger.ledger import Ledger
 from potminer.core.ledger.state import genesis_state
 from potminer.core.machine import (
@@ -45,10 +45,30 @@ class Counting(Committee):
     """Counts the signatures that all members verify."""
 
     count: list[int] = field(default_factory=lambda: [0])
+    """Shared by every committee that is counted together."""
 
     def signed_by(self, index: int, message: bytes, signature: bytes) -> bool:
         self.count[0] += 1
         return Committee.signed_by(self, index, message, signature)
+
+
+class Counted(LedgerApplication):
+    """The ledger's committees, counting."""
+
+    def __init__(self, ledger: Ledger, count: list[int]) -> None:
+        super().__init__(ledger)
+        self._count = count
+
+    @property
+    def committee(self) -> Committee:
+        return self._counting(super().committee)
+
+    @property
+    def following(self) -> Committee:
+        return self._counting(super().following)
+
+    def _counting(self, plain: Committee) -> Counting:
+        return Counting(plain.epoch, plain.members, plain.powers, plain.skipped, self._count)
 
 
 class Room:
@@ -62,18 +82,19 @@ class Room:
         genesis = Genesis("benchmark", 1_000_000, Parameters(), validators, accounts, bytes(32))
         self.chain = chain_id(genesis)
         self.now = genesis.time_ms + 1_000
-        self.committee = Counting(0, tuple(k.public for k in keys), (1,) * nodes)
+        self.members = tuple(k.public for k in keys)
+        self.count = [0]
         self.queue: deque[tuple[int, Event]] = deque()
         self.timers: dict[tuple[int, str], None] = {}
         self.messages = self.bytes = 0
         self.ledgers, self.replicas = [], []
         for k, onion in zip(keys, onions, strict=True):
             state = genesis_state(genesis, chain=self.chain)
-            ledger = Ledger(state, head=self.chain, onion=onion)
+            ledger = Ledger(state, head=self.chain, onions=Onions(onion))
             self.ledgers.append(ledger)
             self.replicas.append(
                 Replica(
-                    key=k, chain=self.chain, committee=self.committee, application=LedgerApplication(ledger),
+                    key=k, chain=self.chain, application=Counted(ledger, self.count),
                     head=Head(0, self.chain, genesis.time_ms, state.root), persisted={}, parameters=Timers(),
                 )
             )
@@ -92,8 +113,7 @@ class Room:
             case Broadcast(message):
                 self.say(seat, message, [other for other in range(len(self.replicas)) if other != seat])
             case Send(peer, message):
-                target = self.committee.index_of(peer)
-                self.say(seat, message, [] if target is None else [target])
+                self.say(seat, message, [self.members.index(peer)])
             case SetTimer(name, _):
                 self.timers[(seat, name)] = None
             case CancelTimer(name):
@@ -110,7 +130,7 @@ class Room:
         for target in targets:
             self.messages += 1
             self.bytes += len(body)
-            arrived = MessageArrived(self.committee.members[seat], unpack(row.number, body))
+            arrived = MessageArrived(self.members[seat], unpack(row.number, body))
             self.queue.append((target, arrived))
 
     def submit(self, transactions: list[bytes]) -> None:
@@ -139,7 +159,7 @@ class Room:
 def measured(nodes: int, *, decisions: int, per_block: int) -> Figures:
     room = Room(nodes)
     room.decide()
-    verified, messages, size = room.committee.count[0], room.messages, room.bytes
+    verified, messages, size = room.count[0], room.messages, room.bytes
     receiver, serial = key("receiver").public, 0
     spent = 0.0
     for _ in range(decisions):
@@ -158,7 +178,7 @@ def measured(nodes: int, *, decisions: int, per_block: int) -> Figures:
     return {
         "decisions_per_cpu_s": decisions / spent,
         "cpu_ms_per_decision_and_member": spent / decisions / nodes * 1e3,
-        "verifies_per_decision_and_member": (room.committee.count[0] - verified) / decisions / nodes,
+        "verifies_per_decision_and_member": (room.count[0] - verified) / decisions / nodes,
         "messages_per_decision_and_member": (room.messages - messages) / decisions / nodes,
         "bytes_per_decision_and_member": (room.bytes - size) / decisions / nodes,
         "transactions_per_block": per_block,
