@@ -251,10 +251,10 @@ class Witnesses:
         """An honest *member* stands at *head*."""
         self.states.reached(member, head.height, head.state_root, self.report)
 
-    def held(self, *, member: int, items: int, records: int) -> None:
-        """How much *member* holds in memory and on disk."""
+    def held(self, *, member: int, items: int, records: int, block: int) -> None:
+        """How much *member* holds in memory and on disk; *block* transactions may be on their way to it."""
         n = len(self.members.keys)
-        if items > 32 * n + 64 or records > MOST_RECORDS:
+        if items > 32 * n + 64 + block or records > MOST_RECORDS:
             self.report(f"unbounded: member {member} holds {items} items and {records} records")
 
     def counted(self, *, member: int, height: int, state: State, supply: int) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from random import Random
 
+from potminer.base import limits
 from potminer.base.digest import Domain, digest, number
 from potminer.base.errors import Malformed
 from potminer.core import misbehave
@@ -242,7 +243,10 @@ class Town:
         for citizen in self.citizens:
             if citizen.honest and citizen.replica is not None:
                 records = sum(key.startswith(b"pbft/") for key in citizen.disk.records)
-                self.witnesses.held(member=citizen.member, items=citizen.replica.footprint(), records=records)
+                self.witnesses.held(
+                    member=citizen.member, items=citizen.replica.footprint(), records=records,
+                    block=limits.BLOCK_TRANSACTIONS,
+                )
 
     def _report(self, resumed_ms: int) -> Report:
         return Report(

@@ -272,7 +272,8 @@ class World:
         for host in self.hosts:
             if host.honest and host.replica is not None:
                 self.witnesses.held(
-                    member=host.member, items=host.replica.footprint(), records=len(host.disk.records)
+                    member=host.member, items=host.replica.footprint(), records=len(host.disk.records),
+                    block=host.block_transactions,
                 )
 
     def _note_violation(self) -> None:
