@@ -30,7 +30,7 @@ from potminer.core.pbft.machine import Replica
 from potminer.node import evidence
 from potminer.sim.adversary import Adversary, Fault
 from potminer.sim.disk import Disk, DiskFault
-from potminer.sim.ledger import BLOCK_TRANSACTIONS, GENESIS_MS, Chain, TinyApplication, genesis
+from potminer.sim.ledger import BLOCK_TRANSACTIONS, GENESIS_MS, Book, Chain, genesis
 from potminer.sim.notary import Notary
 from potminer.wire import sync
 from potminer.wire.block import Block, Certificate, CertifiedBlock, block_digest
@@ -80,7 +80,7 @@ class Host:
     kept: dict[bytes, int] = field(default_factory=dict)
     """Evidence, packed, and its height; on disk like everything a node keeps."""
     replica: Replica | None = None
-    mempool: TinyApplication | None = None
+    mempool: Book | None = None
     fuse: int | None = None
     """Effects left until the crash."""
     make: type[Replica] = Replica
@@ -117,7 +117,7 @@ class Host:
             self.stops += 1
             return
         self.lives += 1
-        self.mempool = TinyApplication(self.chain, holds=self.notary.holds, most=self.block_transactions)
+        self.mempool = self.chain.open(self.notary.holds, self.block_transactions)
         application: Application = self.mempool
         if self.victims:
             application = Censoring(self.mempool, self.victims)

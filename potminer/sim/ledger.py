@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import Protocol
 
 from potminer.base.digest import Domain, digest
 from potminer.core.committee import Committee
-from potminer.core.pbft.application import Head
+from potminer.core.pbft.application import Application, Head
 from potminer.wire.block import Block, CertifiedBlock, Header, block_digest, transactions_root
 from potminer.wire.tx import SignedTransaction, signature_holds, transaction_digest
 
@@ -32,6 +33,19 @@ def state_after(head: Head, block: Block) -> Head:
     return Head(height=head.height + 1, digest=name, time_ms=block.header.time_ms, state_root=root)
 
 
+class Book(Application, Protocol):
+    """What a host keeps of its ledger while it runs: what consensus asks, and the mempool."""
+
+    def submit(self, signed: SignedTransaction) -> bool:
+        """Takes a transaction into the mempool; False where it is known or refused."""
+        ...
+
+    @property
+    def full(self) -> bool: ...
+
+    def forget_executed(self) -> None: ...
+
+
 @dataclass(slots=True)
 class Chain:
     """What survives a crash: executed blocks with their certificates, and whose turns they skip."""
@@ -47,6 +61,10 @@ class Chain:
     def anew(self, head: Head) -> Chain:
         """A chain of the same committee that has nothing but *head*."""
         return Chain(head=head, committee=replace(self.committee, skipped=()), counts_turns=self.counts_turns)
+
+    def open(self, holds: Callable[[SignedTransaction], bool], most: int) -> Book:
+        """At a process start: everything is there but the mempool."""
+        return TinyApplication(self, holds=holds, most=most)
 
     def apply(self, certified: CertifiedBlock) -> None:
         header = certified.block.header
