@@ -230,7 +230,7 @@ class AggregationSection:
 class AuditSection:
     rate_ppm: int = setting(integer(30_000, 1_000_000), "least share of units that is audited, in ppm", default=100_000)
     tolerance_ppm: int = setting(
-        integer(10, 20_000), "largest relative error of a segment that passes, in ppm", default=1_000
+        integer(10, 20_000), "most relative error that calibration may allow a segment, in ppm", default=1_000
     )
 
 
