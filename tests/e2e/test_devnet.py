@@ -104,6 +104,17 @@ def test_a_silent_validator_does_not_stop_the_rest(tmp_path: Path) -> None:
     assert judged["statements"] > 0, "a silent member makes others change views, and that is kept"
 
 
+def test_a_validator_that_says_two_things_loses_its_bond_and_every_epoch_is_judged_again(tmp_path: Path) -> None:
+    report = devnet(tmp_path / "net", "--byzantine", "equivocate", "--rounds", "2", "--keep")
+    assert report["slashed"] == ["validator-3"]
+    assert report["epoch"] >= 1
+    told = chain("verify", "--store", tmp_path / "net" / "validator-0")
+    assert int(told["to"].partition(":")[0]) >= report["height"]
+    judged = chain("blame", tmp_path / "net" / "validator-0", tmp_path / "net" / "validator-1")
+    assert (judged["forks"], judged["contradictory"]) == ([], [])
+    assert len(judged["culprits"]) == 1
+
+
 async def test_a_validator_and_a_trainer_killed_in_mid_run_come_back_to_equal_ledgers(tmp_path: Path) -> None:
     task = replace(load_task_file(asset("tasks/digits.toml")), rounds=6)
     task = replace(task, deadlines=type(task.deadlines)(6_000, 6_000, 6_000, 20_000, 20_000))
