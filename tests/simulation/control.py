@@ -12,7 +12,7 @@ from potminer.core.committee import Committee, certificate_holds
 from potminer.core.machine import Offence, Penalize
 from potminer.core.pbft import viewchange
 from potminer.core.pbft.ahead import Ahead
-from potminer.core.pbft.events import DoubleVote, ViewEntered
+from potminer.core.pbft.events import DoubleVote, ViewEntered, Witnessed
 from potminer.core.pbft.height import Stage, Table
 from potminer.core.pbft.log import Log
 from potminer.core.pbft.machine import Replica
@@ -136,7 +136,7 @@ class BentTable(Table):
         primary = self.committee.primary(height=vote.height, view=vote.view)
         yield "primary", vote.purpose != Purpose.PREPARE or vote.signer != primary
 
-    def take_change(self, peer: bytes, change: ViewChange, *, chain: bytes) -> list[Penalize]:
+    def take_change(self, peer: bytes, change: ViewChange, *, chain: bytes) -> list[Penalize | Witnessed]:
         held = self.log.changes.get(change.signer)
         if held is not None and held.view >= change.view:
             return []
@@ -144,7 +144,7 @@ class BentTable(Table):
         if fault is not None:
             return [Penalize(peer, Offence.FORGED, fault)]
         self.log.add_change(change)
-        return []
+        return list(self.witness(change))
 
 
 class Bent(Replica):
@@ -219,5 +219,5 @@ class Bent(Replica):
             self._out.append(Penalize(peer, Offence.FORGED, fault))
             return
         self._at.enter(view, Stage.WAITING)
-        self._out.append(ViewEntered(self.height, view, changing=False))
+        self._out += [*self._at.witness(new_view), ViewEntered(self.height, view, changing=False)]
         self._consider(new_view.proposal, fresh=self.choose(new_view.view_changes) is None, now=now)
