@@ -24,6 +24,11 @@ SILENCE_S = 60
 PAYOUT = encode_address(SigningKey(b"p" * 32).public)
 
 
+def _hear_interrupts() -> None:
+    """Tests that run in the background were told to ignore what Ctrl-C sends, and their children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """``potminer`` with a terminal before it: ``until`` reads on, ``type`` answers."""
 
@@ -32,7 +37,9 @@ class Terminal:
         self._ours = ours
         environ = {k: v for k, v in os.environ.items() if not k.startswith("POTMINER_")} | {"TERM": "dumb"}
         command = [sys.executable, "-m", "potminer.cli.main", *arguments]
-        self.process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ)
+        self.process = subprocess.Popen(
+            command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ, preexec_fn=_hear_interrupts
+        )
         os.close(theirs)
         self.seen = ""
         self._at = 0

@@ -66,9 +66,9 @@ async def test_a_chain_lives_in_a_farms_database_if_postgresql_is_installed(serv
         await store.append(applied(0, (b"a", b"1"), (b"\x00\xff", b"2"), rules=1))
         receipts = [(digest(7), 0, "accepted", ""), (digest(8), 1, "refused", "nonce")]
         await store.append(applied(1, (b"a", None), (b"\x00\xff", b"3"), (b"c", b"4"), receipts=receipts,
-                                   facts=[(5, "Kind", '{"a":1}')], proofs=[("outcomes", b"p")]))  # fmt: skip
+                                   facts=[(5, "Kind", '{"a":1}')], proofs=[("outcomes", 1, b"p")]))  # fmt: skip
         await store.append(applied(2, (b"c", b"5"), receipts=[(digest(8), 0, "accepted", "")],
-                                   proofs=[("outcomes", b"q")]))  # fmt: skip
+                                   proofs=[("outcomes", 2, b"q")]))  # fmt: skip
         await store.persist([(b"key", b"one"), (b"gone", b"x")])
         await store.persist([(b"key", b"two"), (b"gone", None)])
         await store.save_addresses([b"peer"])
