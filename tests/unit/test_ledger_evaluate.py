@@ -111,11 +111,21 @@ def test_silence_costs_the_evaluators_alone() -> None:
     assert made.record.escrow == escrow + 3 * FEE
 
 
+def test_one_of_three_is_no_measurement_however_silent_the_others() -> None:
+    made = world(target_ppm=950_000)
+    escrow = made.record.escrow
+    made.step((evaluators(made)[0], score(made, 10**6)))
+    made.step(after_ms=10_001)
+    assert under_way(made) is None
+    assert made.record.metric is None
+    assert made.record.escrow == escrow + 3 * FEE
+
+
 def test_a_newer_model_ends_the_evaluation_of_the_older() -> None:
     made = world()
-    made.step((evaluators(made)[0], score(made, 400_000)))
+    made.step(*((name, score(made, 400_000)) for name in evaluators(made)[:2]))
     made.whole_round()
-    assert made.record.metric == Metric(1, 400_000, 800_000, 1)
+    assert made.record.metric == Metric(1, 400_000, 800_000, 2)
     current = under_way(made)
     assert current is not None
     assert current.closed == 2
