@@ -5,6 +5,7 @@ Commands are imported when they are called. One whose module is not installed is
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -118,7 +119,8 @@ def main(arguments: Sequence[str] | None = None, door: click.Group = cli) -> int
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        with contextlib.suppress(OSError):  # a closed terminal interrupts us too, and reads nothing
+            click.echo("interrupted", err=True)
         return Exit.INTERRUPTED
     except BrokenPipeError:
         # Whoever read us has enough; Python would complain once more when it flushes at the end.

@@ -21,6 +21,7 @@ from potminer.node.config import load_config
 from potminer.wire.seal import SigningKey
 
 SILENCE_S = 60
+INTERRUPT_S = 5
 PAYOUT = encode_address(SigningKey(b"p" * 32).public)
 
 
@@ -64,8 +65,15 @@ class Terminal:
         os.write(self._ours, line.encode() + b"\n")
 
     def interrupt(self) -> None:
-        """What Ctrl-C does; the pseudo-terminal controls no session."""
-        self.process.send_signal(signal.SIGINT)
+        """Ctrl-C as a person presses it: again where it was not heard, for a reading Python can miss one that comes
+        between its prompt and its wait. (A signal stands for the key; the pseudo-terminal controls no session.)
+        """
+        more = "prompt"
+        while more and "interrupted" not in self.seen:
+            self.process.send_signal(signal.SIGINT)
+            if select.select([self._ours], [], [], INTERRUPT_S)[0]:
+                more = self._read()
+                self.seen += more
 
     def end(self) -> int:
         while more := self._read():
