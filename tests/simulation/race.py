@@ -25,7 +25,8 @@ from tests.unit.pbft_bench import KEYS, Bench, said
 MODEL = Path(__file__).parents[2] / "docs/spec/model/pbft.py"
 PURPOSES = {Purpose.PREPARE: "PREPARE", Purpose.COMMIT: "COMMIT"}
 VIEWS = 3
-"""Views that are spoken of: within the bounds of what is kept."""
+"""Views that are spoken of: within the bounds of what is kept. In the third the timer grows as for an honest primary
+that failed, where the committee is of four."""
 
 
 def load_model() -> ModuleType:
@@ -52,6 +53,8 @@ class Race:
         size = self.chance.choice((4, 4, 4, 5, 7))
         self.bench = Bench(size=size, me=self.chance.randrange(size), timers=Timers(checkpoint_blocks=1_000))
         self.running: dict[str, str] = {}
+        self.patience_ms = 0
+        """For how long the view timer was set when it was last set."""
         self.told: list[str] = []
         primaries = [self.bench.primary(view) for view in range(VIEWS)]
         made = [self.bench.block(seat, salt=salt) for seat in {*primaries} for salt in (1, 2)]
@@ -91,7 +94,9 @@ class Race:
     def _note(self, effects: list[object]) -> None:
         for effect in effects:
             if isinstance(effect, SetTimer):
-                self.running[effect.name.split("/")[1]] = effect.name
+                slot = effect.name.split("/")[1]
+                self.running[slot] = effect.name
+                self.patience_ms = effect.delay_ms if slot == "view" else self.patience_ms
             elif isinstance(effect, CancelTimer):
                 self.running.pop(effect.name.split("/")[1], None)
 
@@ -125,6 +130,8 @@ class Race:
         }
         if ideal.stage != model.DECIDED:
             pairs["timers"] = (self.running.keys() & {"view", "empty"}, ideal.timers())
+            if "view" in self.running:
+                pairs["patience"] = (self.patience_ms, ideal.patience_ms())
         else:
             del pairs["asks for"]
         differing = [f"{what}: {ours} here, {its} in the model" for what, (ours, its) in pairs.items() if ours != its]

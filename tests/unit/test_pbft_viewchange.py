@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import msgspec
 import pytest
 
+from potminer.base.digest import Domain, digest, number
+from potminer.core.committee import Committee
 from potminer.core.machine import Broadcast, Execute, MessageArrived, Penalize, Persist, SetTimer
 from potminer.core.pbft.application import Timers
 from potminer.core.pbft.events import ProposalRefused
@@ -20,6 +23,7 @@ from potminer.wire.pbft import NewView, PreparedBlock, PreparedBlockWanted, PreP
 from potminer.wire.seal import Purpose
 from tests.unit.pbft_bench import CHAIN, KEYS, Bench, committee_of, of, said, sent
 
+MEMBERS = tuple(digest(Domain.DRAW, b"seat", number(seat)) for seat in range(31))
 # At height 1 of four, member 1 leads view 0, member 2 view 1, member 3 view 2, member 0 view 3.
 
 
@@ -70,9 +74,30 @@ def test_the_jump_goes_to_the_smallest_view_of_a_weak_quorum(views: tuple[int, .
 
 def test_timeouts_grow_to_their_cap_and_no_further() -> None:
     """B18: integers, bounded, also for a view that nobody will ever reach."""
-    timers = Timers()
-    assert [timeout_ms(timers, view) for view in range(5)] == [2_000, 3_000, 4_500, 6_750, 10_125]
-    assert timeout_ms(timers, 2**32 - 1) == timers.view_cap_ms
+    timers, four = Timers(), Committee(0, MEMBERS[:4], (1,) * 4)
+    waits = [timeout_ms(timers, view, committee=four, height=9) for view in range(6)]
+    assert waits == [2_000, 2_250, 3_375, 5_062, 7_593, 11_389]
+    assert timeout_ms(timers, 2**32 - 1, committee=four, height=9) == timers.view_cap_ms
+
+
+def test_only_the_failed_view_of_an_honest_primary_makes_the_timer_grow_by_a_factor() -> None:
+    """Ten of 31 can be faulty: ten views in a row leave time within the 45 s that a first commit may take."""
+    timers, all_equal = Timers(), Committee(0, MEMBERS, (1,) * 31)
+    waits = [timeout_ms(timers, view, committee=all_equal, height=9) for view in range(13)]
+    assert [after - before for before, after in pairwise(waits[:11])] == [250] * 10
+    assert waits[11:] == [6_750, 10_125]
+    assert sum(waits[:10]) == 31_250
+    heavy = Committee(0, MEMBERS[:5], (3, 3, 1, 1, 1))  # the first two turns of height 0 are more than a third
+    assert [timeout_ms(timers, view, committee=heavy, height=0) for view in range(4)] == [2_000, 2_250, 3_375, 5_062]
+    assert [timeout_ms(timers, view, committee=heavy, height=2) for view in range(5)] == [
+        2_000, 2_250, 2_500, 2_750, 4_125,
+    ]  # fmt: skip
+
+
+def test_whoever_is_skipped_proves_nothing_twice() -> None:
+    """The same primary twice is one primary: with two turns left, the third failed view is the first one's again."""
+    timers, skipping = Timers(), Committee(0, MEMBERS[:4], (1, 1, 1, 1), skipped=(2, 3))
+    assert [timeout_ms(timers, view, committee=skipping, height=0) for view in range(4)] == [2_000, 2_250, 3_375, 5_062]
 
 
 # ---- asking for a view -------------------------------------------------------------------
@@ -97,7 +122,7 @@ def test_the_next_timer_starts_only_with_a_quorum_of_view_changes() -> None:
     assert not [t for t in of(SetTimer, timed_out(bench)) if t.name.startswith("pbft/view")]
     assert not [t for t in of(SetTimer, bench.hear(3, bench.change(3, 1))) if t.name.startswith("pbft/view")]
     (timer,) = [t for t in of(SetTimer, bench.hear(1, bench.change(1, 4))) if t.name.startswith("pbft/view")]
-    assert timer.delay_ms == 3_000
+    assert timer.delay_ms == 2_250
 
 
 def test_nothing_is_voted_in_a_view_that_was_left() -> None:

@@ -2,9 +2,9 @@
 
 Written from the text, for people to read beside it; it shares nothing with potminer/ and imports
 nothing of it. A signature is the fact that somebody signed. What is left out: heights before and
-after this one, gathering (an empty block is whole), status, checkpoints, complaints, and how long
-a timer is. ``tests/simulation/test_spec_model.py`` races it against the replica that ships, on
-random histories, and compares both after every step.
+after this one, gathering (an empty block is whole), status, checkpoints, complaints.
+``tests/simulation/test_spec_model.py`` races it against the replica that ships, on random
+histories, and compares both after every step.
 """
 
 from __future__ import annotations
@@ -291,6 +291,14 @@ class Replica:
         if self.stage == WAITING and self.view == 0 and not self.due:
             running.add("empty")
         return running
+
+    def patience_ms(self) -> int:
+        """§6.1: how long this view may take."""
+        wait = 2_000
+        for before in range(self.view):
+            led = {self.primary(view) for view in range(before + 1)}
+            wait = min(30_000, wait * 3 // 2 if self.is_weak_quorum(led) else wait + 250)
+        return wait
 
     # ---- how rules follow each other -----------------------------------------------------
 

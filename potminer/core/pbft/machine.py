@@ -223,10 +223,17 @@ class Replica(Repair):
         """Starts, replaces and stops the timers of the height, so that exactly those that should run do."""
         p, at = self._parameters, self._at
         waiting = self._member and at.stage is Stage.WAITING
-        self._tend("view", viewchange.timeout_ms(p, at.view), self._member and at.must_move)
+        self._tend("view", self._patience_ms, self._member and at.must_move)
         self._tend("batch", p.batch_ms, waiting and at.due and not at.batched and self._may_propose())
         self._tend("empty", p.empty_block_ms, waiting and not at.due and at.view == 0)
         self._tend("gather", p.gather_ms, self._member and at.stage is Stage.GATHERING)
+
+    @property
+    def _patience_ms(self) -> int:
+        view = self._at.view
+        if view == 0:
+            return self._parameters.view_base_ms
+        return viewchange.timeout_ms(self._parameters, view, committee=self._committee, height=self.height)
 
     def _tend(self, slot: str, delay_ms: int, wanted: bool) -> None:
         changing = "/changing" if self._at.stage is Stage.CHANGING else ""

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from potminer.base.quorum import is_weak_quorum
 from potminer.core.committee import Committee, certificate_holds
 from potminer.core.pbft.application import Head, Timers
 from potminer.core.pbft.normal import proposal_fault
 from potminer.wire.block import Certificate, block_digest
 from potminer.wire.pbft import NewView, ViewChange, view_change_digest
 from potminer.wire.seal import Purpose, statement
+
+EASY = 8
+"""While the failed views prove nothing, a timer grows by this part of its base."""
 
 
 def choose(changes: Sequence[ViewChange]) -> Certificate | None:
@@ -97,13 +101,23 @@ def jump_target(changes: Mapping[int, ViewChange], *, view: int, committee: Comm
     return min(higher.values()) if committee.is_weak_quorum(higher) else None
 
 
-def timeout_ms(timers: Timers, view: int) -> int:
-    """How long *view* may take: the base, grown per failed view, never above the cap."""
+def timeout_ms(timers: Timers, view: int, *, committee: Committee, height: int) -> int:
+    """How long *view* of *height* may take, never above the cap.
+
+    While all primaries before it could be faulty, their silence says nothing of the network, and the wait grows by an
+    eighth of the base. From there on one of them was honest and had too little time: the wait grows by a factor.
+    """
     numerator, denominator = timers.view_growth
-    wait = timers.view_base_ms
-    for _ in range(view):
-        grown = min(timers.view_cap_ms, wait * numerator // denominator)
-        if grown <= wait:
-            break
-        wait = grown
+    wait, failed, power = timers.view_base_ms, set[int](), 0
+    for before in range(view):
+        if not is_weak_quorum(power, committee.total):
+            seat = committee.primary(height=height, view=before)
+            power += 0 if seat in failed else committee.powers[seat]
+            failed.add(seat)
+        if is_weak_quorum(power, committee.total):
+            wait = max(wait + 1, wait * numerator // denominator)
+        else:
+            wait += max(1, timers.view_base_ms // EASY)
+        if wait >= timers.view_cap_ms:
+            return timers.view_cap_ms
     return wait
