@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -39,7 +40,8 @@ class Processes:
     ) -> None:
         await self.stop_all()
 
-    async def start(self, member: Member) -> None:
+    async def start(self, member: Member, environment: Mapping[str, str] | None = None) -> None:
+        """*environment*: variables that this one process gets besides ours."""
         frozen = bool(getattr(sys, "frozen", False))
         command = [sys.executable] if frozen else [sys.executable, "-m", "potminer.cli.main"]
         command += ["--datadir", str(member.datadir), "run", "--headless"]
@@ -48,7 +50,7 @@ class Processes:
         with (member.datadir / "output.log").open("ab") as output:
             self._running[member.name] = await asyncio.create_subprocess_exec(
                 *command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                env=_clean_environment(), start_new_session=True,
+                env={**_clean_environment(), **(environment or {})}, start_new_session=True,
             )
 
     async def kill(self, member: Member) -> None:
@@ -57,6 +59,18 @@ class Processes:
         process = self._running.pop(member.name)
         _kill_group(process)
         await process.wait()
+
+    def freeze(self, member: Member) -> None:
+        """Stop the node where it stands, as a swapping machine or a suspended laptop would; ``thaw`` lets it go on."""
+        self._running[member.name].send_signal(signal.SIGSTOP)
+
+    def thaw(self, member: Member) -> None:
+        self._running[member.name].send_signal(signal.SIGCONT)
+
+    def code(self, member: Member) -> int | None:
+        """What *member*'s process ended with; None while it runs, or where it was never started or was killed."""
+        process = self._running.get(member.name)
+        return None if process is None else process.returncode
 
     async def face(self, member: Member) -> Client:
         """A client of *member*'s API, once it answers; Unreachable where it was not started."""
@@ -100,6 +114,8 @@ class Processes:
         for process in self._running.values():
             with suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
+                if sys.platform != "win32":
+                    process.send_signal(signal.SIGCONT)  # a frozen one hears nothing else
         for process in self._running.values():
             try:
                 await asyncio.wait_for(process.wait(), STOP_S)
