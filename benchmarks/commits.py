@@ -2,7 +2,8 @@
 
 Part one runs potminer's simulator without faults; its figures are CPU seconds per decision of
 all replicas together, and latencies in virtual time. Part two starts four validators as a user
-would and feeds them signed transfers, by gossip from peers of its own or through their APIs.
+would and feeds them signed transfers: by gossip from peers of its own, through their APIs one by
+one, or through their APIs in batches. At its end one line a way says what a reader wants first.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -42,6 +43,7 @@ from potminer.wire.genesis import GenesisAccount, chain_id
 from potminer.wire.gossip import Item, Push, Topic
 from potminer.wire.hello import Hello
 from potminer.wire.tx import SignedTransaction, signature_holds, transaction_digest
+from potminer.world.api.attach import Client
 from potminer.world.net.network import Network
 from potminer.world.store.store import Store
 
@@ -179,6 +181,33 @@ async def gossiping(plan: Plan, sent: Sent, feeders: int) -> AsyncIterator[Feed]
 
 
 @asynccontextmanager
+async def batching(plan: Plan, processes: Processes, sent: Sent) -> AsyncIterator[Feed]:
+    """Transactions are posted together, as many as one request takes, to the validator that is their sender's."""
+    faces = [await processes.face(member) for member in plan.validators]
+
+    async def one(face: Client, part: Sequence[SignedTransaction]) -> None:
+        now = int(time.time() * 1000)
+        sent.at_ms.update((signed.digest, now) for signed in part)
+        try:
+            handed = await face.submit_all(part)
+            sent.refused.update(each.refusal for each in handed.transactions if each.refusal is not None)
+        except PotminerError as error:
+            sent.refused[error.what[:60]] += len(part)
+
+    async def feed(batch: Sequence[SignedTransaction]) -> None:
+        doors: list[list[SignedTransaction]] = [[] for _ in faces]
+        for signed in batch:
+            doors[signed.transaction.sender[0] % len(faces)].append(signed)
+        most = limits.BATCH_TRANSACTIONS
+        await asyncio.gather(
+            *(one(face, door[at : at + most])
+              for face, door in zip(faces, doors, strict=True) for at in range(0, len(door), most))
+        )  # fmt: skip
+
+    yield feed  # type: ignore[misc]
+
+
+@asynccontextmanager
 async def asking(plan: Plan, processes: Processes, sent: Sent, clients: int) -> AsyncIterator[Feed]:
     """Every transaction is posted to one validator's API, the same for one sender; the nodes gossip it on."""
     faces = [await processes.face(member) for member in plan.validators]
@@ -224,6 +253,11 @@ def cpu_of(processes: Processes) -> dict[str, float]:
     return {name: sum(psutil.Process(pid).cpu_times()[:2]) for name, pid in found.items()}
 
 
+def memory_of(processes: Processes) -> float:
+    """MiB that the largest validator has resident."""
+    return max(psutil.Process(pid).memory_info().rss for pid in pids(processes).values()) / 2**20
+
+
 def written_by(processes: Processes) -> int:
     """Bytes that all validators handed to their disks."""
     return sum(psutil.Process(pid).io_counters().write_bytes for pid in pids(processes).values())
@@ -261,27 +295,22 @@ async def real(options: argparse.Namespace, how: str) -> Figures:
         plan = replace(plan, members=plan.validators)
         enriched(plan)
         chain = chain_id(read_genesis(plan.genesis))
-        most = int(options.seconds * (2_000 * options.feeders if how == "gossip" else 2_500))
+        most = int(options.seconds * (2_000 * options.feeders if how == "gossip" else 5_000))
         transactions = list(signed_transfers(chain, most))
         sent = Sent()
         async with Processes(plan) as processes:
             faces = [await processes.face(member) for member in plan.validators]
             await begun(faces)
-            feeding = (
-                gossiping(plan, sent, options.feeders)
-                if how == "gossip"
-                else asking(plan, processes, sent, options.clients)
-            )
-            async with feeding as feed:
+            async with feeding(plan, processes, sent, options, how) as feed:
                 spy = Spy(options.py_spy, pids(processes).get("validator-1"), folder, options.seconds)
-                batch = PUSH_ITEMS * options.feeders if how == "gossip" else 1_024
+                batch = {"gossip": PUSH_ITEMS * options.feeders, "api": 1_024, "batch": 2_048}[how]
                 began_ms = int(time.time() * 1000)
-                idle, written = cpu_of(processes), written_by(processes)
+                idle, written, resident = cpu_of(processes), written_by(processes), memory_of(processes)
                 count, cpu = await drive(plan, processes, feed, transactions, seconds=options.seconds, batch=batch)
                 ended_ms = int(time.time() * 1000)
                 await settled(faces)
                 spent = {name: used - idle[name] for name, used in cpu_of(processes).items()}
-                written = written_by(processes) - written
+                written, grown = written_by(processes) - written, memory_of(processes) - resident
             snapshots = [await face.snapshot() for face in faces]
         figures = await counted(plan, sent, began_ms, ended_ms)
         chain_views = [snapshot.chain for snapshot in snapshots]
@@ -295,12 +324,40 @@ async def real(options: argparse.Namespace, how: str) -> Figures:
             "bytes_per_tx_all_validators": sum(v.sent_bytes for v in chain_views) / max(1, figures["committed"]),
             "cores_used": cpu,
             "cpu_us_per_tx_and_validator": _cpu_us(spent, figures),
+            "bytes_per_decision_all_validators": sum(v.sent_bytes for v in chain_views) / max(1, chain_views[0].height),
+            "resident_mib": resident,
+            "resident_grown_mib": grown,
             "written_bytes_per_tx_and_validator": written / 4 / max(1, figures["committed"]),
             **signatures(figures),
             "profile_of_validator_1": spy.read(),
         }
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def feeding(
+    plan: Plan, processes: Processes, sent: Sent, options: argparse.Namespace, how: str
+) -> AbstractAsyncContextManager[Feed]:
+    match how:
+        case "gossip":
+            return gossiping(plan, sent, options.feeders)
+        case "batch":
+            return batching(plan, processes, sent)
+        case _:
+            return asking(plan, processes, sent, options.clients)
+
+
+def summary(how: str, figures: Figures) -> str:
+    return (
+        f"{how}: {figures['committed_tx_per_s']:,.0f} tx/s committed for {figures['seconds']:.0f} s; commit p50, p99 "
+        f"{figures['node_commit_p50_ms']}, {figures['node_commit_p99_ms']} ms; "
+        f"{figures['cpu_us_per_tx_and_validator']:.0f} us of CPU per transaction and validator; "
+        f"{figures['verifies_per_s_and_validator']:,.0f} verifications/s and validator, "
+        f"{figures['share_of_signature_bound']:.2f} of the signature bound; per decision "
+        f"{figures['bytes_per_decision_all_validators'] / 1024:,.0f} KiB on all links, "
+        f"{figures['durable_commits_per_decision']} fsyncs a validator; memory "
+        f"{figures['resident_mib']:.0f} + {figures['resident_grown_mib']:.0f} MiB"
+    )
 
 
 def _cpu_us(spent_s: dict[str, float], figures: Figures) -> float | None:
@@ -412,7 +469,7 @@ def main() -> None:
     made.add_argument("--seconds", type=float, default=20.0)
     made.add_argument("--feeders", type=int, default=2, help="gossiping peers; each may push 2,000 items a second")
     made.add_argument("--clients", type=int, default=48, help="lanes of API requests")
-    made.add_argument("--only", choices=("simulated", "gossip", "api"), default=None)
+    made.add_argument("--only", choices=("simulated", "gossip", "api", "batch"), default=None)
     made.add_argument("--py-spy", default=shutil.which("py-spy"), help="path of py-spy, for the profile")
     options = made.parse_args()
     random.seed(1)
@@ -420,10 +477,14 @@ def main() -> None:
     if options.only in (None, "simulated"):
         for nodes in (4, 16, 31):
             figures[f"simulated_n{nodes}_rtt100"] = simulated(nodes, transactions=400, one_way_ms=50)
-    for how in ("gossip", "api"):
+    for how in ("gossip", "api", "batch"):
         if options.only in (None, how):
             figures[f"real_{how}"] = asyncio.run(real(options, how))
     finish("commits", figures, options)
+    if not options.json:
+        for how in ("gossip", "api", "batch"):
+            if f"real_{how}" in figures:
+                print(summary(how, figures[f"real_{how}"]))  # noqa: T201
 
 
 if __name__ == "__main__":

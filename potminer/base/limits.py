@@ -32,6 +32,10 @@ UNBONDINGS = 1_024
 TRANSACTION_BYTES = 32_768
 """SubmitTask carries a whole task specification; everything else is below 2 KiB."""
 
+BATCH_TRANSACTIONS = 256
+BATCH_BYTES = 1_048_576
+"""What one request may hand in together: as much as one sender may have waiting, and some 30 largest transactions."""
+
 TASK_BYTES = 16_384
 SEGMENTS = 64
 TRAINERS_PER_TASK = 1_024

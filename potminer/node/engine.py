@@ -125,12 +125,11 @@ class Engine:
 
     # ---- asked by faces -------------------------------------------------------------------
 
-    def submit(self, signed: SignedTransaction) -> Refusal | None:
-        """A transaction of a client of ours: into the mempool and out to everybody."""
-        refusal = self._m.ledger.submit(signed)
-        if refusal is None:
-            self._publish([signed])
-        return refusal
+    def submit(self, transactions: Sequence[SignedTransaction]) -> list[Refusal | None]:
+        """Transactions of a client of ours: into the mempool and out to everybody, each by itself."""
+        refusals = [self._m.ledger.submit(signed) for signed in transactions]
+        self._publish([signed for signed, refusal in zip(transactions, refusals, strict=True) if refusal is None])
+        return refusals
 
     def say(self, body: Body) -> None:
         """A transaction of our own."""
@@ -408,9 +407,9 @@ class Engine:
             self._work_arrived()
 
     def _publish(self, signed: list[SignedTransaction]) -> None:
-        for each in signed:
-            self._inbox.post(To.GOSSIP, gossip.Publish(Item(Topic.TRANSACTION, each.encoded)))
         if signed:
+            items = tuple(Item(Topic.TRANSACTION, each.encoded) for each in signed)
+            self._inbox.post(To.GOSSIP, gossip.Publish(items))
             self._work_arrived()
 
     def _work_arrived(self) -> None:

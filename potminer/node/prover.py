@@ -19,7 +19,7 @@ from potminer.core.ledger.ledger import Ledger
 from potminer.core.ledger.refusal import Refusal
 from potminer.core.light.epochs import KEYS as STEP_KEYS
 from potminer.node.past import OUTCOMES, STEP, Past, models
-from potminer.wire.answers import ChainStatus, PeerHead, Seat
+from potminer.wire.answers import ChainStatus, Handed, HandedIn, PeerHead, Seat
 from potminer.wire.block import Block, Certificate, Receipt
 from potminer.wire.codec import decode, encode
 from potminer.wire.control import ReceiptStatus, ReceiptView, Until
@@ -42,6 +42,8 @@ from potminer.wire.tx import SignedTransaction, transaction_digest
 from potminer.world.store.store import Store
 
 BLOCKS_CACHED: Final = 8
+TAKEN_AT_ONCE: Final = 16
+"""Transactions of a batch that are verified in one go: about a millisecond."""
 READ_BYTES: Final = 3 * limits.BLOCK_BYTES
 
 
@@ -71,7 +73,7 @@ class Prover:
 
     def __init__(
         self, genesis: Genesis, ledger: Ledger, past: Past, store: Store,
-        submit: Callable[[SignedTransaction], Refusal | None], heads: Callable[[], dict[bytes, int]],
+        submit: Callable[[Sequence[SignedTransaction]], list[Refusal | None]], heads: Callable[[], dict[bytes, int]],
         clock: Callable[[], int],
     ) -> None:
         self._genesis = genesis
@@ -94,13 +96,28 @@ class Prover:
     async def submit(self, signed: SignedTransaction, *, wait_ms: int, until: Until) -> ReceiptView:
         """The same bytes twice are one transaction: who comes again is told what became of it."""
         name = signed.digest
-        refusal = self._submit(signed)
-        if refusal is not None and name not in self._past.newest and await self._store.receipt(name) is None:
+        (refusal,) = self._submit([signed])
+        if refusal is not None and not await self._is_done(name):
             raise NotPermitted(f"the transaction is refused: {refusal}", "Nothing was sent and no money moved.")
         view = await self.receipt(name, wait_ms=wait_ms, until=until)
         if view is None:
             raise PotminerError("the transaction waits no more", "It has expired, or another took its nonce.")
         return view
+
+    async def submit_all(self, transactions: Sequence[SignedTransaction]) -> HandedIn:
+        """Each by itself, and a few at a time: votes must not wait behind a thousand signatures."""
+        handed: list[Handed] = []
+        for at in range(0, len(transactions), TAKEN_AT_ONCE):
+            some = transactions[at : at + TAKEN_AT_ONCE]
+            for signed, refusal in zip(some, self._submit(some), strict=True):
+                stands = refusal is None or await self._is_done(signed.digest)
+                handed.append(Handed(transaction=signed.digest.hex(), refusal=None if stands else refusal))
+            await asyncio.sleep(0)
+        return HandedIn(transactions=tuple(handed))
+
+    async def _is_done(self, name: bytes) -> bool:
+        """Whether a block holds the transaction already."""
+        return name in self._past.newest or await self._store.receipt(name) is not None
 
     async def receipt(self, name: bytes, *, wait_ms: int, until: Until) -> ReceiptView | None:
         """What became of a transaction; with *wait_ms*, as soon as *until* can be proven."""

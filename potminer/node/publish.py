@@ -17,7 +17,16 @@ from potminer.node.history import History, TaskHistory
 from potminer.node.prover import Prover
 from potminer.node.rig import Rig
 from potminer.wire import record as records
-from potminer.wire.answers import ChainStatus, DayView, EarningsDetail, LogLevel, LogTail, NetworkView, SettingsView
+from potminer.wire.answers import (
+    ChainStatus,
+    DayView,
+    EarningsDetail,
+    HandedIn,
+    LogLevel,
+    LogTail,
+    NetworkView,
+    SettingsView,
+)
 from potminer.wire.control import (
     AccountView,
     Alert,
@@ -227,6 +236,9 @@ class Publisher:
 
     async def submit(self, transaction: SignedTransaction, *, wait_ms: int, until: Until) -> ReceiptView:
         return await self._prover.submit(transaction, wait_ms=wait_ms, until=until)
+
+    async def submit_all(self, transactions: Sequence[SignedTransaction]) -> HandedIn:
+        return await self._prover.submit_all(transactions)
 
     # ---- what clients check themselves ----------------------------------------------------
 

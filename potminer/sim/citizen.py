@@ -229,7 +229,7 @@ class Life:
         self.task.add_done_callback(self._done)
 
     def submit(self, signed: SignedTransaction) -> None:
-        self.engine.submit(signed)
+        self.engine.submit([signed])
 
     def link_up(self, peer: bytes, *, outbound: bool, height: int) -> None:
         self.inbox.link_up(peer, Hello("simulated", 0, height), outbound, (peer.hex()[:12], 1))

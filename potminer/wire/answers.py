@@ -238,6 +238,20 @@ class Accepted(Photo, frozen=True, kw_only=True):
     accepted: bool = True
 
 
+class Handed(Photo, frozen=True, kw_only=True):
+    """One transaction of a batch. No *refusal*: it waits here, or stands in a block; its receipt says more."""
+
+    transaction: Hex
+    refusal: Line | None = None
+
+
+class HandedIn(Photo, frozen=True, kw_only=True):
+    """What became of a batch, in its order: each transaction is taken or refused by itself."""
+
+    schema: U32 = SCHEMA
+    transactions: Annotated[tuple[Handed, ...], Meta(max_length=limits.BATCH_TRANSACTIONS)]
+
+
 class StoredBlob(Photo, frozen=True, kw_only=True):
     schema: U32 = SCHEMA
     blob: Hex

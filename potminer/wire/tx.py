@@ -260,6 +260,20 @@ def decode_signed(data: bytes) -> SignedTransaction:
     return signed
 
 
+class Batch(Wire, frozen=True):
+    """Signed transactions that are handed in together, each by its own canonical bytes."""
+
+    transactions: Annotated[
+        tuple[Annotated[bytes, Meta(max_length=limits.TRANSACTION_BYTES)], ...],
+        Meta(min_length=1, max_length=limits.BATCH_TRANSACTIONS),
+    ]
+
+
+def decode_batch(data: bytes) -> tuple[SignedTransaction, ...]:
+    """The transactions of a Batch; Malformed where one of them is not a transaction."""
+    return tuple(map(decode_signed, decode(Batch, data, max_bytes=limits.BATCH_BYTES).transactions))
+
+
 def transaction_digest(transaction: Transaction) -> bytes:
     """Identity of a transaction: what its receipt is found under."""
     return digest(Domain.TRANSACTION, encode(transaction))

@@ -9,7 +9,7 @@ from pathlib import Path
 from potminer.base.address import encode_address
 from potminer.base.blobs import blob_id
 from potminer.base.errors import UsageError
-from potminer.wire.answers import ChainStatus
+from potminer.wire.answers import ChainStatus, Handed, HandedIn
 from potminer.wire.block import Certificate, Header, block_digest
 from potminer.wire.codec import encode
 from potminer.wire.control import (
@@ -92,6 +92,11 @@ class Rig:
         name = transaction_digest(transaction.transaction)
         self.transactions[name] = transaction
         return ReceiptView(transaction=name.hex(), status=ReceiptStatus.WAITING)
+
+    async def submit_all(self, transactions: Sequence[SignedTransaction]) -> HandedIn:
+        names = [transaction_digest(signed.transaction) for signed in transactions]
+        self.transactions.update(zip(names, transactions, strict=True))
+        return HandedIn(transactions=tuple(Handed(transaction=name.hex()) for name in names))
 
     async def receipt(self, transaction: bytes, *, wait_ms: int, until: Until) -> ReceiptView | None:
         if transaction not in self.transactions:

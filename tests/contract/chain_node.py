@@ -13,7 +13,7 @@ from potminer.core.ledger.ledger import Ledger
 from potminer.core.ledger.refusal import Refusal
 from potminer.node.past import Past
 from potminer.node.prover import Prover
-from potminer.wire.answers import ChainStatus
+from potminer.wire.answers import ChainStatus, HandedIn
 from potminer.wire.block import Block, block_digest
 from potminer.wire.codec import encode
 from potminer.wire.control import AccountView, ReceiptView, Until
@@ -40,9 +40,10 @@ class ChainNode(Rig):
         self.submitted: asyncio.Queue[SignedTransaction] = asyncio.Queue()
         self.prover = Prover(world.genesis, self.ledger, self.past, store, self._take, dict, lambda: world.now)
 
-    def _take(self, signed: SignedTransaction) -> Refusal | None:
-        self.submitted.put_nowait(signed)
-        return self.ledger.submit(signed)
+    def _take(self, transactions: Sequence[SignedTransaction]) -> list[Refusal | None]:
+        for signed in transactions:
+            self.submitted.put_nowait(signed)
+        return [self.ledger.submit(signed) for signed in transactions]
 
     async def begin(self) -> None:
         start = self.world.states[0]
@@ -77,6 +78,9 @@ class ChainNode(Rig):
 
     async def submit(self, transaction: SignedTransaction, *, wait_ms: int, until: Until) -> ReceiptView:
         return await self.prover.submit(transaction, wait_ms=wait_ms, until=until)
+
+    async def submit_all(self, transactions: Sequence[SignedTransaction]) -> HandedIn:
+        return await self.prover.submit_all(transactions)
 
     async def receipt(self, transaction: bytes, *, wait_ms: int, until: Until) -> ReceiptView | None:
         return await self.prover.receipt(transaction, wait_ms=wait_ms, until=until)

@@ -30,7 +30,7 @@ from potminer.wire.control import (
     Until,
 )
 from potminer.wire.proof import Headers
-from potminer.wire.tx import SignedTransaction, Transaction, Transfer, sign_transaction, transaction_digest
+from potminer.wire.tx import Batch, SignedTransaction, Transaction, Transfer, sign_transaction, transaction_digest
 from potminer.world.api.address import TcpAddress, UnixAddress
 from potminer.world.api.attach import Client, NotFound
 from potminer.world.api.newest import Newest
@@ -243,6 +243,9 @@ async def test_a_web_page_is_refused(rig: Rig, paths: Paths, origin: str) -> Non
         ("POST", "/v1/commands", b'{"command":"pause"}' + b" " * 5_000, 413),
         ("POST", "/v1/transactions", b"\x00", 400),
         ("POST", "/v1/transactions", b"x" * (limits.TRANSACTION_BYTES + 1), 413),
+        ("POST", "/v1/transactions/batch", encode(Batch((b"\x00",))), 400),
+        ("POST", "/v1/transactions/batch", encode(Batch((encode(signed()),) * (limits.BATCH_TRANSACTIONS + 1))), 400),
+        ("POST", "/v1/transactions/batch", b"x" * (limits.BATCH_BYTES + 1), 413),
         ("GET", "/v1/transactions/zz", None, 400),
         ("GET", "/v1/accounts/pot1qqqq", None, 400),
         ("GET", "/v1/tasks/" + "AB" * 32, None, 400),
@@ -262,6 +265,7 @@ async def test_bad_requests(
     async with serving(rig, paths), session(paths) as web, web.request(method, path, data=body) as reply:
         assert (await fault(reply))[0] == status
         assert not rig.commands
+        assert not rig.transactions
 
 
 async def test_a_transaction_must_be_canonical(rig: Rig, paths: Paths) -> None:

@@ -82,6 +82,24 @@ async def test_the_same_bytes_again_are_answered_the_same_and_never_done_twice(t
             await client.post(world.sign("rich", Transfer(TO, 6), nonce=0))
 
 
+async def test_of_a_batch_each_is_taken_or_refused_by_itself(tmp_path: Path) -> None:
+    async with chain_nodes(tmp_path) as (world, [(node, address)]), Client(address) as client:
+        old = world.sign("rich", Transfer(TO, 5))
+        await client.post(old)
+        await node.step()
+        await node.step()  # what the last block held may not be stored yet; now the store has to be asked
+        batch = [
+            old,
+            world.sign("rich", Transfer(TO, 6), nonce=0),
+            *(world.sign("rich", Transfer(TO, nonce), nonce=nonce) for nonce in range(1, 40)),
+        ]
+        handed = (await client.submit_all(batch)).transactions
+        assert [each.transaction for each in handed] == [signed.digest.hex() for signed in batch]
+        assert [each.refusal for each in handed] == [None, "bad-nonce", *[None] * 39]
+        await node.step()
+        assert node.ledger.state.account(TO).balance == 5 + sum(range(1, 40))
+
+
 async def test_a_node_serves_what_a_light_client_follows(tmp_path: Path) -> None:
     async with chain_nodes(tmp_path) as (world, [(node, address)]), Client(address) as client:
         ann = records.account_key(TO)

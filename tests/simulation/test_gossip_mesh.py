@@ -138,7 +138,7 @@ def test_everything_reaches_everybody_through_ten_percent_loss(seed: bytes) -> N
     world.run(3_000)
     items = [item(f"item {n}") for n in range(40)]
     for n, one in enumerate(items):
-        world.later(key(n), Publish(one), 100 * n)
+        world.later(key(n), Publish((one,)), 100 * n)
     world.run(12_000)
     for node in world.nodes:
         others = {item_digest(one) for n, one in enumerate(items) if key(n) != node}
@@ -159,7 +159,7 @@ def test_a_thin_mesh_loses_items_and_lazy_repair_brings_them_back(seed: bytes) -
         world = World(seed, parameters=thin)
         world.run(3_000)
         for n in range(20):
-            world.later(key(n), Publish(item(f"item {n}")), 100 * n)
+            world.later(key(n), Publish((item(f"item {n}"),)), 100 * n)
         world.run(12_000)
         return 20 * (NODES - 1) - sum(len(got) for got in world.got.values())
 
@@ -178,7 +178,7 @@ def test_meshes_settle_within_their_bounds() -> None:
 def test_the_same_seed_gives_the_same_run() -> None:
     def trace() -> list[tuple[bytes, ...]]:
         world = World(b"again")
-        world.later(key(0), Publish(item("x")), 3_000)
+        world.later(key(0), Publish((item("x"),)), 3_000)
         world.run(5_000)
         return [node.mesh(Topic.TRANSACTION) for node in world.nodes.values()]
 

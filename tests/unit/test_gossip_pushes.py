@@ -30,7 +30,7 @@ def items_of(effects: list[object]) -> list[Item]:
 def test_few_items_go_at_once_and_many_wait_for_one_push() -> None:
     gossip = Gossip(b"self" * 8, bytes(32), b"seed")
     gossip.handle(PeerUp(A, outbound=False), 0)
-    effects = [effect for n in range(ALONE + 100) for effect in gossip.handle(Publish(item(n)), 0)]
+    effects = [effect for n in range(ALONE + 100) for effect in gossip.handle(Publish((item(n),)), 0)]
     assert items_of(effects) == [item(n) for n in range(ALONE)]
     assert [e for e in effects if isinstance(e, SetTimer)] == [SetTimer(FLUSH, 50)]
     later = gossip.handle(TimerFired(FLUSH), 50)

@@ -124,15 +124,15 @@ def test_own_small_items_go_to_all_and_large_ones_to_the_mesh() -> None:
     many = [bytes([n]) * 32 for n in range(20)]
     node = Node(*many)
     small, large = item("small"), Item(TOPIC, bytes(4_000))
-    assert len(said(node.does(Publish(small)), Push)) == 20
-    pushed = [peer for peer, _ in said(node.does(Publish(large)), Push)]
+    assert len(said(node.does(Publish((small,))), Push)) == 20
+    pushed = [peer for peer, _ in said(node.does(Publish((large,))), Push)]
     assert sorted(pushed) == sorted(node.gossip.mesh(TOPIC))
 
 
 def test_recent_items_are_announced_to_some_who_may_lack_them_and_served_on_want() -> None:
     node = Node(*(bytes([n]) * 32 for n in range(20)))
     one = item("one")
-    node.does(Publish(one))
+    node.does(Publish((one,)))
     first = said(node.beats(), Have)
     assert len(first) == 6
     assert all(message == Have(TOPIC, (item_digest(one),)) for _, message in first)
@@ -144,7 +144,7 @@ def test_recent_items_are_announced_to_some_who_may_lack_them_and_served_on_want
 
 def test_a_new_link_is_told_what_it_missed() -> None:
     node = Node()
-    node.does(Publish(item("alone")))
+    node.does(Publish((item("alone"),)))
     node.now = 10_000
     effects = node.does(PeerUp(A, outbound=True))
     assert said(effects, Have) == [(A, Have(TOPIC, (item_digest(item("alone")),)))]
@@ -224,7 +224,7 @@ def test_serving_is_within_the_peers_quota_and_within_a_messages_size() -> None:
     for n in range(100):
         large = Item(TOPIC, n.to_bytes(2, "big") * 16_384)
         ids.append(item_digest(large))
-        node.does(Publish(large))
+        node.does(Publish((large,)))
     pushes = said(node.hears(A, Want(TOPIC, tuple(ids))), Push)
     assert sum(len(message.items) for _, message in pushes if isinstance(message, Push)) == 70
     for _, message in pushes:
@@ -291,7 +291,7 @@ def test_in_the_committee_an_item_is_sent_once_to_each_by_whoever_brought_it_in(
 
     assert pushed_on(client) == [A, B, C]
     assert pushed_on(A) == [client]
-    assert sorted(peer for peer, _ in said(node.does(Publish(one)), Push)) == sorted([A, B, C, client])
+    assert sorted(peer for peer, _ in said(node.does(Publish((one,))), Push)) == sorted([A, B, C, client])
 
 
 def test_what_a_member_of_the_committee_kept_from_others_they_hear_by_announcement() -> None:

@@ -27,9 +27,9 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """An item of our own, already known to be valid. Publishing it again announces it again."""
+    """Items of our own, already known to be valid. Publishing them again announces them again."""
 
-    item: Item
+    items: tuple[Item, ...]
 
 
 class Verdict(StrEnum):

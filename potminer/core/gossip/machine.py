@@ -100,7 +100,7 @@ class Gossip:
             case MessageArrived():
                 return self._message(event.peer, event.message, now) if event.peer in self._peers else []
             case Publish():
-                return self._publish(event.item, now)
+                return self._publish(event.items, now)
             case Validated():
                 return self._validated(event.verdicts, now)
             case Offended():
@@ -242,13 +242,16 @@ class Gossip:
 
     # ---- items ---------------------------------------------------------------------------
 
-    def _publish(self, item: Item, now: int) -> list[Effect]:
-        item_id = item_digest(item)
-        waiting = self._waiting.take(item_id)
-        self._wanted.came(item_id)
-        held = self._hold(item_id, item, waiting.pushers if waiting else {}, now)
-        flooded = len(item.body) <= self._parameters.flood_bytes
-        return self._forward([(held, self._peers if flooded else self._targets(item.topic, None))], now)
+    def _publish(self, items: tuple[Item, ...], now: int) -> list[Effect]:
+        published: list[tuple[Held, Collection[bytes]]] = []
+        for item in items:
+            item_id = item_digest(item)
+            waiting = self._waiting.take(item_id)
+            self._wanted.came(item_id)
+            held = self._hold(item_id, item, waiting.pushers if waiting else {}, now)
+            flooded = len(item.body) <= self._parameters.flood_bytes
+            published.append((held, self._peers if flooded else self._targets(item.topic, None)))
+        return self._forward(published, now)
 
     def _validated(self, verdicts: tuple[tuple[bytes, Verdict], ...], now: int) -> list[Effect]:
         effects: list[Effect] = []

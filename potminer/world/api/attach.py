@@ -19,6 +19,7 @@ from potminer.wire.answers import (
     ChainStatus,
     DayView,
     EarningsDetail,
+    HandedIn,
     LogLevel,
     LogTail,
     NetworkView,
@@ -45,7 +46,7 @@ from potminer.wire.control import (
 )
 from potminer.wire.genesis import GENESIS_BYTES, Genesis
 from potminer.wire.proof import PROOF_BYTES, Epochs, Headers, Shown
-from potminer.wire.tx import SignedTransaction
+from potminer.wire.tx import Batch, SignedTransaction
 from potminer.world.api.address import Address, UnixAddress, WebAddress, parse_address
 from potminer.world.api.lockfile import read_note
 from potminer.world.api.token import check_owner, read_token
@@ -153,6 +154,11 @@ class Client:
         return await self._ask(
             ReceiptView, "POST", "/v1/transactions", wait_ms=wait_ms, data=encode(transaction), params=query
         )
+
+    async def submit_all(self, transactions: Sequence[SignedTransaction]) -> HandedIn:
+        """Many at once, at most ``limits.BATCH_TRANSACTIONS``; what became of each, in their order."""
+        batch = Batch(tuple(signed.encoded for signed in transactions))
+        return await self._ask(HandedIn, "POST", "/v1/transactions/batch", data=encode(batch))
 
     async def receipt(self, transaction: str, *, wait_ms: int = 0, until: Until = Until.INCLUDED) -> ReceiptView:
         query = {"wait_ms": str(wait_ms), "until": until.value}

@@ -6,7 +6,16 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from potminer.wire.answers import ChainStatus, DayView, EarningsDetail, LogLevel, LogTail, NetworkView, SettingsView
+from potminer.wire.answers import (
+    ChainStatus,
+    DayView,
+    EarningsDetail,
+    HandedIn,
+    LogLevel,
+    LogTail,
+    NetworkView,
+    SettingsView,
+)
 from potminer.wire.control import (
     AccountView,
     Command,
@@ -26,6 +35,10 @@ class ChainBackend(Protocol):
 
     async def submit(self, transaction: SignedTransaction, *, wait_ms: int, until: Until) -> ReceiptView:
         """Hand a transaction to the mempool and gossip, and wait up to *wait_ms* for what *until* says."""
+        ...
+
+    async def submit_all(self, transactions: Sequence[SignedTransaction]) -> HandedIn:
+        """Hand many to the mempool and gossip; none waits for another."""
         ...
 
     async def receipt(self, transaction: bytes, *, wait_ms: int, until: Until) -> ReceiptView | None:

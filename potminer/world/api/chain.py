@@ -5,11 +5,11 @@ from __future__ import annotations
 from aiohttp import web
 
 from potminer.base import limits
-from potminer.wire.answers import ChainStatus
+from potminer.wire.answers import ChainStatus, HandedIn
 from potminer.wire.codec import encode
 from potminer.wire.control import ReceiptView, Until
 from potminer.wire.proof import EPOCHS_PER_REPLY, HEADERS_PER_REPLY, KEY_BYTES, KEYS_PER_REPLY
-from potminer.wire.tx import decode_signed
+from potminer.wire.tx import decode_batch, decode_signed
 from potminer.world.api.backend import ChainBackend
 from potminer.world.api.body import read_body
 from potminer.world.api.guard import Refused
@@ -34,6 +34,12 @@ class Chain:
                 "POST", "/v1/transactions", self.submit, "Hand a signed transaction to the mempool and to gossip.",
                 reply=ReceiptView, status=202, refusals=(403, 409), query=wait,
                 body=Body("Canonical bytes of a SignedTransaction.", limits.TRANSACTION_BYTES, media=BYTES),
+            ),
+            Route(
+                "POST", "/v1/transactions/batch", self.submit_all,
+                "Hand in many signed transactions at once: each is taken or refused by itself.",
+                reply=HandedIn, status=202,
+                body=Body("Canonical bytes of a Batch of signed transactions.", limits.BATCH_BYTES, media=BYTES),
             ),
             Route("GET", "/v1/transactions/{id}", self.receipt, "What became of a transaction, with its proof.",
                   reply=ReceiptView, named=(digest("id", "Digest of a transaction."),), query=wait, refusals=(404,)),
@@ -71,6 +77,9 @@ class Chain:
         body = await read_body(request, limits.TRANSACTION_BYTES)
         signed = decode_signed(body)
         return await self._backend.submit(signed, wait_ms=asked["wait_ms"], until=Until(asked["until"]))
+
+    async def submit_all(self, request: web.Request, _: Asked) -> HandedIn:
+        return await self._backend.submit_all(decode_batch(await read_body(request, limits.BATCH_BYTES)))
 
     async def receipt(self, _: web.Request, asked: Asked) -> ReceiptView:
         found = await self._backend.receipt(asked["id"], wait_ms=asked["wait_ms"], until=Until(asked["until"]))
