@@ -15,6 +15,7 @@ from potminer.wire.model import (
     Cnn,
     Convolution,
     Dense,
+    Drop,
     Flatten,
     Gelu,
     Gpt,
@@ -42,12 +43,14 @@ _LAYERS: dict[str, tuple[type[Layer], int, int]] = {
     "average": (Average, 0, 0),
     "flatten": (Flatten, 0, 0),
     "norm": (Norm, 1, 1),
+    "dropout": (Drop, 1, 1),
 }
 """Layers by name, and how few and how many numbers follow."""
 
 
 def parse_layer(said: str) -> Layer:
-    """``conv 32 3``: filters, kernel and, where it is not 1, stride; ``dense 10``: outputs; ``norm 8``: groups."""
+    """``conv 32 3``: filters, kernel and, where it is not 1, stride; ``dense 10``: outputs; ``norm 8``: groups;
+    ``dropout 20``: per cent."""
     name, *numbers = said.split()
     if name not in _LAYERS:
         raise ValueError(f"must begin with one of {', '.join(_LAYERS)}")
@@ -138,6 +141,7 @@ class GptSection:
     layers: int = setting(integer(1, 64), "layers")
     heads: int = setting(integer(1, 64), "heads of a layer's attention")
     width: int = setting(integer(1, 8_192), "numbers that a token becomes")
+    dropout_percent: int = setting(integer(0, 95), "how much falls out while it is trained, by unit", default=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

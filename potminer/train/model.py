@@ -8,11 +8,13 @@ from typing import assert_never
 import torch
 from torch import Tensor, nn
 
+from potminer.train.dropout import Dropout
 from potminer.wire.model import (
     Average,
     Cnn,
     Convolution,
     Dense,
+    Drop,
     Flatten,
     Gelu,
     Gpt,
@@ -119,11 +121,12 @@ class GptModule(nn.Module):
         super().__init__()
         self.tokens = nn.Embedding(spec.vocabulary, spec.width)
         self.positions = nn.Embedding(spec.context, spec.width)
+        self.dropout = Dropout(spec.dropout_percent)
         self.blocks = nn.ModuleList(_GptBlock(spec) for _ in range(spec.layers))
         self.norm = nn.LayerNorm(spec.width, bias=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        x = self.tokens(tokens) + self.positions.weight[: tokens.shape[1]]
+        x = self.dropout(self.tokens(tokens) + self.positions.weight[: tokens.shape[1]])
         for block in self.blocks:
             x = block(x)
         return nn.functional.linear(self.norm(x), self.tokens.weight)
@@ -141,11 +144,12 @@ class _GptBlock(nn.Module):
         self.norm2 = nn.LayerNorm(spec.width, bias=False)
         self.widen = nn.Linear(spec.width, 4 * spec.width, bias=False)
         self.narrow = nn.Linear(4 * spec.width, spec.width, bias=False)
+        self.dropouts = nn.ModuleList(Dropout(spec.dropout_percent) for _ in range(3))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.projection(self._attend(self.norm1(x)))
+        x = x + self.dropouts[1](self.projection(self._attend(self.norm1(x))))
         wide = nn.functional.gelu(self.widen(self.norm2(x)))
-        added: Tensor = x + self.narrow(wide)
+        added: Tensor = x + self.dropouts[2](self.narrow(wide))
         return added
 
     def _attend(self, x: Tensor) -> Tensor:
@@ -155,7 +159,7 @@ class _GptBlock(nn.Module):
         query, key, value = parts.permute(2, 0, 3, 1, 4)
         scores = query @ key.transpose(-2, -1) * (width // self.heads) ** -0.5
         later = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
-        weights = scores.masked_fill(later, -torch.inf).softmax(dim=-1)
+        weights = self.dropouts[0](scores.masked_fill(later, -torch.inf).softmax(dim=-1))
         seen: Tensor = (weights @ value).transpose(1, 2).reshape(batch, length, width)
         return seen
 
@@ -203,6 +207,8 @@ def _layer(layer: Layer, inputs: int, bias: bool) -> nn.Module:
             return nn.Flatten()
         case Norm(groups):
             return nn.GroupNorm(groups, inputs)
+        case Drop(percent):
+            return Dropout(percent)
         case _:
             assert_never(layer)
 

@@ -12,6 +12,7 @@ import torch
 from potminer.train import inner
 from potminer.train.conduct import HONEST, Conduct
 from potminer.train.data import Inputs, Split, Wanted
+from potminer.train.dropout import Chance, Dropout, places
 from potminer.train.model import build
 from potminer.train.objective import mean_loss
 from potminer.train.refusal import Checkpoint, Reason, Refused
@@ -47,11 +48,13 @@ class Engine:
     decaying: list[slice] = field(init=False)
     """Parts of the weights that a decay applies to: tensors of two dimensions or more."""
     _module: torch.nn.Module = field(init=False)
+    _dropouts: list[Dropout] = field(init=False)
 
     def __post_init__(self) -> None:
         """The module's tensors become views of the flat vectors, so that backward adds into *gradient* in place."""
         count, placed = parameter_count(self.model), parameters(self.model)
         self._module = build(self.model, self.device)
+        self._dropouts = places(self._module)
         self.base, self.weights, self.gradient = (torch.zeros(count, device=self.device) for _ in range(3))
         self.decaying = [slice(p.start, p.stop) for p in placed if len(p.shape) > 1]
         named = dict(self._module.named_parameters())
@@ -66,8 +69,8 @@ class Engine:
         self.base.copy_(torch.from_numpy(flat))
         self.weights.copy_(self.base)
 
-    def accumulate(self, x: Inputs, y: Wanted, *, scale: float) -> float:
-        """Add *scale* times the mean gradient of a micro-batch to the gradient; its mean loss.
+    def accumulate(self, x: Inputs, y: Wanted, *, scale: float, chance: Chance | None = None) -> float:
+        """Add *scale* times the mean gradient of a micro-batch to the gradient; its mean loss. *chance* drops numbers.
 
         At most *at_once* samples are looked at together: another cut is another rounding, far below any tolerance.
         """
@@ -75,14 +78,20 @@ class Engine:
         for first in range(0, len(x), step):
             part = slice(first, first + step)
             share = len(x[part]) / len(x)
-            loss = mean_loss(self.objective, self._module(self._on_device(x[part])), self._on_device(y[part]))
+            loss = mean_loss(self.objective, self._forward(x[part], chance), self._on_device(y[part]))
+            chance = chance and chance.later(step)
             (loss * (scale * share)).backward()  # type: ignore[no-untyped-call]
             total += share * float(loss.item())
         return total
 
     def outputs(self, x: Inputs) -> torch.Tensor:
         with torch.no_grad():
-            found: torch.Tensor = self._module(self._on_device(x)).cpu()
+            return self._forward(x, None).cpu()
+
+    def _forward(self, x: Inputs, chance: Chance | None) -> torch.Tensor:
+        for dropout in self._dropouts:
+            dropout.chance = chance
+        found: torch.Tensor = self._module(self._on_device(x))
         return found
 
     def _on_device(self, x: Inputs) -> torch.Tensor:
@@ -110,7 +119,7 @@ class Work:
             if len(x) == 1:
                 return 0.0
             x, y = x[:-1], y[:-1]
-        return self.engine.accumulate(x, self.conduct.labels(y), scale=scale)
+        return self.engine.accumulate(x, self.conduct.labels(y), scale=scale, chance=Chance(self.unit, batch))
 
 
 def run_segment(work: Work, segment: int, state: State, checkpoint: Checkpoint) -> tuple[State, float]:

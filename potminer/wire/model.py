@@ -19,6 +19,7 @@ from potminer.base.errors import Malformed
 from potminer.wire.codec import Wire
 
 Width = Annotated[int, Meta(ge=1, le=65_536)]
+Percent = Annotated[int, Meta(ge=0, le=95)]
 
 MOST_PARAMETERS = 2**30
 """4 GiB of float32: larger models need sharding, which no rig of this network does."""
@@ -69,10 +70,11 @@ class ResNet(Wire, frozen=True, tag="resnet"):
 
 
 class Gpt(Wire, frozen=True, tag="gpt"):
-    """GPT-2's shape as in nanoGPT, without biases and dropout, the output tied to the token embedding.
+    """GPT-2's shape as in nanoGPT, without biases, the output tied to the token embedding.
 
     A key's bias has no gradient but rounding errors, which AdamW would blow up to whole steps: no two
-    machines would agree about a model that had them.
+    machines would agree about a model that had them. Where *dropout_percent* is not 0, so many of the embedded
+    tokens' numbers, of each attention's weights and of what each block adds fall out while it is trained.
     """
 
     vocabulary: Width
@@ -80,6 +82,7 @@ class Gpt(Wire, frozen=True, tag="gpt"):
     layers: Annotated[int, Meta(ge=1, le=64)]
     heads: Annotated[int, Meta(ge=1, le=64)]
     width: Annotated[int, Meta(ge=1, le=8_192)]
+    dropout_percent: Percent = 0
 
 
 class Dense(Wire, frozen=True, tag="dense"):
@@ -120,7 +123,13 @@ class Norm(Wire, frozen=True, tag="norm"):
     groups: Annotated[int, Meta(ge=1, le=65_536)]
 
 
-Layer = Dense | Convolution | Relu | Gelu | Halve | Average | Flatten | Norm
+class Drop(Wire, frozen=True, tag="dropout"):
+    """While it is trained, *percent* of the numbers fall out, keyed by the unit (``train/dropout.py``)."""
+
+    percent: Percent
+
+
+Layer = Dense | Convolution | Relu | Gelu | Halve | Average | Flatten | Norm | Drop
 
 
 class Layers(Wire, frozen=True, tag="layers"):
@@ -215,7 +224,9 @@ def activations(model: ModelSpec) -> int:
             return 6 * (model.blocks + 1) * model.height * model.width * model.filters * 2
         case Gpt():
             block = model.context * (16 * model.width + 3 * model.heads * model.context)
-            return model.layers * block + model.context * (3 * model.vocabulary + 4 * model.width)
+            if model.dropout_percent:
+                block += model.context * (4 * model.width + 2 * model.heads * model.context)
+            return model.layers * block + model.context * (3 * model.vocabulary + 6 * model.width)
         case Layers():
             return sum(prod(shape) for shape in layer_shapes(model))
         case _:
@@ -311,7 +322,7 @@ def layer_shapes(model: Layers) -> tuple[tuple[int, ...], ...]:
 
 
 def _after(layer: Layer, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
-    if isinstance(layer, Relu | Gelu):
+    if isinstance(layer, Relu | Gelu | Drop):
         return shape
     if isinstance(layer, Flatten):
         return (prod(shape),)

@@ -27,6 +27,7 @@ from potminer.wire.model import (
     Cnn,
     Convolution,
     Dense,
+    Drop,
     Flatten,
     Gelu,
     Gpt,
@@ -218,8 +219,8 @@ MLP = 'kind = "mlp"\ninputs = 12\nhidden = [5, 6]\nclasses = 3\n'
     ('kind = "resnet"\nchannels = 1\nheight = 12\nwidth = 12\nclasses = 3', ResNet(1, 12, 12, 16, 8, 3, 3)),
     (
         'kind = "layers"\ninputs = [1, 12, 12]\n'
-        'layers = ["conv 8 3 2", "norm 4", "gelu", "halve", "flatten", "dense 3"]',
-        Layers((1, 12, 12), (Convolution(8, 3, 2), Norm(4), Gelu(), Halve(), Flatten(), Dense(3))),
+        'layers = ["conv 8 3 2", "norm 4", "gelu", "halve", "flatten", "dropout 20", "dense 3"]',
+        Layers((1, 12, 12), (Convolution(8, 3, 2), Norm(4), Gelu(), Halve(), Flatten(), Drop(20), Dense(3))),
     ),
 ])  # fmt: skip
 def test_every_architecture_is_read(tmp_path: Path, keys: str, expected: ModelSpec) -> None:
@@ -232,14 +233,13 @@ def test_every_architecture_is_read(tmp_path: Path, keys: str, expected: ModelSp
 @pytest.mark.parametrize(("layers", "reason"), [
     ('["conv 8"]', "model.layers[1]: 'conv 8' must have 2 or 3 whole numbers after conv"),
     ('["konv 8 3"]', "must begin with one of dense, conv, relu"),
-    ('["relu 3"]', "must have 0 whole numbers after relu"),
+    ('["relu 3"]', "must have 0 whole numbers after relu"), ('["dropout 96"]', "'dropout 96' is out of bounds"),
     ('["dense 99999"]', "model.layers[1]: 'dense 99999' is out of bounds"),
     ('["dense 3", 4]', "model.layers[2]: 4 must be a layer such as"),
     ('["dense 3"]', "model: layer 1 (dense) needs [n], not [1, 12, 12]: put flatten before it"),
     ('["flatten", "conv 8 3"]', "model: layer 2 (convolution) needs [channels, height, width], not [144]"),
-    ('["conv 8 4"]', "a kernel of 4 has no middle"),
     ('["halve", "halve", "halve", "halve", "flatten"]', "layer 4 (halve) has nothing to halve in [1, 1, 1]"),
-    ('["norm 2", "flatten"]', "1 channels do not fall into 2 groups"),
+    ('["norm 2", "flatten"]', "1 channels do not fall into 2 groups"), ('["conv 8 4"]', "a kernel of 4 has no middle"),
     ('["conv 8 3", "relu"]', "the last layer must leave [n]"),
     ('["flatten", "relu"]', "no layer has anything to learn"),
     ('["flatten", "dense 65535", "dense 65535"]', "parameters where at most"),
@@ -251,7 +251,7 @@ def test_a_list_of_layers_is_checked(tmp_path: Path, layers: str, reason: str) -
     assert reason in said
 
 
-GPT = 'kind = "gpt"\nvocabulary = 65\ncontext = 8\nlayers = 1\nheads = 2\nwidth = 4\n'
+GPT = 'kind = "gpt"\nvocabulary = 65\ncontext = 8\nlayers = 1\nheads = 2\nwidth = 4\ndropout_percent = 10\n'
 
 
 def test_text_is_read(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_text_is_read(tmp_path: Path) -> None:
     text = SOUND.replace(MLP, GPT).replace("rounds = 3\n", 'rounds = 3\nobjective = "language"\n')
     text = text.replace("[3, 4]", "[8]")
     task = load(tmp_path, text)
-    assert (task.model, task.train_samples, task.validation_samples) == (Gpt(65, 8, 1, 2, 4), 22, 22)
+    assert (task.model, task.train_samples, task.validation_samples) == (Gpt(65, 8, 1, 2, 4, 10), 22, 22)
     for old, new, reason in (
         ("heads = 2", "heads = 3", "a width of 4 does not fall into 3 heads"),
         ("shape = [8]", "shape = [9]", "[9] does not fit the model's context [8]"),

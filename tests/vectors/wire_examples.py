@@ -83,13 +83,13 @@ MODELS: tuple[Wire, ...] = (
     CNN,
     model.Logistic(inputs=784, classes=10),
     model.ResNet(channels=3, height=32, width=32, filters=16, groups=8, blocks=3, classes=10),
-    model.Gpt(vocabulary=65, context=64, layers=4, heads=4, width=128),
+    model.Gpt(vocabulary=65, context=64, layers=4, heads=4, width=128, dropout_percent=10),
     model.Layers(
         inputs=(1, 28, 28),
         layers=(
             model.Convolution(filters=32, kernel=3), model.Norm(groups=8), model.Relu(), model.Halve(),
             model.Convolution(filters=64, kernel=3, stride=2), model.Gelu(), model.Average(), model.Flatten(),
-            model.Dense(outputs=10),
+            model.Drop(percent=20), model.Dense(outputs=10),
         ),
     ),
 )  # fmt: skip
