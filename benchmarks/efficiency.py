@@ -1,10 +1,14 @@
 """Useful samples per second of a devnet (four validators, two trainers of one thread) against plain PyTorch.
 
+Cases are WHO:SECONDS:ROUNDS. *new*: trainers without a stake, as everybody begins. *grown*: each begins with a bond
+that asks for the rarest audits, as if it had been earned. SECONDS: how long a unit takes plain PyTorch here, about.
+The first round of a task calibrates (everything is recomputed) and loads torch: *steady* leaves it out, the whole
+counts it.
+
 Plain PyTorch runs before and after the devnet, on the same model, data, batch and number of
 threads: once as one process of two threads, once as two processes of one. The faster counts.
 PyTorch's own data-parallel training over gloo (two processes of one thread, no checks) runs beside them.
-The training phase begins when the first round opens; *steady* leaves the first round out, in
-which every worker loads torch. Ratios of CPU time hold on a machine with neighbours, too: what
+The training phase begins when the first round opens. Ratios of CPU time hold on a machine with neighbours, too: what
 the trainers' workers, or all processes together, got out of a CPU second, against plain PyTorch.
 """
 
@@ -19,25 +23,33 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import psutil
-from record import ROOT, Figures, finish, parser
+from record import Figures, finish, parser
 from safetensors.numpy import save_file
 
+from potminer.base.bounded import GRAINS_PER_POT
 from potminer.devnet.course import Course, Requester, bench_worker
 from potminer.devnet.plan import make_plan
 from potminer.devnet.processes import Processes
 from potminer.node.taskfile import TaskFile, load_task_file
+from potminer.train.folder import Folder
+from potminer.train.snap import encode_snapshot, snap
 from potminer.wire.control import RoundView
+from potminer.wire.model import parameter_count
+from potminer.wire.task import Reward, Unit
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 PHASES = {"compute": ("commit",), "network": ("reveal", "aggregate"), "consensus": ("draw",),
-          "audit": ("audit", "dispute")}  # fmt: skip
+          "audit": ("audit", "open", "dispute")}  # fmt: skip
 TRAINERS = 2
+GROWN = 200 * GRAINS_PER_POT
+"""Bond in grains at which a task of one POT a unit is audited at its own rate; it asks for a tenth of a segment."""
 VALIDATION = 500
 """Few: the requester scores every round on the cores that train."""
 
@@ -96,11 +108,12 @@ def cpu_by_kind() -> Counter[str]:
     return found
 
 
-async def devnet(task: TaskFile, folder: Path) -> tuple[list[RoundView], Meter]:
-    plan = make_plan(folder, validators=4, trainers=TRAINERS, seed=1, byzantine=[])
+async def devnet(task: TaskFile, folder: Path, *, bond: int) -> tuple[list[RoundView], Meter]:
+    plan = make_plan(folder, validators=4, trainers=TRAINERS, seed=1, byzantine=[], trainer_bond=bond)
     meter = Meter()
     async with bench_worker(folder) as (child, blobs), Processes(plan) as processes:
         requester = Requester(plan, processes, child, blobs, meter.tell)
+        await requester.bond_trainers()
         spec = await requester.order(task)
         await requester.follow(spec)
         course = requester.course
@@ -109,52 +122,102 @@ async def devnet(task: TaskFile, folder: Path) -> tuple[list[RoundView], Meter]:
     return course.rounds, meter
 
 
-def summary(
-    rounds: list[RoundView], meter: Meter, samples_per_unit: int, *, speed_of_light: float, per_cpu_s: float
-) -> Figures:
+def summary(rounds: list[RoundView], meter: Meter, task: TaskFile, *, light: float, per_cpu_s: float) -> Figures:
+    """*light* is how many samples a second plain PyTorch makes with the same threads."""
+    samples = task.samples_per_unit
     wall_s = ((rounds[-1].closed_ms or 0) - rounds[0].opened_ms) / 1_000
-    steady_s = ((rounds[-1].closed_ms or 0) - (rounds[0].closed_ms or 0)) / 1_000
-    units, later = (sum(view.units.accepted for view in some) for some in (rounds, rounds[1:]))
-    steady = later * samples_per_unit / steady_s
-    phases = {
-        name: sum(view.phases_ms.get(p, 0) for view in rounds[1:] for p in parts) / 1_000
-        for name, parts in PHASES.items()
-    }
-    ideal_s = later * samples_per_unit / speed_of_light
+    units = sum(view.units.accepted for view in rounds)
     cpu = {kind: seconds - meter.rounds[0][kind] for kind, seconds in meter.rounds[-1].items()}
     spent = sum(seconds for kind, seconds in cpu.items() if kind != "requester_worker")
+    later = (units - rounds[0].units.accepted) * samples
+    steady_s = ((rounds[-1].closed_ms or 0) - (rounds[0].closed_ms or 0)) / 1_000
     return {
-        "cpu_ratio_to_plain_trainers_steady": later * samples_per_unit / cpu["trainer_worker"] / per_cpu_s,
-        "cpu_ratio_to_plain_all_steady": later * samples_per_unit / spent / per_cpu_s,
+        "unit_samples": samples,
         "rounds": len(rounds),
-        "samples": units * samples_per_unit,
         "round_s": steady_s / max(1, len(rounds) - 1),
-        "samples_per_s": units * samples_per_unit / wall_s,
-        "samples_per_s_steady": steady,
-        "ratio_to_plain": units * samples_per_unit / wall_s / speed_of_light,
-        "ratio_to_plain_steady": steady / speed_of_light,
-        "steady_phases_s": phases,
-        "steady_time_share": {
-            "plain_would_need": ideal_s / steady_s,
-            "compute_beyond_plain": (phases["compute"] - ideal_s) / steady_s,
-            **{name: phases[name] / steady_s for name in ("audit", "network", "consensus")},
-            "between_rounds": 1 - sum(phases.values()) / steady_s,
-        },
+        "ratio_to_plain_steady": later / steady_s / light,
+        "ratio_to_plain_with_calibration": units * samples / wall_s / light,
+        "ratio_by_round": [
+            view.units.accepted * samples / ((view.closed_ms or 0) - view.opened_ms) * 1_000 / light for view in rounds
+        ],
+        "cpu_ratio_to_plain_trainers_steady": later / cpu["trainer_worker"] / per_cpu_s,
+        "cpu_ratio_to_plain_all_steady": later / spent / per_cpu_s,
+        "steady_time_share": split(rounds, task, ideal_s=later / light, steady_s=steady_s),
         "steady_cpu_cores": {kind: seconds / steady_s for kind, seconds in sorted(cpu.items())},
     }
 
 
-def compare(path: Path, *, rounds: int | None, seconds: float, folder: Path) -> Figures:
+def split(rounds: list[RoundView], task: TaskFile, *, ideal_s: float, steady_s: float) -> Figures:
+    """Where the wall time went. *training* is what COMMIT lasts longer than plain PyTorch would need and
+    serialisation takes: loading the model, fetching it, neighbours on the same cores, and the wait for a block."""
+    phases = {
+        name: sum(view.phases_ms.get(p, 0) for view in rounds[1:] for p in parts) / 1_000
+        for name, parts in PHASES.items()
+    }
+    bytes_s = serialisation_s(task) * (len(rounds) - 1)
+    return {
+        "plain_would_need": ideal_s / steady_s,
+        "serialisation": bytes_s / steady_s,
+        "training": (phases["compute"] - ideal_s - bytes_s) / steady_s,
+        **{name: phases[name] / steady_s for name in ("audit", "network", "consensus")},
+        "between_rounds": 1 - sum(phases.values()) / steady_s,
+    }
+
+
+def serialisation_s(task: TaskFile) -> float:
+    """What snapping the states of one unit, writing them, and continuing from them takes."""
+    spec = task.to_spec(train=bytes(32), validation=bytes(32), initial_model=bytes(32))
+    unit = Unit(bytes(32), 0, 0, 0, bytes(32), bytes(32))
+    state = (np.random.default_rng(1).normal(size=parameter_count(spec.model)).astype(np.float32),)
+    with tempfile.TemporaryDirectory() as name:
+        folder, took = Folder(Path(name)), []
+        for _ in range(9):
+            began = time.perf_counter()
+            snapshot = snap(state, spec=spec, unit=unit, segment=1)
+            folder.write(encode_snapshot(snapshot, unit=unit, segment=1))
+            snapshot.values()
+            took.append(time.perf_counter() - began)
+    return statistics.median(took) * spec.segments
+
+
+@dataclass(frozen=True)
+class Case:
+    who: str
+    seconds: int
+    rounds: int
+
+    @classmethod
+    def said(cls, text: str) -> Case:
+        who, seconds, rounds = text.split(":")
+        if who not in ("new", "grown"):
+            raise ValueError(who)
+        return cls(who, int(seconds), int(rounds))
+
+    @property
+    def name(self) -> str:
+        return f"{self.who}_{self.seconds}s"
+
+    @property
+    def bond(self) -> int:
+        return GROWN if self.who == "grown" else 0
+
+    def of(self, task: TaskFile, *, per_second: float) -> TaskFile:
+        """*task* with units of so many seconds where one thread makes *per_second* samples, and the money for it."""
+        each = task.segments * task.micro_batch
+        reward = Reward(TRAINERS * self.rounds * task.reward.price_per_unit, task.reward.price_per_unit)
+        batches = max(1, round(self.seconds * per_second / each))
+        return replace(task, rounds=self.rounds, batches_per_segment=batches, reward=reward)
+
+
+def compare(path: Path, cases: list[Case], *, seconds: float, folder: Path) -> Figures:
+    """Plain PyTorch before, between and after the cases."""
     task = load_task_file(path)
-    if rounds is not None:
-        task = replace(task, rounds=rounds)
     shapes = {"one_process_two_threads": (1, TRAINERS), "two_processes_one_thread": (TRAINERS, 1)}
     seen: dict[str, list[float]] = {name: [] for name in shapes}
     per_cpu_s: list[float] = []
     allied: list[float] = []
 
     def measure() -> None:
-        allied.append(ddp(path, folder / "ddp", steps=120))
         for name, (processes, threads) in shapes.items():
             wall, cpu = plain(path, processes=processes, threads=threads, seconds=seconds)
             seen[name].append(wall)
@@ -162,20 +225,23 @@ def compare(path: Path, *, rounds: int | None, seconds: float, folder: Path) -> 
                 per_cpu_s.append(cpu)
 
     measure()
-    found, meter = asyncio.run(devnet(task, folder / f"devnet-{task.name}"))
-    measure()
+    allied.append(ddp(path, folder / "ddp", steps=120))
+    tasks = {case: case.of(task, per_second=max(each[0] for each in seen.values()) / TRAINERS) for case in cases}
+    ran = {}
+    for case, made in tasks.items():
+        ran[case] = asyncio.run(devnet(made, folder / f"devnet-{case.name}", bond=case.bond))
+        measure()
     medians = {name: statistics.median(values) for name, values in seen.items()}
     light = max(medians.values())
     return {
         "plain_samples_per_s": medians,
-        "plain_before_and_after": seen,
-        "ddp_samples_per_s": statistics.median(allied),
-        "ddp_ratio_to_plain": statistics.median(allied) / light,
-        "unit_samples": task.samples_per_unit,
+        "plain_each_time": seen,
         "plain_samples_per_cpu_s": per_cpu_s,
-        "devnet": summary(
-            found, meter, task.samples_per_unit, speed_of_light=light, per_cpu_s=statistics.median(per_cpu_s)
-        ),
+        "ddp_ratio_to_plain": statistics.median(allied) / light,
+        **{
+            case.name: summary(*ran[case], made, light=light, per_cpu_s=statistics.median(per_cpu_s))
+            for case, made in tasks.items()
+        },
     }
 
 
@@ -200,28 +266,25 @@ def _idx(path: Path, header: int) -> np.ndarray:
         return np.frombuffer(file.read(), np.uint8, offset=header)
 
 
+CASES = [Case("grown", 5, 6), Case("grown", 20, 5), Case("new", 20, 4)]
+"""Seven minutes. A minute a unit, and thirty rounds of newcomers: --case grown:60:3, --case new:20:30."""
+
+
 def main() -> None:
     made = parser(__doc__ or "")
-    made.add_argument("--only", choices=("digits", "cnn"))
-    made.add_argument("--rounds", type=int, help="instead of 12 of digits and 5 of the CNN")
+    made.add_argument("--case", type=Case.said, action="append", metavar="WHO:SECONDS:ROUNDS", help="instead of all")
     options: argparse.Namespace = made.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="potminer-efficiency-"))
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     figures: Figures = {}
-    note = "digits is overhead alone: its whole unit is milliseconds of arithmetic"
     try:
-        if options.only in (None, "digits"):
-            path = ROOT / "assets" / "tasks" / "digits.toml"
-            figures["digits"] = compare(path, rounds=options.rounds or 12, seconds=3, folder=folder)
-        if options.only in (None, "cnn"):
-            path = fashion(folder / "fashion")
-            if path is None:
-                note += "; the CNN was left out: apt-get install dataset-fashion-mnist"
-            else:
-                figures["fashion_cnn"] = compare(path, rounds=options.rounds, seconds=8, folder=folder)
+        path = fashion(folder / "fashion")
+        if path is None:
+            raise SystemExit("Fashion-MNIST is missing: apt-get install dataset-fashion-mnist")
+        figures = compare(path, options.case or CASES, seconds=6, folder=folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    finish("efficiency", figures, options, note=note)
+    finish("efficiency", figures, options)
 
 
 if __name__ == "__main__":

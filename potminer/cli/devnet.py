@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from potminer.cli.amount import Amount
 from potminer.cli.output import say
 
 
@@ -18,11 +19,15 @@ from potminer.cli.output import say
 @click.option("--dir", "folder", type=click.Path(path_type=Path), default=Path("devnet"), show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of every key.")
 @click.option("--byzantine", multiple=True, metavar="KIND[:COUNT]", help="Make members misbehave. Repeatable.")
+@click.option(
+    "--trainer-bond", type=Amount(), default=None, metavar="POT",
+    help="A bond that every trainer begins with, as if grown by work: it is audited less. [default: none]",
+)
 @click.option("--keep", is_flag=True, help="Keep the members' folders for a look at them.")
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object on the last line.")
 def devnet(
     *, validators: int, trainers: int, task_file: Path | None, rounds: int | None, folder: Path, seed: int,
-    byzantine: tuple[str, ...], keep: bool, as_json: bool,
+    byzantine: tuple[str, ...], trainer_bond: int | None, keep: bool, as_json: bool,
 ) -> int:
     """Run validators and trainers as real processes on loopback until a task is trained and paid.
 
@@ -45,7 +50,7 @@ def devnet(
         report = asyncio.run(
             run_devnet(
                 folder, task, validators=validators, trainers=trainers, seed=seed, byzantine=kinds, rounds=rounds,
-                keep=keep, progress=progress,
+                keep=keep, progress=progress, trainer_bond=trainer_bond or 0,
             )
         )
     if as_json:

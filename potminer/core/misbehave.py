@@ -179,6 +179,9 @@ class Censoring:
     def wants_block(self, now: int) -> bool:
         return self._inner.wants_block(now)
 
+    def waits(self, now: int) -> bool:
+        return self._inner.waits(now)
+
     def neglected(self, *, stalled: bool) -> Sequence[SignedTransaction]:
         return ()
 

@@ -19,14 +19,15 @@ from potminer.devnet.processes import Processes
 from potminer.node.genesisfile import read_genesis
 from potminer.node.taskfile import TaskFile
 from potminer.train.weights import decode_model, encode_weights
-from potminer.wire.control import ReceiptStatus, RoundView, TaskDetail
+from potminer.wire.control import ReceiptStatus, RoundView, TaskDetail, Until
 from potminer.wire.genesis import chain_id
 from potminer.wire.model import ModelSpec
 from potminer.wire.task import TaskSpec, task_digest
 from potminer.wire.trainer import Evaluated, EvaluateJob, Failed, Initialised, InitialiseJob
-from potminer.wire.tx import SubmitTask, Transaction, sign_transaction
+from potminer.wire.tx import Bond, RegisterTrainer, SubmitTask, Transaction, sign_transaction
 from potminer.world.api.attach import Client
 from potminer.world.child import Child, Launch
+from potminer.world.keys import NODE_KEY, load_key
 from potminer.world.paths import private_folder
 from potminer.world.store.blobs import BlobStore
 
@@ -34,6 +35,7 @@ POLL_S = 0.3
 STALL_S = 300.0
 """No round closed and none failed for so long: the devnet has failed."""
 FEE = 1_000
+BOND_MS = 10_000
 
 
 @dataclass(slots=True)
@@ -101,6 +103,26 @@ class Requester:
         self._tell = tell
         self.course = Course()
         self._receipt = ""
+
+    async def bond_trainers(self) -> None:
+        """Register every trainer and bond what the genesis gave it, as its owner would: it begins with a stake that
+        others have grown by work. Before any task is ordered, for then its node speaks for its key."""
+        if not self._plan.trainer_bond:
+            return
+        node = await self._processes.face(self._plan.honest_validators[0])
+        chain = chain_id(read_genesis(self._plan.genesis))
+        for member in self._plan.trainers:
+            key = load_key(member.datadir / "keys" / NODE_KEY)
+            account = await node.account(key.public)
+            register = RegisterTrainer(member.payout or key.public)
+            until = account.height + 10_000
+            await node.submit(sign_transaction(Transaction(chain, key.public, account.nonce, 0, until, register), key))
+            bond = Bond(self._plan.trainer_bond)
+            said = Transaction(chain, key.public, account.nonce + 1, FEE, until, bond)
+            receipt = await node.submit(sign_transaction(said, key))
+            found = await node.receipt(receipt, wait_ms=BOND_MS, until=Until.DECIDED)
+            if found.status is not ReceiptStatus.APPLIED:
+                raise PotminerError(f"{member.name} could not bond: {found.reason or found.status}")
 
     async def order(self, task: TaskFile) -> TaskSpec:
         """Upload data and first weights to two validators, then escrow the budget."""

@@ -52,6 +52,7 @@ class Plan:
     members: tuple[Member, ...]
     requester: SigningKey
     chain_network: str
+    trainer_bond: int
 
     @property
     def validators(self) -> tuple[Member, ...]:
@@ -83,8 +84,13 @@ def parse_byzantine(said: tuple[str, ...]) -> list[str]:
     return kinds
 
 
-def make_plan(folder: Path, *, validators: int, trainers: int, seed: int, byzantine: list[str]) -> Plan:
-    """Write every key, config and the genesis of a devnet into *folder*. Faulty members are the last of their role."""
+def make_plan(
+    folder: Path, *, validators: int, trainers: int, seed: int, byzantine: list[str], trainer_bond: int = 0
+) -> Plan:
+    """Write every key, config and the genesis of a devnet into *folder*. Faulty members are the last of their role.
+
+    The genesis gives each trainer's own key *trainer_bond* grains, and the fee to bond them.
+    """
     faulty_validators = [kind for kind in byzantine if kind in VALIDATOR_FAULTS]
     faulty_trainers = [kind for kind in byzantine if kind not in VALIDATOR_FAULTS]
     if len(faulty_validators) >= validators or (faulty_trainers and len(faulty_trainers) >= trainers):
@@ -105,7 +111,7 @@ def make_plan(folder: Path, *, validators: int, trainers: int, seed: int, byzant
         unix_ms(),
         PARAMETERS,
         tuple(GenesisValidator(key.public, 1, onion_of(key).outside, VALIDATOR_BOND) for key in keys.values()),
-        (GenesisAccount(requester.public, REQUESTER_GRAINS),),
+        (GenesisAccount(requester.public, REQUESTER_GRAINS), *_grown(members, trainer_bond)),
         root,
     )
     path = folder / "genesis.json"
@@ -113,7 +119,12 @@ def make_plan(folder: Path, *, validators: int, trainers: int, seed: int, byzant
     seeds = [f"{encode_address(m.key)}@{HOST}:{m.port}" for m in members if m.role == "validator"]
     for member in members:
         _write_member(member, root, path, [seed for seed in seeds if not seed.endswith(f":{member.port}")])
-    return Plan(folder, path, tuple(members), requester, genesis.network)
+    return Plan(folder, path, tuple(members), requester, genesis.network, trainer_bond)
+
+
+def _grown(members: list[Member], bond: int) -> tuple[GenesisAccount, ...]:
+    funds = bond + PARAMETERS.minimum_fee if bond else 0
+    return tuple(GenesisAccount(member.key, funds) for member in members if member.role == "trainer" and funds)
 
 
 def _prepare(folder: Path) -> None:

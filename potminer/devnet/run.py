@@ -23,17 +23,20 @@ KEPT = ("model.safetensors", "config.json", "report.json", "devnet.json", "genes
 
 async def run_devnet(
     folder: Path, task: TaskFile, *, validators: int, trainers: int, seed: int, byzantine: list[str],
-    rounds: int | None, keep: bool, progress: Progress,
+    rounds: int | None, keep: bool, progress: Progress, trainer_bond: int = 0,
 ) -> dict[str, object]:
     """Run *task* on a fresh devnet in *folder*; the report. PotminerError where it does not close."""
     if rounds is not None:
         budget = -(-task.reward.budget * rounds // task.rounds)
         task = replace(task, rounds=rounds, reward=Reward(budget, task.reward.price_per_unit))
-    plan = make_plan(folder, validators=validators, trainers=trainers, seed=seed, byzantine=byzantine)
+    plan = make_plan(
+        folder, validators=validators, trainers=trainers, seed=seed, byzantine=byzantine, trainer_bond=trainer_bond
+    )
     progress.say(f"starting {validators} validators and {trainers} trainers in {folder}")
     async with bench_worker(folder) as (child, blobs):
         async with Processes(plan) as processes:
             requester = Requester(plan, processes, child, blobs, progress.tell)
+            await requester.bond_trainers()
             spec = await requester.order(task)
             progress.say(f"task {spec.name}: {spec.rounds} rounds, {spec.samples_per_unit} samples a unit")
             await requester.follow(spec)
@@ -52,9 +55,9 @@ async def run_devnet(
 
 
 async def _settle(plan: Plan, processes: Processes) -> tuple[dict[str, int], dict[str, Fate]]:
-    """What every trainer was paid, and what became of the faulty ones."""
+    """What every trainer has more than it began with, and what became of the faulty ones."""
     witness = await processes.face(plan.honest_validators[0])
-    wallets = {member.name: await wallet_of(witness, member) for member in plan.trainers}
+    wallets = {member.name: await wallet_of(witness, member) - plan.trainer_bond for member in plan.trainers}
     fates = {}
     for member in plan.trainers:
         if member.byzantine is None:

@@ -32,6 +32,9 @@ class LedgerApplication:
     def wants_block(self, now: int) -> bool:
         return self._ledger.wants_block(now)
 
+    def waits(self, now: int) -> bool:
+        return self._ledger.waits(now)
+
     def neglected(self, *, stalled: bool) -> Sequence[SignedTransaction]:
         return self._ledger.neglected(stalled=stalled)
 

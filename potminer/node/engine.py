@@ -439,7 +439,11 @@ class Engine:
         self._inbox.post(To.ROUNDS, rounds.BlobFetched(blob, found))
 
     async def _work(self, job: Job) -> None:
-        self._inbox.post(To.ROUNDS, rounds.Reported(await self._hands.work(job)))
+        began = self._hands.clock()
+        report = await self._hands.work(job)
+        taken = self._hands.clock() - began
+        self._hands.note("debug", f"job {job.job}: {type(job).__name__} answered {type(report).__name__} in {taken} ms")
+        self._inbox.post(To.ROUNDS, rounds.Reported(report))
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

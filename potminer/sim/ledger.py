@@ -93,6 +93,8 @@ class TinyApplication:
         self._leaves: dict[bytes, SignedTransaction] = {}
         self._since: dict[bytes, int] = {}
         """Block time of the first block that had room for a pending transaction and left it out."""
+        self.overdue = False
+        """The chain waits for a block by itself, as a ledger does whose deadline has passed."""
 
     def submit(self, signed: SignedTransaction) -> bool:
         """Takes a transaction into the mempool; False where it is known or not its sender's."""
@@ -177,4 +179,7 @@ class TinyApplication:
         return [name for name, since in self._since.items() if since <= until]
 
     def wants_block(self, now: int) -> bool:
-        return bool(self._pending)
+        return bool(self._pending) or self.overdue
+
+    def waits(self, now: int) -> bool:
+        return self.overdue

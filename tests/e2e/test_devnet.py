@@ -69,12 +69,13 @@ def test_a_stranger_trains_digits_and_plain_pytorch_agrees(tmp_path: Path) -> No
 
 def test_garbage_and_copies_are_refused_unpaid_and_named(tmp_path: Path) -> None:
     report = devnet(
-        tmp_path / "net", "--trainers", "4", "--byzantine", "garbage:1", "--byzantine", "copy:1", "--rounds", "5"
+        tmp_path / "net", "--trainers", "4", "--byzantine", "garbage:1", "--byzantine", "copy:1", "--rounds", "5",
+        "--trainer-bond", "1",
     )
     fates = {fate["kind"]: fate for fate in report["byzantine"].values()}
     assert fates["garbage"]["outcomes"]["out-of-tolerance"] > 0
     assert fates["copy"]["outcomes"]["duplicate"] > 0
-    assert fates["garbage"]["paid"] == fates["copy"]["paid"] == 0
+    assert fates["garbage"]["paid"] == fates["copy"]["paid"] == -(10**9), "nothing is paid, and the bond is gone"
     # Two in the round that calibrates, where no number expels anybody yet, and two in the next one.
     assert report["units"]["rejected"] == {"out-of-tolerance": 4, "duplicate": 2}
     assert sorted(report["rewards"].values())[2] > 0

@@ -76,6 +76,12 @@ def test_a_full_mempool_ends_batching() -> None:
     assert said(PrePrepare, bench.do(WorkArrived(full=True)))
 
 
+def test_nobody_batches_while_the_ledger_itself_waits_for_a_block() -> None:
+    bench = Bench(me=1)
+    bench.application.overdue = True
+    assert said(PrePrepare, bench.do(WorkArrived()))
+
+
 def test_an_empty_block_is_due_after_a_while() -> None:
     bench = Bench(me=1)
     (proposal,) = said(PrePrepare, bench.do(TimerFired("pbft/empty/1/0")))

@@ -52,7 +52,11 @@ class Ledger:
 
     def wants_block(self, now: int) -> bool:
         """Whether there is anything for a block to do."""
-        return next(self.mempool.ready(self.state), None) is not None or is_due(Draft(self.state), now=now)
+        return next(self.mempool.ready(self.state), None) is not None or self.waits(now)
+
+    def waits(self, now: int) -> bool:
+        """Whether a block would move something on by its time or its beacon alone."""
+        return is_due(Draft(self.state), now=now)
 
     @property
     def committee(self) -> Committee:

@@ -65,6 +65,10 @@ class Application(Protocol):
         """Whether transactions are pending, or the ledger itself waits for a block."""
         ...
 
+    def waits(self, now: int) -> bool:
+        """Whether the ledger itself waits for a block: more transactions would change nothing for it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Timers:

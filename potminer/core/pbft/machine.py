@@ -203,6 +203,7 @@ class Replica(Repair):
         """Once a block is due at this height it stays due: the view timer never starts over for it."""
         if not self._at.due and self._application.wants_block(now):
             self._at.due, self._at.due_ms = True, now
+            self._at.batched = self._at.batched or self._application.waits(now)
 
     def _fired(self, name: str, now: int) -> None:
         if name == STATUS:
