@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "payout": ("payout:payout", "Show and set where this rig's earnings go."),
     "bond": ("bond:bond", "Put up security for this rig's work."),
     "unbond": ("bond:unbond", "Take security back."),
+    "validator": ("validator:validator", "Become a validator, and stop being one."),
     "keys": ("keys:keys", "Show and back up the key of this node."),
     "task": ("task:task", "Order training and fetch models."),
     "devnet": ("devnet:devnet", "Run a whole network on this computer."),

@@ -36,6 +36,7 @@ from potminer.node.seats import Seats
 from potminer.wire import record as records
 from potminer.wire.block import Block, Certificate, CertifiedBlock
 from potminer.wire.codec import Wire, decode, encode
+from potminer.wire.control import Standing
 from potminer.wire.gossip import Item, Topic
 from potminer.wire.proof import CertifiedHeader
 from potminer.wire.record import EvaluationRecord, RoundRecord, TaskRecord, Trainer, UnitRecord, Validator
@@ -143,6 +144,10 @@ class Engine:
     @property
     def view(self) -> int:
         return self._m.replica.view if self._m.replica is not None else 0
+
+    @property
+    def standing(self) -> Standing:
+        return self._seats.standing(self._own)
 
     # ---- the loop -------------------------------------------------------------------------
 

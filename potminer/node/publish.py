@@ -175,6 +175,7 @@ class Publisher:
             sent_bytes=traffic.total_sent,
             received_bytes=traffic.total_received,
             mempool=len(self._ledger.mempool),
+            standing=self._engine.standing,
         )
 
     def _newest(self) -> tuple[bytes, TaskHistory] | None:

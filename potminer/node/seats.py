@@ -5,7 +5,8 @@ from __future__ import annotations
 from potminer.core.committee import Committee
 from potminer.core.ledger.ledger import Ledger
 from potminer.wire import record as records
-from potminer.wire.record import Roster
+from potminer.wire.control import Standing
+from potminer.wire.record import Roster, Validator
 
 
 class Seats:
@@ -37,6 +38,19 @@ class Seats:
         """Whether *key* may say what replicas say: it sits, will sit, sat, or could be elected. Members differ
         in which epoch they are, and who is late is no offender."""
         return key in self._speakers
+
+    def standing(self, key: bytes) -> Standing:
+        """How *key* stands, in one word."""
+        state = self._ledger.state
+        record = state.get(Validator, records.validator_key(key))
+        if record is not None and record.slashed:
+            return Standing.SLASHED
+        sits, will_sit = key in self.committee.members, key in self.following.members
+        if sits:
+            return Standing.SEATED if will_sit else Standing.LEAVING
+        if will_sit:
+            return Standing.COMING
+        return Standing.CANDIDATE if key in state.need(Roster, records.ROSTER).candidates else Standing.NONE
 
     def peers_of(self, key: bytes) -> frozenset[bytes]:
         """Whom a validator keeps links with."""

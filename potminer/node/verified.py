@@ -6,11 +6,24 @@ from collections import Counter
 from dataclasses import dataclass
 
 from potminer.base.errors import Malformed, NotProven
+from potminer.core.ledger.epoch import FEWEST
 from potminer.core.light.shown import Fact
 from potminer.node.follower import Follower
 from potminer.wire import record as records
 from potminer.wire.proof import KEYS_PER_REPLY
-from potminer.wire.record import Account, PendingRound, RoundRecord, TaskRecord, TaskStatus, Trainer, UnitRecord
+from potminer.wire.record import (
+    Account,
+    CommitteeRecord,
+    PendingRound,
+    Roster,
+    RoundRecord,
+    TaskRecord,
+    TaskStatus,
+    Trainer,
+    Unbonding,
+    UnitRecord,
+    Validator,
+)
 from potminer.world.api.attach import Client
 
 _TRIES = 3
@@ -53,6 +66,26 @@ class Owed:
     earners: int
 
 
+@dataclass(frozen=True, slots=True)
+class ProvenValidator:
+    """After block *height*, in the *epoch* of the next one. *power* is of this epoch's committee and *coming_power* of
+    the next one's, None without a seat there. *known*: was registered once. *candidate*: one of the *candidates*;
+    with fewer than *needed* of them nobody is elected."""
+
+    height: int
+    epoch: int
+    known: bool
+    bond: int
+    leaving: tuple[Unbonding, ...]
+    candidate: bool
+    candidates: int
+    needed: int
+    slashed: bool
+    power: int | None
+    coming_power: int | None
+    balance: int
+
+
 async def account(follower: Follower, node: Client, key: bytes) -> ProvenAccount:
     money, work = await follower.facts(node, [records.account_key(key), records.trainer_key(key)])
     try:
@@ -61,6 +94,32 @@ async def account(follower: Follower, node: Client, key: bytes) -> ProvenAccount
         raise _unknown(error) from error
     bond, unbonding = (0, 0) if trainer is None else (trainer.bond, trainer.unbonding)
     return ProvenAccount(money.height, money.value is not None, found.balance, found.nonce, bond, unbonding)
+
+
+async def validator(follower: Follower, node: Client, key: bytes) -> ProvenValidator:
+    """How *key* stands with consensus: its bond, its candidacy, its seats."""
+    wanted = [
+        records.validator_key(key), records.COMMITTEE, records.FOLLOWING, records.ROSTER, records.account_key(key)
+    ]  # fmt: skip
+    own, now, after, roster, money = await follower.facts(node, wanted)
+    try:
+        record = own.record(Validator)
+        committee, coming, listed = now.record(CommitteeRecord), after.record(CommitteeRecord), roster.record(Roster)
+        balance = (money.record(Account) or Account()).balance
+    except Malformed as error:
+        raise _unknown(error) from error
+    if committee is None or coming is None or listed is None:
+        raise NotProven("the node proves a ledger without a committee", "Do not believe it; ask another node.")
+    leaving = tuple(each for each in listed.unbondings if each.validator == key)
+    return ProvenValidator(
+        own.height, committee.epoch, record is not None, 0 if record is None else record.bond, leaving,
+        key in listed.candidates, len(listed.candidates), min(FEWEST, len(coming.members)),
+        record is not None and record.slashed, _power(committee, key), _power(coming, key), balance,
+    )  # fmt: skip
+
+
+def _power(committee: CommitteeRecord, key: bytes) -> int | None:
+    return committee.powers[committee.members.index(key)] if key in committee.members else None
 
 
 async def task(follower: Follower, node: Client, name: bytes) -> ProvenTask | None:

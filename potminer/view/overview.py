@@ -8,7 +8,7 @@ from potminer.view import text
 from potminer.view.earnings import earnings_facts
 from potminer.view.select import AlertRow, DeviceRow, Fact, Tone, alert_rows, device_rows, refusals, refused
 from potminer.view.sentence import sentence
-from potminer.wire.control import ChainView, Snapshot, TrainingView, UnitCounts
+from potminer.wire.control import ChainView, Snapshot, Standing, TrainingView, UnitCounts
 
 STALE_MS = 10_000
 """A photograph older than this is shown dimmed, with its age."""
@@ -76,6 +76,16 @@ def _tone(counts: UnitCounts) -> Tone:
     return Tone.WARNING if 10 * refused(counts) > counts.accepted + refused(counts) else Tone.PLAIN
 
 
+_SEATS = {
+    Standing.CANDIDATE: "none, but a candidate",
+    Standing.COMING: "from the next epoch on",
+    Standing.SEATED: "in the committee",
+    Standing.LEAVING: "until the epoch ends",
+    Standing.SLASHED: "slashed",
+}
+_SEAT_TONES = {Standing.LEAVING: Tone.WARNING, Standing.SLASHED: Tone.FAULT}
+
+
 def chain_facts(chain: ChainView, now_ms: int) -> tuple[Fact, ...]:
     last = text.UNKNOWN if chain.last_block_ms is None else text.span(now_ms - chain.last_block_ms)
     facts = [
@@ -89,6 +99,8 @@ def chain_facts(chain: ChainView, now_ms: int) -> tuple[Fact, ...]:
         Fact("waiting", f"{chain.mempool:,} tx"),
         Fact("state", text.short_id(chain.state_root)),
     ]
+    if chain.standing is not Standing.NONE:
+        facts.insert(-1, Fact("seat", _SEATS[chain.standing], _SEAT_TONES.get(chain.standing, Tone.PLAIN)))
     if chain.target_height is not None and chain.target_height > chain.height:
         facts.insert(1, Fact("behind", text.plural(chain.target_height - chain.height, "block"), Tone.WARNING))
     return tuple(facts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from potminer.view.text import plural, span, until
-from potminer.wire.control import DeviceKind, DeviceState, DeviceView, Mode, Snapshot
+from potminer.wire.control import DeviceKind, DeviceState, DeviceView, Mode, Snapshot, Standing
 
 NOUN = {
     DeviceState.OFF: "off",
@@ -93,10 +93,19 @@ def _group(members: list[str], total: int, noun: str, doing: str) -> str:
     return f"{plural(len(members), noun)} {doing}" if total > len(members) else f"all {doing}"
 
 
+_WAITING = {
+    Standing.CANDIDATE: "waiting for a seat in the committee",
+    Standing.COMING: "taking a seat in the committee when the epoch ends",
+    Standing.SLASHED: "slashed: this key signed two values for one place",
+}
+
+
 def _role(snapshot: Snapshot) -> str:
     target = snapshot.chain.target_height
     if target is not None and target > snapshot.chain.height:
         return f"catching up, {plural(target - snapshot.chain.height, 'block')} behind"
+    if snapshot.chain.standing in _WAITING:
+        return _WAITING[snapshot.chain.standing]
     roles = {"validator": "validating", "trainer": "no device to train on"}
     return roles.get(snapshot.chain.role, "watching the chain")
 

@@ -170,6 +170,19 @@ class EarningsView(Photo, frozen=True, kw_only=True):
     kept: Grains = 0
 
 
+class Standing(StrEnum):
+    """How this node's key stands with consensus."""
+
+    NONE = "none"
+    CANDIDATE = "candidate"
+    """Its bond suffices; it has no seat now and none in the next epoch."""
+    COMING = "coming"
+    SEATED = "seated"
+    LEAVING = "leaving"
+    """It sits, and will not in the next epoch."""
+    SLASHED = "slashed"
+
+
 class ChainView(Photo, frozen=True, kw_only=True):
     """*target_height* is set while the node is catching up."""
 
@@ -189,6 +202,7 @@ class ChainView(Photo, frozen=True, kw_only=True):
     received_bytes: U63 = 0
     mempool: U63 = 0
     target_height: Height | None = None
+    standing: Standing = Standing.NONE
 
 
 class AlertLevel(StrEnum):

@@ -24,6 +24,7 @@ from potminer.wire.control import (
     Mode,
     Outcome,
     Snapshot,
+    Standing,
     UnitCounts,
     UnitOutcome,
 )
@@ -170,3 +171,18 @@ def test_why_names_the_numbers() -> None:
     assert "here honest work measures 1 ppm at most, the smallest cheat 11,029 ppm" in known
     paid = "\n".join(explain(outcome(outcome=Outcome.ACCEPTED, reason="", paid=1_500_000_000)))
     assert "accepted, paid 1.50 POT" in paid
+
+
+def test_a_validator_reads_where_it_stands() -> None:
+    def seen(standing: Standing) -> tuple[str, dict[str, str]]:
+        found = photograph()
+        found = replace(found, chain=replace(found.chain, role="validator", standing=standing))
+        return sentence(found, NOW), {fact.label: fact.value for fact in overview(found, NOW).chain}
+
+    assert [seen(each)[0] for each in (Standing.NONE, Standing.SEATED, Standing.LEAVING)] == ["validating"] * 3
+    assert "seat" not in seen(Standing.NONE)[1]
+    assert seen(Standing.SEATED)[1]["seat"] == "in the committee"
+    for standing, word in ((Standing.CANDIDATE, "waiting"), (Standing.COMING, "epoch"), (Standing.SLASHED, "slashed")):
+        said, facts = seen(standing)
+        assert word in said
+        assert facts["seat"]
