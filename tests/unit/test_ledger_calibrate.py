@@ -345,3 +345,13 @@ def test_an_invented_class_widens_the_tolerance_by_no_more_than_cap_and_a_tenth_
         to_audit(world, lambda name: "toaster" if name == "ann" else "")
         audit(world, lambda j, t, s: (1_000 if t == "ann" else 0, 40_000))
         assert calibration(world).tolerance_ppm == min(1_000, cheat // 10)
+
+
+def test_a_segment_that_nobody_can_audit_is_given_to_the_committee_once() -> None:
+    """Not once for each auditor that there is not: every further time would lengthen the dispute."""
+    world = fresh(spec(units_per_trainer=1, min_trainers=1), ("ann",))
+    world.commit_all()
+    world.reveal_all()
+    world.until(Phase.DISPUTE)
+    assert [(a.segment, a.auditor, a.disputed) for a in world.round.audits] == [(s, None, True) for s in (1, 2, 3, 4)]
+    assert world.round.deadline_ms - world.state.head.time_ms == 4 * world.record.spec.deadlines.dispute_ms

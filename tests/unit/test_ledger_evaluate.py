@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from potminer.core.ledger import event
 from potminer.core.ledger.ledger import Ledger
 from potminer.core.ledger.refusal import Refusal
+from potminer.core.ledger.transact import smallest_budget
 from potminer.wire import record as records
 from potminer.wire.record import EvaluationRecord, Metric, TaskStatus
 from potminer.wire.task import Evaluation, Reward, evaluation_fee, evaluations, is_evaluated, spec_fault
@@ -100,6 +102,20 @@ def test_the_last_model_is_scored_before_the_task_ends() -> None:
     made.step(after_ms=10_001)
     assert made.record.metric == Metric(1, 700_000, 1_400_000, 2)
     assert made.record.status == TaskStatus.CLOSED
+
+
+def test_a_task_whose_budget_is_spent_waits_for_the_score_of_its_last_model_too() -> None:
+    made = World()
+    task = spec(evaluation=Evaluation(1))
+    made.submit(replace(task, reward=Reward(smallest_budget(task), task.reward.price_per_unit)))
+    made.whole_round()
+    made.whole_round()  # six units a round, and the budget was for four in each of three
+    assert (made.record.round, made.record.status) == (2, TaskStatus.OPEN)
+    assert not Ledger(made.state, head=made.head).wants_block(made.state.head.time_ms)
+    made.step(*((name, score(made, 700_000, closed=2)) for name in evaluators(made)))
+    assert made.record.metric == Metric(2, 700_000, 1_400_000, 3)
+    (ended,) = made.happened(event.TaskEnded)
+    assert (ended.reason, made.record.status) == ("budget spent", TaskStatus.CLOSED)
 
 
 def test_silence_costs_the_evaluators_alone() -> None:

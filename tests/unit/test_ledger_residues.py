@@ -11,10 +11,11 @@ from potminer.base import draw
 from potminer.core.ledger import event
 from potminer.core.ledger.audits import _next_leaf
 from potminer.core.ledger.close import _paid_auditors
+from potminer.core.ledger.judge import rule_unit
 from potminer.core.ledger.openings import opening_ms
 from potminer.core.ledger.refusal import Refusal
 from potminer.core.ledger.sketch import contradiction
-from potminer.wire.record import Audit, Opening, Outcome, Phase, Standing, UnitRecord, Verdict
+from potminer.wire.record import Audit, CommitteeRecord, Opening, Outcome, Phase, Standing, UnitRecord, Verdict
 from potminer.wire.residue import LEAVES, leaf_number, leaf_path, leaves_of, residue_root
 from potminer.wire.task import AuditSpec
 from potminer.wire.tx import AuditVerdict, Finding, OpenResidue
@@ -303,3 +304,23 @@ def test_a_sketch_of_another_size_never_reaches_the_record() -> None:
     assert isinstance(said, AuditVerdict)
     assert world.step((auditor(world, 0), replace(said, sketch=bytes(63)))) == [Refusal.WRONG_SKETCH]
     assert world.unit(0).verdicts == ()
+
+
+def test_a_judge_of_a_committee_that_is_over_is_nobody_that_the_contradiction_could_wait_for() -> None:
+    """Three of four seats found the work good but agree about the residues with neither: the fourth may decide."""
+    seats = tuple(key(f"validator-{number}").public for number in range(4))
+    leaf = Random(9).randbytes(64)
+    unit = UnitRecord(
+        key("ann").public, verdicts=(Verdict(key("ben").public, 1, Finding.MEASURED, 3, GUESS),), allowed_ppm=1_000,
+        judges=tuple(
+            Verdict(judge, 1, Finding.MEASURED, 3, sketch)
+            for judge, sketch in zip((key("cy").public, *seats[:3]), (leaf, leaf, leaf, GUESS), strict=True)
+        ),
+        openings=(Opening(1, 0, leaf),),
+    )  # fmt: skip
+    audits = [Audit(0, 1, key("ben").public, 0, disputed=True)]
+    committee = CommitteeRecord(3, seats, (1, 1, 1, 1))
+    assert rule_unit(audits, unit, committee, spec(), final=False).outcome is None
+    fourth = Verdict(seats[3], 1, Finding.MEASURED, 3, leaf)
+    told = rule_unit(audits, replace(unit, judges=(*unit.judges, fourth)), committee, spec(), final=False)
+    assert (told.outcome, told.lazy) == (Outcome.ACCEPTED, [key("ben").public])

@@ -75,11 +75,11 @@ def is_due(draft: Draft, *, now: int) -> bool:
         current = draft.get(RoundRecord, records.round_key(task_id))
         if current is None:
             task = draft.need(TaskRecord, records.task_key(task_id))
-            if _last_evaluation(draft, task_id, task):
-                under_way = draft.need(EvaluationRecord, records.evaluation_key(task_id))
-                if now > under_way.deadline_ms:
+            under_way = draft.get(EvaluationRecord, records.evaluation_key(task_id))
+            if _waits_for_score(draft, task_id, task):
+                if under_way is not None and now > under_way.deadline_ms:
                     return True
-            elif task.status == TaskStatus.CANCELLED or refusal_of(task) or _active(task) >= task.spec.min_trainers:
+            elif _end_of(task) is not None or _active(task) >= task.spec.min_trainers:
                 return True
         elif current.phase == Phase.DRAW or now > current.deadline_ms:
             return True
@@ -134,33 +134,35 @@ def _active(task: TaskRecord) -> int:
     return sum(member.standing == Standing.ACTIVE for member in task.members)
 
 
-def _last_evaluation(draft: Draft, task_id: bytes, task: TaskRecord) -> bool:
+def _end_of(task: TaskRecord) -> str | None:
+    """Why a task between two rounds cannot go on."""
+    spec = task.spec
+    if task.status == TaskStatus.CANCELLED:
+        return "cancelled"
+    refused = refusal_of(task)
+    if refused is not None:
+        return refused
+    if has_reached_target(task):
+        return "target reached"
+    if task.round >= spec.rounds:
+        return "all rounds done"
+    spent = task.escrow < spec.min_trainers * spec.units_per_trainer * spec.reward.price_per_unit
+    return "budget spent" if spent else None
+
+
+def _waits_for_score(draft: Draft, task_id: bytes, task: TaskRecord) -> bool:
     """Whether the task would end with a model that is still being scored: it waits, and where a target was
-    reached before it ends only if this model reaches it too."""
-    done = task.round >= task.spec.rounds or has_reached_target(task)
-    return done and task.status == TaskStatus.OPEN and is_evaluating(draft, task_id)
+    reached before it ends only if this model reaches it too. Who cancels does not wait."""
+    return _end_of(task) is not None and task.status == TaskStatus.OPEN and is_evaluating(draft, task_id)
 
 
 def _open(draft: Draft, task_id: bytes, task: TaskRecord, events: list[Event]) -> bool:
     """Open the next round with every active member, or end a task that cannot go on."""
-    spec, head = task.spec, draft.head
-    if task.status == TaskStatus.CANCELLED:
-        end_task(draft, task_id, reason="cancelled", events=events)
+    spec, head, reason = task.spec, draft.head, _end_of(task)
+    if _waits_for_score(draft, task_id, task):
         return False
-    refused = refusal_of(task)
-    if refused is not None:
-        end_task(draft, task_id, reason=refused, events=events)
-        return False
-    if _last_evaluation(draft, task_id, task):
-        return False
-    if has_reached_target(task):
-        end_task(draft, task_id, reason="target reached", events=events)
-        return False
-    if task.round >= spec.rounds:
-        end_task(draft, task_id, reason="all rounds done", events=events)
-        return False
-    if task.escrow < spec.min_trainers * spec.units_per_trainer * spec.reward.price_per_unit:
-        end_task(draft, task_id, reason="budget spent", events=events)
+    if reason is not None:
+        end_task(draft, task_id, reason=reason, events=events)
         return False
     trainers = [member.trainer for member in task.members if member.standing == Standing.ACTIVE]
     if len(trainers) < spec.min_trainers:

@@ -54,7 +54,9 @@ def draw_audits(
                     break
                 leaf = _next_leaf(stream, audits, slot, segment)
                 audits.append(Audit(slot, segment, auditor, leaf, disputed=few and segment == measured))
-                several += [auditor] if auditor is not None else []
+                if auditor is None:
+                    break  # the committee judges the segment, once
+                several.append(auditor)
     return tuple(audits)
 
 

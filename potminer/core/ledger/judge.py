@@ -53,7 +53,7 @@ def rule_unit(
             continue
         passed = verdict is not None and audit_passes(verdict, unit.allowed_ppm)
         otherwise = (Outcome.ACCEPTED, verdict.error_ppm) if verdict is not None and passed else None
-        judges = tuple(said for said in unit.judges if said.segment == audit.segment)
+        judges = tuple(j for j in unit.judges if j.segment == audit.segment and j.judge in committee.members)
         ruling = resolve_dispute(
             judges, committee, tolerance_ppm=unit.allowed_ppm or 0, final=final, otherwise=otherwise
         )

@@ -1,0 +1,57 @@
+"""The executable spec races the ledger that ships.
+
+``python -m tests.property.ledger_race 200`` races longer.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections import Counter
+
+from potminer.core.ledger import event
+from potminer.core.ledger.refusal import Refusal
+from potminer.wire.record import Outcome
+from potminer.wire.tx import Body
+from tests.property.ledger_race import MODEL, MoneyRace, Race
+
+MONEY, WORK = range(4), range(10)
+RARE = {"BAD_TASK", "TOO_MANY", "NOT_ASKED", "LATE", "WRONG_PHASE", "SLASHED", "EXPELLED", "COMMITMENT_MISMATCH"}
+"""Refusals that some of the histories must have seen."""
+
+
+def test_money_bonds_and_epochs_are_those_of_the_spec() -> None:
+    for seed in MONEY:
+        assert MoneyRace(seed).run() is None, f"history {seed}"
+
+
+def test_the_ledger_does_what_its_spec_says() -> None:
+    told: Counter[str] = Counter()
+    events: Counter[str] = Counter()
+    for seed in WORK:
+        race = Race(seed, blocks=120)
+        assert race.run() is None, f"history {seed}"
+        told.update(race.told)
+        events.update(type(each).__name__ for each in race.events)
+        events.update(str(each.judgement.outcome) for each in race.events if isinstance(each, event.UnitEnded))
+    assert {said.partition(":")[0] for said in told if ": " in said} == {kind.__name__ for kind in Body.__args__}
+    assert {said.partition(": ")[2] for said in told} >= RARE
+    assert {said for said in told if said.startswith("refused by ")} >= {f"refused by {rule}" for rule in (1, 2, 3, 4)}
+    assert set(events) >= {kind.__name__ for kind in event.Event.__args__} - {"CommitteeEvent"}
+    assert set(events) >= {Outcome.ACCEPTED, Outcome.OUT_OF_TOLERANCE, Outcome.MALFORMED, Outcome.NOT_REVEALED}
+
+
+def test_the_words_of_the_model_are_those_of_the_ledger() -> None:
+    """A refusal that only one of them knows would be seen by no history."""
+    text = "".join(path.read_text(encoding="utf-8") for path in MODEL.glob("*.py"))
+    said = {each.name for each in Refusal} - {"POOL_FULL"}
+    assert {name for name in said if f'"{name}"' not in text} == set()
+
+
+def test_the_model_is_written_from_the_text_alone() -> None:
+    """Nothing but the standard library, and its own files: it cannot have the ledger's faults."""
+    for name in ("ledger", "rounds", "work"):
+        tree = ast.parse((MODEL / f"{name}.py").read_text(encoding="utf-8"))
+        names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) if not node.level}
+        assert {each.partition(".")[0] for each in names} <= sys.stdlib_module_names
