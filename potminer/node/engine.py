@@ -273,10 +273,19 @@ class Engine:
                 self._hands.changed()
             case pbft.Offer(peer, transactions):
                 self._offered(peer, transactions)
+            case pbft.ClockOff(ahead_ms):
+                self._note_clock(ahead_ms)
             case pbft.CheckpointStable(height):
                 self._hands.note("info", f"checkpoint {height} is stable")
             case _:
                 raise AssertionError(f"nobody performs {effect!r}")
+
+    def _note_clock(self, ahead_ms: int) -> None:
+        if not ahead_ms:
+            self._hands.note("info", "this clock agrees with the committee's again")
+            return
+        text = f"this clock is {abs(ahead_ms) / 1_000:.1f} s {'behind' if ahead_ms > 0 else 'ahead of'} the committee's"
+        self._hands.note("warning", f"{text}, whose time it goes by. Let the system keep it: timedatectl set-ntp true")
 
     # ---- timers ---------------------------------------------------------------------------
 

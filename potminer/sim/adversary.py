@@ -26,11 +26,13 @@ from potminer.wire.pbft import (
     Transactions,
     ViewChange,
     Vote,
+    VotesWanted,
     view_change_digest,
 )
 from potminer.wire.seal import Purpose, SigningKey, statement
 
 HUGE_VIEW = 2**31
+HUGE_MS = 2**62
 REMEMBERED = 64
 """Messages that a mutator keeps to say again."""
 
@@ -126,7 +128,11 @@ class ViewSpammer(Adversary):
             self.change(self.chance.choice((1, 2, 3, HUGE_VIEW, HUGE_VIEW + self.chance.randrange(99)))),
             self.vote(Purpose.COMMIT, height=self.height, view=HUGE_VIEW, digest=junk),
             self.vote(Purpose.PREPARE, height=self.height + self.chance.randrange(3), view=7, digest=junk),
-            Status(height=self.chance.choice((self.height, 2**40)), view=HUGE_VIEW),
+            VotesWanted(
+                height=self.height, view=self.chance.choice((0, 1, HUGE_VIEW)), opening=True, prepares=2**32 - 1,
+                commits=2**32 - 1, changes=2**32 - 1,
+            ),
+            Status(height=self.chance.choice((self.height, 2**40)), view=HUGE_VIEW, time_ms=HUGE_MS),
         ]
         return [Broadcast(message) for message in wild]
 

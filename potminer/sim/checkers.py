@@ -218,6 +218,8 @@ class Witnesses:
     certificates: Certificates = field(init=False)
     states: States = field(init=False)
     written: Written = field(init=False)
+    authors: dict[bytes, int] = field(default_factory=dict)
+    """Who was the first to say what bears a signature: nobody can pass on what was never said."""
 
     def __post_init__(self) -> None:
         self.agreement, self.double_votes = Agreement(self.members), DoubleVotes()
@@ -232,7 +234,9 @@ class Witnesses:
         stated = own_statement(message)
         if stated is None:
             return
-        purpose, height, view, value, _ = stated
+        purpose, height, view, value, signature = stated
+        if self.authors.setdefault(signature, member) != member:
+            return  # it passes on what another one said
         if purpose == Purpose.COMMIT:
             self.agreement.committed(member, height, view, value, self.report)
         if not honest:

@@ -302,7 +302,8 @@ def transfer(serial: int, notary: Notary) -> SignedTransaction:
 def _timers(plan: Plan) -> Timers:
     base = plan.view_base_ms
     return Timers(
-        batch_ms=min(200, base // 3), view_base_ms=base, view_cap_ms=max(30_000, base), checkpoint_blocks=5
+        batch_ms=min(200, base // 3), view_base_ms=base, view_cap_ms=max(30_000, base), checkpoint_blocks=5,
+        votes_ms=min(600, base // 3),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from potminer.base import limits
-from potminer.base.bounded import U8, U16, Epoch, Hash, Height, Signature, View
+from potminer.base.bounded import U8, U16, U32, Epoch, Hash, Height, Millis, Signature, View
 from potminer.base.digest import Domain, digest
 from potminer.wire.block import Block, Certificate, Header
 from potminer.wire.codec import Wire, encode
@@ -66,10 +66,26 @@ class NewView(Wire, frozen=True):
 
 
 class Status(Wire, frozen=True):
-    """Where this replica stands: what peers should retransmit to it."""
+    """Where this replica stands: what peers should retransmit to it. *time_ms* is its own clock, right or wrong."""
 
     height: Height
     view: View
+    time_ms: Millis
+
+
+class VotesWanted(Wire, frozen=True):
+    """What its speaker lacks at its height and view, so that whoever heard it can pass it on.
+
+    Bit s of a mask stands for seat s: its PREPARE and its COMMIT of this view, and its VIEW-CHANGE to
+    this view where *opening* is wanted too (the message that begins the view), above it where not.
+    """
+
+    height: Height
+    view: View
+    opening: bool
+    prepares: U32
+    commits: U32
+    changes: U32
 
 
 class PreparedBlockWanted(Wire, frozen=True):

@@ -44,6 +44,7 @@ V, A = Speaker.VALIDATOR, Speaker.ANYONE
 
 REGISTRY: tuple[Row, ...] = (
     Row(1, hello.Hello, Channel.RPC, 256, 10, A),
+    Row(9, pbft.VotesWanted, Channel.CONSENSUS, 64, 600, V),
     Row(10, pbft.PrePrepare, Channel.CONSENSUS, limits.PROPOSAL_BYTES, 1_200, V),
     Row(11, pbft.Vote, Channel.CONSENSUS, limits.VOTE_BYTES, 60_000, V),
     Row(12, pbft.ViewChange, Channel.CONSENSUS, limits.VIEW_CHANGE_BYTES, 1_200, V),

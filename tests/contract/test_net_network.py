@@ -17,7 +17,7 @@ from tests.contract.net_world import HELLO, Node, join, key, node, raw_peer
 VOTE = pbft.Vote(2, 0, 7, 0, b"d" * 32, 1, b"s" * 64)
 MESSAGES: list[Wire] = [
     VOTE,
-    pbft.Status(3, 0),
+    pbft.Status(3, 0, 1),
     sync.Head(9, b"h" * 32),
     sync.BlocksWanted(1, 64),
     gossip.Push((gossip.Item(gossip.Topic.TRANSACTION, b"t" * 20_000),) * 3),

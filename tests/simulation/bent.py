@@ -225,7 +225,10 @@ class OnlyLocalTimers(Bent):
     def _join_higher_view(self) -> None:
         pass
 
-    def _status(self, member: int, status: Wire) -> None:
+    def _status(self, peer: bytes, status: Wire, now: int) -> None:
+        pass
+
+    def _serve_votes(self, peer: bytes, wanted: Wire) -> None:
         pass
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from potminer.core.forensics import Fault, Fork, blame, forks, proves
+from potminer.sim.ledger import GENESIS_MS
 from potminer.wire.block import CertifiedBlock, block_digest
 from potminer.wire.codec import Wire
 from potminer.wire.pbft import Status
@@ -99,7 +100,7 @@ def test_what_was_signed_for_another_height_or_by_another_key_convicts_nobody() 
     )
     moved = msgspec.structs.replace(other, height=1)
     stranger = msgspec.structs.replace(vote, signer=77)
-    assert not culprits(bench, vote, framed, moved, stranger, Status(height=1, view=0))
+    assert not culprits(bench, vote, framed, moved, stranger, Status(height=1, view=0, time_ms=GENESIS_MS))
 
 
 def test_a_proof_is_worth_nothing_once_it_is_touched() -> None:

@@ -19,7 +19,7 @@ from potminer.core.pbft.events import (
 )
 from potminer.core.pbft.height import LEGAL_MOVES, Stage
 from potminer.core.pbft.repair import STATUS
-from potminer.sim.ledger import FRESHNESS_MS, TinyApplication, state_after
+from potminer.sim.ledger import FRESHNESS_MS, GENESIS_MS, TinyApplication, state_after
 from potminer.wire import sync
 from potminer.wire.block import Block, block_digest
 from potminer.wire.pbft import PreparedBlock, PreparedBlockWanted, PrePrepare, Status, Vote
@@ -242,7 +242,7 @@ def test_only_members_are_heard_and_who_sat_before_is_no_offender() -> None:
     block = bench.block(1)
     bench.hear(1, bench.propose(block))
     bench.hear(2, bench.vote(Purpose.PREPARE, 2, block))
-    assert bench.hear(6, Status(height=1, view=0), bench.vote(Purpose.COMMIT, 2, block)) == []
+    assert bench.hear(6, Status(height=1, view=0, time_ms=GENESIS_MS), bench.vote(Purpose.COMMIT, 2, block)) == []
 
 
 # ---- finality without the proposal -------------------------------------------------------
@@ -299,8 +299,8 @@ def test_status_gets_again_what_was_said_in_the_same_bytes() -> None:
     bench = Bench(me=0)
     block = bench.block(1)
     first = said(Vote, bench.hear(1, bench.propose(block)))
-    assert sent(Vote, bench.hear(2, Status(height=1, view=0))) == first
-    assert not sent(Vote, bench.hear(2, Status(height=1, view=0)))  # once per period
+    assert sent(Vote, bench.hear(2, Status(height=1, view=0, time_ms=GENESIS_MS))) == first
+    assert not sent(Vote, bench.hear(2, Status(height=1, view=0, time_ms=GENESIS_MS)))  # once per period
 
 
 def test_the_primary_says_its_proposal_again_to_those_who_have_not_prepared() -> None:
@@ -308,24 +308,24 @@ def test_the_primary_says_its_proposal_again_to_those_who_have_not_prepared() ->
     (proposal,) = said(PrePrepare, bench.ring("batch", bench.work()))
     block = Block(header=proposal.header, transactions=(transfer(0),))
     bench.hear(2, bench.vote(Purpose.PREPARE, 2, block))
-    assert not sent(PrePrepare, bench.hear(2, Status(height=1, view=0)))
-    assert sent(PrePrepare, bench.hear(3, Status(height=1, view=0))) == [proposal]
+    assert not sent(PrePrepare, bench.hear(2, Status(height=1, view=0, time_ms=GENESIS_MS)))
+    assert sent(PrePrepare, bench.hear(3, Status(height=1, view=0, time_ms=GENESIS_MS))) == [proposal]
 
 
 def test_a_peer_below_is_shown_our_head() -> None:
     bench = Bench(me=0)
     block = bench.block(1)
     bench.execute(block, bench.certificate(Purpose.COMMIT, block, view=0, signers=(1, 2, 3)))
-    (head,) = sent(sync.Head, bench.hear(2, Status(height=1, view=0)))
+    (head,) = sent(sync.Head, bench.hear(2, Status(height=1, view=0, time_ms=GENESIS_MS)))
     assert (head.height, head.digest) == (1, block_digest(block.header))
 
 
 def test_one_liar_never_makes_us_fetch_and_the_honest_height_counts() -> None:
     """B28: no single peer's height is believed."""
     bench = Bench(size=7, me=0)
-    assert not of(Behind, bench.hear(6, Status(height=10**9, view=0)))
-    assert not of(Behind, bench.hear(5, Status(height=9, view=0)))
-    assert [b.height for b in of(Behind, bench.hear(4, Status(height=8, view=0)))] == [7]
+    assert not of(Behind, bench.hear(6, Status(height=10**9, view=0, time_ms=GENESIS_MS)))
+    assert not of(Behind, bench.hear(5, Status(height=9, view=0, time_ms=GENESIS_MS)))
+    assert [b.height for b in of(Behind, bench.hear(4, Status(height=8, view=0, time_ms=GENESIS_MS)))] == [7]
 
 
 def test_messages_of_the_next_height_are_kept_and_checked_when_it_begins() -> None:
@@ -397,7 +397,7 @@ def test_who_leaves_the_committee_falls_silent() -> None:
     bench.elect(committee_of(3, epoch=1))
     effects = bench.execute(block, bench.certificate(Purpose.COMMIT, block, view=0, signers=(1, 2, 3)))
     assert not of(Broadcast, effects)
-    assert not bench.hear(0, Status(height=2, view=0))
+    assert not bench.hear(0, Status(height=2, view=0, time_ms=GENESIS_MS))
 
 
 def test_what_members_of_the_next_epoch_say_early_is_kept_for_its_first_height() -> None:
@@ -429,7 +429,7 @@ def test_whoever_lost_its_seat_and_is_late_is_pointed_to_our_head() -> None:
     block = bench.block(1)
     bench.elect(committee_of(3, epoch=1))
     bench.execute(block, bench.certificate(Purpose.COMMIT, block, view=0, signers=(1, 2, 3)))
-    (told,) = bench.hear(3, Status(height=1, view=0))
+    (told,) = bench.hear(3, Status(height=1, view=0, time_ms=GENESIS_MS))
     assert isinstance(told, Send)
     assert (told.peer, told.message.height) == (KEYS[3].public, 1)  # type: ignore[attr-defined]
 

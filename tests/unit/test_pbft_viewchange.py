@@ -16,7 +16,7 @@ from potminer.core.pbft.events import ProposalRefused
 from potminer.core.pbft.height import Stage
 from potminer.core.pbft.viewchange import choose, jump_target, quorums, timeout_ms
 from potminer.core.pbft.voice import Voice
-from potminer.sim.ledger import FRESHNESS_MS
+from potminer.sim.ledger import FRESHNESS_MS, GENESIS_MS
 from potminer.wire.block import Block, block_digest
 from potminer.wire.codec import Wire
 from potminer.wire.pbft import NewView, PreparedBlock, PreparedBlockWanted, PrePrepare, Status, ViewChange, Vote
@@ -315,7 +315,7 @@ def test_a_peer_in_a_lower_view_hears_our_view_change_again() -> None:
     """B19: not only local timers bring views together."""
     bench = Bench(me=0)
     (change,) = said(ViewChange, timed_out(bench))
-    assert sent(ViewChange, bench.hear(3, Status(height=1, view=0))) == [change]
+    assert sent(ViewChange, bench.hear(3, Status(height=1, view=0, time_ms=GENESIS_MS))) == [change]
 
 
 # ---- restarts (B22) ----------------------------------------------------------------------

@@ -163,6 +163,7 @@ RECORD = gossip.AddressRecord(
 
 MESSAGES: tuple[Wire, ...] = (
     hello.Hello(agent="potminer/0.1.0", listen_port=9_333, height=70_000),
+    pbft.VotesWanted(height=70_001, view=2, opening=True, prepares=0b1001, commits=2**31 - 1, changes=0),
     PREPREPARE,
     pbft.Vote(
         purpose=seal.Purpose.PREPARE,
@@ -175,7 +176,7 @@ MESSAGES: tuple[Wire, ...] = (
     ),
     pbft.ViewChange(epoch=700, height=70_001, view=2, prepared=CERTIFICATE, signer=3, signature=SIGNATURE),
     pbft.NewView(height=70_001, view=2, view_changes=(VIEW_CHANGE,), proposal=PREPREPARE),
-    pbft.Status(height=70_001, view=2),
+    pbft.Status(height=70_001, view=2, time_ms=1_700_000_000_000),
     pbft.PreparedBlockWanted(height=70_001, digest=hash_of("block")),
     pbft.PreparedBlock(block=BLOCK),
     pbft.TransactionsWanted(height=70_001, digest=hash_of("block"), places=(0, 3, 999)),

@@ -6,7 +6,7 @@ from potminer.core.machine import CancelTimer, SetTimer
 
 
 class Alarms:
-    """At most one running timer per slot ("view", "batch", "empty", "gather")."""
+    """At most one running timer per slot ("view", "batch", "empty", "gather", "votes")."""
 
     __slots__ = ("_running",)
 

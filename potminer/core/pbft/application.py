@@ -83,11 +83,13 @@ class Timers:
     status_ms: int = 1_000
     gather_ms: int = 300
     """How long one member is waited for before another is asked for a proposal's missing transactions."""
+    votes_ms: int = 600
+    """How long a height or view may stand still before others are asked what they heard."""
     checkpoint_blocks: int = 100
 
     def __post_init__(self) -> None:
         numerator, denominator = self.view_growth
-        waits = (self.batch_ms, self.empty_block_ms, self.view_base_ms, self.status_ms, self.gather_ms)
+        waits = (self.batch_ms, self.empty_block_ms, self.view_base_ms, self.status_ms, self.gather_ms, self.votes_ms)
         grows = self.view_cap_ms >= self.view_base_ms and numerator > denominator > 0
         if min(*waits, self.checkpoint_blocks) < 1 or not grows:
             raise AssertionError("a replica's timers are positive and grow up to their cap")

@@ -47,6 +47,13 @@ class Behind:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockOff:
+    """The committee's clock is *ahead_ms* above ours, and we go by it; 0: ours is right again."""
+
+    ahead_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class CheckpointStable:
     """A quorum signed the same state after *height*: older snapshots and logs may go."""
 
@@ -113,6 +120,7 @@ Effect = (
     | Penalize
     | Behind
     | CheckpointStable
+    | ClockOff
     | DoubleVote
     | Offer
     | ProposalRefused

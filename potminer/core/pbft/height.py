@@ -52,7 +52,7 @@ class Table:
 
     __slots__ = (
         "accused", "batched", "committee", "decided", "due", "due_ms", "gathering", "height", "log", "me",
-        "proposal", "stage", "view", "wanted", "witnessed",
+        "opening", "proposal", "stage", "view", "votes_asked", "wanted", "witnessed",
     )  # fmt: skip
 
     def __init__(self, *, height: int, committee: Committee, me: int, said: Said) -> None:
@@ -62,6 +62,10 @@ class Table:
         self.log = Log(height=height, committee=committee)
         self.view = said.view
         self.proposal: PrePrepare | None = said.accepted
+        self.opening: PrePrepare | NewView | None = said.new_view or (said.accepted if said.view == 0 else None)
+        """What began this view, to be passed on to who did not hear it."""
+        self.votes_asked = 0
+        """How often others were asked what they heard."""
         self.gathering: Gathering | None = None
         """The proposal whose transactions are being gathered, in that stage and no other."""
         self.decided: bytes | None = None
@@ -139,7 +143,7 @@ class Table:
         """Leaves every lower view behind; what stood there is forgotten, except in *said*."""
         if view < self.view:
             raise AssertionError("views only rise")
-        self.view, self.proposal = view, None
+        self.view, self.proposal, self.opening = view, None, None
         self.wanted.clear()
         self.move(stage)
 

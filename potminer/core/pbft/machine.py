@@ -33,6 +33,7 @@ from potminer.core.pbft.ahead import Ahead
 from potminer.core.pbft.alarms import Alarms
 from potminer.core.pbft.application import Application, Head, Timers
 from potminer.core.pbft.checkpoint import Checkpoints
+from potminer.core.pbft.clock import CommitteeClock
 from potminer.core.pbft.complaint import Complaints
 from potminer.core.pbft.events import (
     Effect,
@@ -46,7 +47,8 @@ from potminer.core.pbft.events import (
 from potminer.core.pbft.gather import Gathering
 from potminer.core.pbft.height import Stage, Table
 from potminer.core.pbft.normal import proposal_fault
-from potminer.core.pbft.repair import STATUS, Repair
+from potminer.core.pbft.repair import STATUS
+from potminer.core.pbft.timing import Timing
 from potminer.core.pbft.voice import Voice
 from potminer.wire.block import Block, Certificate, block_digest
 from potminer.wire.codec import Wire
@@ -61,11 +63,12 @@ from potminer.wire.pbft import (
     TransactionsWanted,
     ViewChange,
     Vote,
+    VotesWanted,
 )
 from potminer.wire.seal import Purpose, SigningKey
 
 
-class Replica(Repair):
+class Replica(Timing):
     """One member's replica. ``handle`` is its whole interface; the first event is ``Started``."""
 
     def __init__(
@@ -84,6 +87,7 @@ class Replica(Repair):
         self._parameters = parameters
         self._head = head
         self._ahead = Ahead()
+        self._clock = CommitteeClock()
         self._checkpoints = Checkpoints()
         self._complaints = Complaints()
         self._served: set[tuple[bytes, str]] = set()
@@ -108,7 +112,7 @@ class Replica(Repair):
 
     def footprint(self) -> int:
         """How many items are held in memory and in records, whatever anybody sends."""
-        lists = len(self._served) + len(self._voice.records)
+        lists = len(self._served) + len(self._voice.records) + self._clock.size()
         return self._at.size() + self._ahead.size() + self._checkpoints.size() + self._complaints.size() + lists
 
     # ---- the one door --------------------------------------------------------------------
@@ -191,6 +195,7 @@ class Replica(Repair):
             return
         self._sit(committee, self._voice.records)
         self._checkpoints = Checkpoints()
+        self._clock.forget_all_but(committee.members)
         self._ahead.forget_all_but({*committee.members, *self._application.following.members})
 
     # ---- time ----------------------------------------------------------------------------
@@ -198,12 +203,6 @@ class Replica(Repair):
     def _work(self, full: bool, now: int) -> None:
         self._look_for_work(now)
         self._at.batched = self._at.batched or (full and self._at.due)
-
-    def _look_for_work(self, now: int) -> None:
-        """Once a block is due at this height it stays due: the view timer never starts over for it."""
-        if not self._at.due and self._application.wants_block(now):
-            self._at.due, self._at.due_ms = True, now
-            self._at.batched = self._at.batched or self._application.waits(now)
 
     def _fired(self, name: str, now: int) -> None:
         if name == STATUS:
@@ -215,31 +214,12 @@ class Replica(Repair):
                 self._change_view(self._at.view + 1)
             case "gather":
                 self._gather_again(now)
+            case "votes":
+                self._ask_votes()
             case "batch":
                 self._at.batched = True
             case "empty":
                 self._at.due, self._at.due_ms, self._at.batched = True, now, True
-
-    def _tend_timers(self) -> None:
-        """Starts, replaces and stops the timers of the height, so that exactly those that should run do."""
-        p, at = self._parameters, self._at
-        waiting = self._member and at.stage is Stage.WAITING
-        self._tend("view", self._patience_ms, self._member and at.must_move)
-        self._tend("batch", p.batch_ms, waiting and at.due and not at.batched and self._may_propose())
-        self._tend("empty", p.empty_block_ms, waiting and not at.due and at.view == 0)
-        self._tend("gather", p.gather_ms, self._member and at.stage is Stage.GATHERING)
-
-    @property
-    def _patience_ms(self) -> int:
-        view = self._at.view
-        if view == 0:
-            return self._parameters.view_base_ms
-        return viewchange.timeout_ms(self._parameters, view, committee=self._committee, height=self.height)
-
-    def _tend(self, slot: str, delay_ms: int, wanted: bool) -> None:
-        changing = "/changing" if self._at.stage is Stage.CHANGING else ""
-        name = f"pbft/{slot}/{self.height}/{self._at.view}{changing}" if wanted else None
-        self._out += self._alarms.tend(slot, name, delay_ms)
 
     # ---- what arrives --------------------------------------------------------------------
 
@@ -257,7 +237,9 @@ class Replica(Repair):
             case PrePrepare():
                 self._at_height(peer, message.header.height, message, now)
             case Status():
-                self._status(peer, message)
+                self._status(peer, message, now)
+            case VotesWanted():
+                self._serve_votes(peer, message)
             case PreparedBlockWanted():
                 self._serve(peer, message)
             case PreparedBlock():
@@ -295,9 +277,6 @@ class Replica(Repair):
 
     # ---- normal case ---------------------------------------------------------------------
 
-    def _may_propose(self) -> bool:
-        return self.is_primary and self._at.view == 0 and self._voice.said.accepted is None
-
     def _open_height(self, now: int) -> None:
         """The primary of view 0 proposes once a block is due and batching is over."""
         if self._at.stage is not Stage.WAITING or not (self._at.due and self._at.batched and self._may_propose()):
@@ -309,6 +288,7 @@ class Replica(Repair):
             self._lead(block, ())
 
     def _fresh(self, now: int) -> Block | None:
+        now = self._clock.read(now)
         block = self._application.build(height=self.height, parent=self._head, proposer=self._key.public, now=now)
         if block is None:
             self._out.append(ProposalRefused(self.height, self._at.view, "nothing can be proposed with this onion"))
@@ -323,6 +303,7 @@ class Replica(Repair):
         message, records = self._voice.propose(block, view=self._at.view, changes=changes)
         self._out += [*records, Broadcast(message)]
         self._out += self._at.witness(message) if isinstance(message, NewView) else []
+        self._at.opening = message
         self._adopt(message.proposal if isinstance(message, NewView) else message, block)
 
     def _pre_prepare(self, peer: bytes, proposal: PrePrepare, now: int) -> None:
@@ -335,6 +316,7 @@ class Replica(Repair):
             return
         fault = self._fault(proposal, fresh=True)
         if fault is None:
+            self._at.opening = proposal
             self._consider(proposal, fresh=True, now=now)
         else:
             self._out.append(Penalize(peer, Offence.FORGED, fault))
@@ -367,7 +349,7 @@ class Replica(Repair):
     def _judge(self, proposal: PrePrepare, block: Block, *, fresh: bool, now: int) -> None:
         """PREPAREs *proposal* if the ledger takes its whole *block*."""
         self._at.keep(block, self._voice.said)
-        reason = self._application.refusal(block, fresh=fresh, now=now)
+        reason = self._application.refusal(block, fresh=fresh, now=self._clock.read(now))
         if reason is None and not self._voice.may_prepare(proposal):
             reason = "another block of this view was prepared before"
         if reason is not None:
@@ -470,6 +452,7 @@ class Replica(Repair):
             self._out.append(Penalize(peer, Offence.FORGED, fault))
             return
         self._at.enter(view, Stage.WAITING)
+        self._at.opening = new_view
         self._out += [*self._at.witness(new_view), ViewEntered(self.height, view, changing=False)]
         self._consider(new_view.proposal, fresh=viewchange.choose(new_view.view_changes) is None, now=now)
 

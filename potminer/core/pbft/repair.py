@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from potminer.core.committee import Committee
 from potminer.core.machine import Broadcast, Offence, Penalize, Send, SetTimer
+from potminer.core.pbft import passing
 from potminer.core.pbft.ahead import Ahead
 from potminer.core.pbft.application import Application, Head, Timers
 from potminer.core.pbft.checkpoint import Checkpoints, checkpoint_digest
+from potminer.core.pbft.clock import CommitteeClock
 from potminer.core.pbft.complaint import Complaints
-from potminer.core.pbft.events import Behind, Effect
+from potminer.core.pbft.events import Behind, ClockOff, Effect
 from potminer.core.pbft.gather import answer
 from potminer.core.pbft.height import Table
 from potminer.core.pbft.normal import is_whole
@@ -28,6 +30,7 @@ from potminer.wire.pbft import (
     TransactionsWanted,
     ViewChange,
     Vote,
+    VotesWanted,
 )
 from potminer.wire.seal import Purpose
 
@@ -40,12 +43,14 @@ class Repair:
     """The helping half of a replica (``machine.py``), on the same state."""
 
     _ahead: Ahead
+    _clock: CommitteeClock
     _application: Application
     _at: Table
     _checkpoints: Checkpoints
     _committee: Committee
     _complaints: Complaints
     _head: Head
+    _me: int
     _member: bool
     _out: list[Effect]
     _parameters: Timers
@@ -70,7 +75,9 @@ class Repair:
         self._served.clear()
         if not self._member:
             return
-        self._out.append(Broadcast(Status(height=self.height, view=self._at.view)))
+        self._out.append(Broadcast(Status(height=self.height, view=self._at.view, time_ms=now)))
+        off_ms = self._clock.weigh(self._committee, self._me)
+        self._out += [] if off_ms is None else [ClockOff(off_ms)]
         self._out += self._at.ask_again()
         stalled = self._at.due and now - self._at.due_ms >= STALLED_MS
         waiting = self._application.neglected(stalled=stalled)
@@ -92,6 +99,16 @@ class Repair:
             return False
         self._served.add((peer, what))
         return True
+
+    def _ask_votes(self) -> None:
+        """This height stands still: what is lacked, from the next few of the others."""
+        wanted = passing.lacked(self._at)
+        self._out += [Send(peer, wanted) for peer in passing.whom(self._at, self._at.votes_asked)]
+        self._at.votes_asked += 1
+
+    def _serve_votes(self, peer: bytes, wanted: VotesWanted) -> None:
+        if wanted.height == self.height and self._once(peer, "votes"):
+            self._out += [Send(peer, message) for message in passing.passed_on(self._at, wanted)]
 
     def _serve_transactions(self, peer: bytes, wanted: TransactionsWanted) -> None:
         block = self._at.log.body(wanted.digest)
@@ -127,10 +144,11 @@ class Repair:
         if self._once(peer, "head"):
             self._out.append(Send(peer, sync.Head(height=self._head.height, digest=self._head.digest)))
 
-    def _status(self, peer: bytes, status: Status) -> None:
+    def _status(self, peer: bytes, status: Status, now: int) -> None:
         """Says again to a peer at our height what it may have missed; points one below it to our head."""
         member = self._committee.members.index(peer)
         self._ahead.claim(peer, status.height)
+        self._clock.hear(peer, status.time_ms - now)
         if status.height > self.height:
             self._tell_behind(self.height + 1)
         elif status.height < self.height:
