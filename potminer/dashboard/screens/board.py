@@ -151,7 +151,7 @@ class Board(Screen[None]):
             grid.set_class(at != self._page, "-other")
             rest = ", ".join(other.heading for other in (*grids[at + 1 :], *grids[:at]))
             folded = f"{grid.heading} · Tab: {rest}" if self.has_class("-narrow") else grid.heading
-            grid.border_title = self.pen.plain(folded)
+            grid.entitle(above=folded)
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._mark_page)

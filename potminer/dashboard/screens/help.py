@@ -7,11 +7,10 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
-from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from potminer.dashboard.widgets.drawing import STYLE, Pen, join
+from potminer.dashboard.widgets.drawing import EMPTY, STYLE, Pen, content
 from potminer.view.select import Tone
 from potminer.view.strip import LEGEND, TONES
 
@@ -54,9 +53,9 @@ class HelpScreen(ModalScreen[None]):
         right = [write(f"{sign}  ", style=STYLE[tone]) + write(means) for sign, tone, means in _SIGNS]
         right += [write(f"{letter}  ", style=STYLE[TONES[letter]]) + write(means) for letter, means in LEGEND]
         lines = [a + b for a, b in zip(left, right, strict=True)]
-        lines.append(Content(""))
+        lines.append(EMPTY)
         lines.append(write(f"{'–':>5}  ", style="bold") + write("not known. Numbers older than 10 s are dimmed."))
         with Container(id="card") as card:
             card.border_title = "Help"
             card.border_subtitle = "Esc closes"
-            yield Static(join(lines), markup=False)
+            yield Static(content(lines), markup=False)

@@ -60,7 +60,7 @@ class LogsScreen(Board):
         self.show(self._seen)
 
     def draw(self, picture: Picture) -> None:
-        self.query_one("#log", Grid).border_title = self.pen.plain(f"Log · {self._level.value} and graver")
+        self.query_one("#log", Grid).entitle(above=f"Log · {self._level.value} and graver")
         if not self._lines:
             self.fill("log", Table((), (), (self.refusal or "No line yet.",)))
             return

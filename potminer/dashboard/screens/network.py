@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.content import Content
 
 from potminer.dashboard.screens.board import Board
 from potminer.dashboard.seen import Picture
@@ -53,7 +52,7 @@ class NetworkScreen(Board):
             self.query_one("#commits", Chart).show((), lambda blocks: UNKNOWN)
             return
         here = "" if network.listening is None else f" · listening on {clean(network.listening, 60)}"
-        self.query_one("#peers", Grid).border_title = Content(self.pen.plain(f"Peers{here}"))
+        self.query_one("#peers", Grid).entitle(above=f"Peers{here}")
         self.fill("peers", peer_table(network, picture.now_ms))
         self.fill("committee", member_table(network))
         self.query_one("#commits", Chart).show(network.commit_ms, lambda _: latency_caption(network.commit_ms))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from textual.app import ComposeResult
-from textual.content import Content
 
 from potminer.dashboard.screens.board import Board
 from potminer.dashboard.seen import Picture
@@ -40,6 +39,5 @@ class SettingsScreen(Board):
         if self._settings is None:
             self.fill("settings", Table((), (), (self.refusal or "Asking the node.",)))
             return
-        title = Content(self.pen.plain(f"Settings · {clean(self._settings.file, 70)}"))
-        self.query_one("#settings", Grid).border_title = title
+        self.query_one("#settings", Grid).entitle(above=f"Settings · {clean(self._settings.file, 70)}")
         self.fill("settings", setting_table(self._settings))

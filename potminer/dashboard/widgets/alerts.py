@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from rich.cells import cell_len
-from textual.content import Content
 
-from potminer.dashboard.widgets.drawing import STYLE, Pen
+from potminer.dashboard.widgets.drawing import STYLE, Line, Pen
 from potminer.dashboard.widgets.panel import Panel
 from potminer.view.select import AlertRow
 
@@ -25,7 +24,7 @@ class Alerts(Panel):
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
         return min(_MOST, len(self._rows))
 
-    def lines(self, width: int, height: int) -> list[Content]:
+    def lines(self, width: int, height: int) -> list[Line]:
         rows = self._rows[:_MOST]
         lines = []
         for at, row in enumerate(rows):
@@ -33,5 +32,5 @@ class Alerts(Panel):
             tail = f"  {row.age}" + (f", and {more} more" if more > 0 else "")
             room = max(0, width - len(tail) - 3)
             head = self.pen.write(f"{row.sign} {row.text}", min(room, cell_len(row.text) + 2), style=STYLE[row.tone])
-            lines.append(Content(" ") + head + self.pen.write(tail, style="$quiet"))
+            lines.append(self.pen.write(" ") + head + self.pen.write(tail, style="$quiet"))
         return lines

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from textual.content import Content
-
-from potminer.dashboard.widgets.drawing import Pen
+from potminer.dashboard.widgets.drawing import Line, Pen
 from potminer.dashboard.widgets.panel import Panel
 from potminer.view import plot
 
@@ -32,7 +30,7 @@ class Chart(Panel):
         self._values, self._say = tuple(values), say
         self.changed((self._values, say(self._values)))
 
-    def lines(self, width: int, height: int) -> list[Content]:
+    def lines(self, width: int, height: int) -> list[Line]:
         shown = self._values[-max(1, width // self._least) :] if self._least else self._values
         caption = self.pen.write(self._say(shown), width, style="$quiet")
         rows = height - 1

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from textual.content import Content
-
-from potminer.dashboard.widgets.drawing import STYLE, Pen
+from potminer.dashboard.widgets.drawing import STYLE, Line, Pen, spaced
 from potminer.dashboard.widgets.panel import Panel
 from potminer.view.select import DeviceRow, Tone
 
@@ -46,7 +44,7 @@ class Devices(Panel):
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
         return max(1, len(self._rows)) + (1 if self._rows else 0)
 
-    def lines(self, width: int, height: int) -> list[Content]:
+    def lines(self, width: int, height: int) -> list[Line]:
         if not self._rows:
             return [self.pen.write(_EMPTY, width, style="$quiet")]
         columns = [column for column in _COLUMNS if width >= _WIDE or not column.wide_only]
@@ -55,12 +53,12 @@ class Devices(Panel):
         head.append(self.pen.write(" why", why + 1, style="$quiet"))
         room = max(1, height - 1) if height else len(self._rows)
         shown = self._rows if len(self._rows) <= room else self._rows[: room - 1]
-        lines = [Content(" ").join(head), *(self._line(row, columns, why) for row in shown)]
+        lines = [spaced(head), *(self._line(row, columns, why) for row in shown)]
         if len(shown) < len(self._rows):
             lines.append(self.pen.write(f"and {len(self._rows) - len(shown)} more", width, style="$quiet"))
         return lines
 
-    def _line(self, row: DeviceRow, columns: list[_Column], why: int) -> Content:
+    def _line(self, row: DeviceRow, columns: list[_Column], why: int) -> Line:
         cells = {
             "device": row.label,
             "name": row.name,
@@ -77,4 +75,4 @@ class Devices(Panel):
         ]
         loud = row.tone in (Tone.WARNING, Tone.FAULT)
         parts.append(self.pen.write(f" {row.why}", why + 1, style=STYLE[row.tone] if loud else "$quiet"))
-        return Content(" ").join(parts)
+        return spaced(parts)

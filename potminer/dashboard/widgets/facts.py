@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from rich.cells import cell_len
-from textual.content import Content
 
-from potminer.dashboard.widgets.drawing import STYLE, Pen
+from potminer.dashboard.widgets.drawing import STYLE, Line, Pen, spaced
 from potminer.dashboard.widgets.panel import Panel
 from potminer.view.select import Fact
 
@@ -25,15 +24,14 @@ class Facts(Panel):
         self._facts = facts
         self.changed(facts)
 
-    def lines(self, width: int, height: int) -> list[Content]:
+    def lines(self, width: int, height: int) -> list[Line]:
         side = max(1, min(3, (width + _GAP) // (_LEAST + _GAP))) if self._columns else 1
         each = (width - (side - 1) * _GAP) // side
         tall = -(-len(self._facts) // side)
         cells = [self._line(fact, each) for fact in self._facts]
-        gap = Content(" " * _GAP)
-        return [gap.join(cells[row::tall]) for row in range(tall)]
+        return [spaced(cells[row::tall], _GAP) for row in range(tall)]
 
-    def _line(self, fact: Fact, width: int) -> Content:
+    def _line(self, fact: Fact, width: int) -> Line:
         value = self.pen.write(fact.value, min(cell_len(fact.value), width), style=STYLE[fact.tone])
         room = max(0, width - value.cell_length)
         return self.pen.write(fact.label, room, style="$quiet") + value

@@ -7,10 +7,9 @@ from typing import ClassVar
 from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.content import Content
 from textual.message import Message
 
-from potminer.dashboard.widgets.drawing import STYLE, Pen
+from potminer.dashboard.widgets.drawing import EMPTY, STYLE, Line, Pen, spaced
 from potminer.dashboard.widgets.panel import Panel
 from potminer.view.table import Look, Row, Table, fit, sift
 
@@ -55,7 +54,7 @@ class Grid(Panel, can_focus=True):
         some, every = len(shown.rows), len(table.rows)
         number = f"{every:,}" if some == every else f"{some:,} of {every:,}"
         said = [number, "faults only" if faults_only else "", f"/{needle}" if needle else ""]
-        self.border_subtitle = Content(self.pen.plain(" · ".join(part for part in said if part))) if table.rows else ""
+        self.entitle(below=" · ".join(part for part in said if part) if table.rows else "")
         self._moved()
 
     def _moved(self) -> None:
@@ -106,7 +105,7 @@ class Grid(Panel, can_focus=True):
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
         return max(len(self._table.empty), len(self._table.rows) + (2 if self._choose else 1))
 
-    def lines(self, width: int, height: int) -> list[Content]:
+    def lines(self, width: int, height: int) -> list[Line]:
         table = self._table
         if not table.rows:
             return [self.pen.write(line, width, style="$quiet") for line in table.empty[: max(1, height)]]
@@ -119,23 +118,23 @@ class Grid(Panel, can_focus=True):
             self.pen.write(table.columns[at].title, cells, right=table.columns[at].right, style="$quiet")
             for at, cells in columns
         ]
-        lines = [Content(" ").join(heads)]
+        lines = [spaced(heads)]
         for number, row in enumerate(table.rows[self._top : self._top + room], self._top):
             line = self._line(row, columns)
             if self._choose and number == self._at:
-                line = Content.styled(line.plain.ljust(width), "reverse" if self.has_focus else "underline")
+                line = self.pen.write(line.plain, width, style="reverse" if self.has_focus else "underline")
             lines.append(line)
         if self._foot:
             note = table.rows[self._at].note
-            lines += [Content("")] * (height - 1 - len(lines))
+            lines += [EMPTY] * (height - 1 - len(lines))
             lines.append(self.pen.write(note, min(width, cell_len(note)), style="$quiet"))
         return lines
 
-    def _line(self, row: Row, columns: list[tuple[int, int]]) -> Content:
+    def _line(self, row: Row, columns: list[tuple[int, int]]) -> Line:
         parts = []
         for at, cells in columns:
             column = self._table.columns[at]
             tone = column.look is Look.TONE or (column.look is Look.LOUD and row.loud)
             style = STYLE[row.tone] if tone else _STYLES[column.look]
             parts.append(self.pen.write(row.cells[at], cells, right=column.right, style=style))
-        return Content(" ").join(parts)
+        return spaced(parts)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from textual.content import Content
-
 from potminer.dashboard.bridge import Link
-from potminer.dashboard.widgets.drawing import Pen
+from potminer.dashboard.widgets.drawing import EMPTY, Line, Pen
 from potminer.dashboard.widgets.panel import Panel
 from potminer.view.overview import Overview
 from potminer.view.text import UNKNOWN, shorten
@@ -53,17 +51,17 @@ class Heading(Panel):
         self._right = (sign, style)
         self.changed((self._place, self._sentence, self._right))
 
-    def lines(self, width: int, height: int) -> list[Content]:
+    def lines(self, width: int, height: int) -> list[Line]:
         sign, style = self._right
         name = self.pen.write(" potminer  ", style="bold $accent")
         right = self.pen.write(f"{sign} ", style=style)
         room = max(0, width - name.cell_length - right.cell_length)
         top = name + self.pen.write(self._place, room, style="$quiet") + right
-        sentence = Content(" ") + self.pen.write(self._sentence, max(0, width - 2), style="bold")
+        sentence = self.pen.write(" ") + self.pen.write(self._sentence, max(0, width - 2), style="bold")
         return [top, sentence, self._tabs(width)]
 
-    def _tabs(self, width: int) -> Content:
-        tabs = Content("")
+    def _tabs(self, width: int) -> Line:
+        tabs = EMPTY
         for key, name, short in SCREENS:
             here = name == self._screen
             shown = name if width >= _WIDE or here else short if width >= _NARROW else ""

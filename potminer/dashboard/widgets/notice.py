@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from textual.content import Content
-
-from potminer.dashboard.widgets.drawing import Pen
+from potminer.dashboard.widgets.drawing import Line, Pen
 from potminer.dashboard.widgets.panel import Panel
 
 
@@ -18,7 +16,7 @@ class Notice(Panel):
         self._what, self._hint = what, hint
         self.changed((what, hint))
 
-    def lines(self, width: int, height: int) -> list[Content]:
+    def lines(self, width: int, height: int) -> list[Line]:
         lines = [self.pen.write(self._what or "Waiting for the first photograph of the node.", style="bold")]
         if self._hint:
             lines.append(self.pen.write(self._hint, style="$quiet"))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from textual.content import Content
-
-from potminer.dashboard.widgets.drawing import STYLE, Pen
+from potminer.dashboard.widgets.drawing import STYLE, Line, Pen
 from potminer.dashboard.widgets.panel import Panel
 from potminer.view.history import History
 from potminer.view.strip import LEGEND, TONES, day_strip
@@ -27,7 +25,7 @@ class StateStrip(Panel):
         self._history, self._now_ms = history, now_ms
         self.changed((history.points[-1:], len(history.points), now_ms // 60_000))
 
-    def lines(self, width: int, height: int) -> list[Content]:
+    def lines(self, width: int, height: int) -> list[Line]:
         wide = width >= _WIDE
         room = max(1, width - (44 if wide else 27))
         strip = day_strip(self._history, self._now_ms, room)

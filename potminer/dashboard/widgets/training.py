@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from textual.content import Content
-
-from potminer.dashboard.widgets.drawing import STYLE, Pen
+from potminer.dashboard.widgets.drawing import EMPTY, STYLE, Line, Pen
 from potminer.dashboard.widgets.panel import Panel
 from potminer.view import plot
 from potminer.view.overview import Overview
@@ -29,20 +27,20 @@ class Training(Panel):
         self._progress = (0, 0) if seen is None else seen.progress
         done, total = self._progress
         bar = plot.gauge(done, total, width=16, ascii_only=self.pen.ascii_only)
-        self.border_subtitle = f"{bar} {done * 100 // total} %" if total else ""
+        self.entitle(below=f"{bar} {done * 100 // total} %" if total else "")
         self.changed((self._facts, self._losses, self._progress))
 
-    def lines(self, width: int, height: int) -> list[Content]:
+    def lines(self, width: int, height: int) -> list[Line]:
         if not self._facts:
             return [self.pen.write(line, width, style="$quiet") for line in _EMPTY]
         lines = [self._fact(fact, width) for fact in self._facts]
         return [*lines, *self._plot(width, height - len(lines))]
 
-    def _fact(self, fact: Fact, width: int) -> Content:
+    def _fact(self, fact: Fact, width: int) -> Line:
         label = self.pen.write(fact.label, _LABEL, style="$quiet")
         return label + self.pen.write(fact.value, max(0, width - _LABEL), style=STYLE[fact.tone])
 
-    def _plot(self, width: int, height: int) -> list[Content]:
+    def _plot(self, width: int, height: int) -> list[Line]:
         """The loss over the rounds, with the axis named where there is room."""
         if height < 2 or len(self._losses) < 2:
             return []
@@ -53,4 +51,4 @@ class Training(Panel):
         if not tall:
             return lines
         ends = f"loss {loss(self._losses[0])} → {loss(self._losses[-1])}, {len(self._losses)} rounds"
-        return [Content(""), *lines, self.pen.write(ends, width, style="$quiet")]
+        return [EMPTY, *lines, self.pen.write(ends, width, style="$quiet")]
