@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from potminer.base.errors import UsageError
 from potminer.cli.amount import Amount
 from potminer.cli.output import say
 
@@ -45,7 +46,13 @@ def devnet(
     from potminer.world.assets import asset
 
     kinds = parse_byzantine(byzantine)
-    task = load_task_file(task_file or asset("tasks/digits.toml"))
+    path = task_file or asset("tasks/digits.toml")
+    task = load_task_file(path)
+    if trainers < task.min_trainers:
+        raise UsageError(
+            f"{task.name} opens a round with {task.min_trainers} trainers, and this devnet has {trainers}",
+            f"Give it --trainers {task.min_trainers}, or say min_trainers = {trainers} in {path}.",
+        )
     with Progress() as progress:
         report = asyncio.run(
             run_devnet(

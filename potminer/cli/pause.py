@@ -41,11 +41,12 @@ def resume(place: Place, *, device: str | None, socket: str | None) -> None:
 
 
 @click.command()
+@_GPU
 @_SOCKET
 @click.pass_obj
-def finish(place: Place, *, socket: str | None) -> None:
-    """Finish the units under way, then take no new ones."""
+def finish(place: Place, *, device: str | None, socket: str | None) -> None:
+    """Finish the units under way, then take no new ones. `potminer resume` undoes it."""
     from potminer.wire.control import Drain
 
-    ask(place, lambda node: node.command(Drain()), socket=socket)
+    ask(place, lambda node: node.command(Drain(device)), socket=socket)
     say("finishing")

@@ -67,9 +67,16 @@ def submit(
     key = _signer(place, key_file, wallet, passphrase_fd)
     ordered = _require(place, lambda who: who.order(task), socket=socket, genesis=genesis, key=key)
     if as_json:
-        print_json({"task": ordered.hex(), "name": task.name, "budget": task.reward.budget})
+        print_json(
+            {
+                "task": ordered.hex(), "name": task.name, "budget": task.reward.budget, "proven": True,
+                "min_trainers": task.min_trainers,
+            }
+        )
         return
-    say(f"task {ordered.hex()} is ordered")
+    say(f"task {ordered.hex()} is ordered: in a block, proven by its committee")
+    needs = "1 trainer has" if task.min_trainers == 1 else f"{task.min_trainers} trainers have"
+    say(f"it begins when {needs} joined; until then `potminer task show` says how many it needs")
     say(f"follow it with: potminer task watch {ordered.hex()[:12]}")
 
 

@@ -31,6 +31,7 @@ from potminer.dashboard.source import Berth, Source
 from potminer.dashboard.themes import THEMES
 from potminer.dashboard.widgets.drawing import Pen
 from potminer.dashboard.widgets.heading import SCREENS
+from potminer.dashboard.widgets.keys import key_label
 from potminer.view.overview import overview
 from potminer.view.text import clean
 from potminer.wire.control import Command, Mode, Pause, Resume, SetMode
@@ -76,7 +77,8 @@ class DashboardApp(App[None]):
         self._faults_only = False
         self._bridge = Bridge(source, self.paint)
         self._woken = asyncio.Event()
-        pen = self._pen = Pen(ascii_only=ascii_only)
+        labels = {action: key_label(key) for action, key in (self.actions() | self._own_keys).items()}
+        pen = self._pen = Pen(ascii_only=ascii_only, keys=labels)
         self._boards: dict[str, Board] = {
             board.NAME: board
             for board in (
@@ -100,7 +102,8 @@ class DashboardApp(App[None]):
     @classmethod
     def actions(cls) -> dict[str, str]:
         """What a key may do, and the keys that do it where the owner says nothing."""
-        return {each.id: each.key for each in cls.BINDINGS if isinstance(each, Binding) and each.id}
+        known = (*cls.BINDINGS, *LogsScreen.BINDINGS)
+        return {each.id: each.key for each in known if isinstance(each, Binding) and each.id}
 
     async def on_mount(self) -> None:
         self.set_keymap(self._own_keys)
@@ -209,7 +212,8 @@ class DashboardApp(App[None]):
             self.push_screen(HelpScreen(self._pen))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        for key, name, _ in SCREENS:
+        for _, name, _ in SCREENS:
+            key = self._pen.keys[name.lower()]
             yield SystemCommand(name, f"Screen {key}", lambda name=name: self.run_worker(self.action_go(name)))
         for theme in THEMES:
             says = theme.name.removeprefix("potminer-")

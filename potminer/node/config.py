@@ -151,7 +151,6 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSettings:
-    socket: str = setting(_PATH, "unix socket of the local API; empty for the usual place", default="")
     port: int = setting(integer(0, 65_535), "loopback TCP port of the local API; 0 for none", default=0)
     token_file: str = setting(
         _PATH, "file with a bearer token beside the cookie, for a reverse proxy with TLS; empty for none", default=""

@@ -107,22 +107,28 @@ class History:
         self.units: deque[UnitOutcome] = deque(maxlen=UNITS_KEPT)
         self.takings = Takings()
         self._worked_on: dict[Place, str] = {}
+        self._begun: list[tuple[Place, str]] = []
+        """Of these, what is not among the facts yet."""
 
     # ---- folding --------------------------------------------------------------------------
 
     def fold(self, happened: Iterable[Event], *, height: int, time_ms: int) -> list[Fact]:
         """Take in the events of one block; the facts to keep."""
-        facts = []
+        facts = [(time_ms, _WORKED, msgspec.json.encode(begun).decode()) for begun in self._begun]
+        self._begun.clear()
         for each in happened:
-            if isinstance(each, events.UnitEnded) and (bus := self._worked_on.get(_place(each), "")):
-                facts.append((time_ms, _WORKED, msgspec.json.encode((_place(each), bus)).decode()))
             self._take(each, height, time_ms)
             facts.append((time_ms, type(each).__name__, msgspec.json.encode((height, each)).decode()))
         return facts
 
     def worked(self, unit: Unit, bus: str) -> None:
-        """A device of ours computed *unit*. Known until it ended, and not over a restart in between."""
-        self._worked_on[(unit.task, unit.round, unit.attempt, unit.slot)] = bus
+        """A device of ours computes *unit*. Kept with the next block, so that its verdict finds the device also after
+        a restart."""
+        place = (unit.task, unit.round, unit.attempt, unit.slot)
+        if self._worked_on.get(place) == bus:
+            return
+        self._worked_on[place] = bus
+        self._begun.append((place, bus))
         while len(self._worked_on) > UNITS_KEPT:
             del self._worked_on[next(iter(self._worked_on))]
 

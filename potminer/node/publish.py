@@ -51,7 +51,7 @@ from potminer.wire.control import (
     YieldNow,
 )
 from potminer.wire.proof import Epochs, Headers, Shown
-from potminer.wire.record import PendingRound, RoundRecord, TaskRecord, Trainer
+from potminer.wire.record import PendingRound, RoundRecord, Standing, TaskRecord, TaskStatus, Trainer
 from potminer.wire.tx import RegisterTrainer, SignedTransaction
 from potminer.world.net.network import Network
 from potminer.world.store.blobs import BlobStore
@@ -227,8 +227,8 @@ class Publisher:
                 self._rig.override(Mode.AUTO, None, device=device)
             case YieldNow(device):
                 self._rig.override(Mode.OFF, YIELD_MS, device=device)
-            case Drain():
-                self._rig.finish()
+            case Drain(device):
+                self._rig.finish(device)
             case SetMode(mode, for_ms):
                 self._rig.override(mode, for_ms)
             case SetPayout(address):
@@ -363,4 +363,9 @@ class Publisher:
 def _phase(record: TaskRecord, current: RoundRecord | None) -> str:
     if current is not None:
         return current.phase.name.lower()
-    return "waiting for trainers" if record.status.name == "OPEN" else record.status.name.lower()
+    if record.status != TaskStatus.OPEN:
+        return record.status.name.lower()
+    lacking = record.spec.min_trainers - sum(member.standing == Standing.ACTIVE for member in record.members)
+    if lacking > 0 and record.round < record.spec.rounds:
+        return f"needs {lacking} more trainer{'s' if lacking > 1 else ''}"
+    return "between rounds"

@@ -21,6 +21,8 @@ _COLUMNS = (
     Column("fan", 5, right=True),
     Column("memory", 13, right=True, wide=True),
     Column("lanes", 5, right=True, wide=True),
+    Column("per 1,000", 9, right=True, wide=True),
+    Column("CO₂", 7, right=True, wide=True),
     Column("display", 7, wide=True),
     Column("why", FLEX, look=Look.LOUD),
     Column("torch", 19, look=Look.QUIET, wide=True),
@@ -45,17 +47,27 @@ def gpu_table(snapshot: Snapshot, now_ms: int) -> Table:
                 text.share(device.fan_ppm),
                 seen.memory,
                 _lanes(device),
+                text.scaled_or_unknown(device.energy_mj_per_1000, "J"),
+                text.scaled_or_unknown(device.carbon_mg_per_1000, "g"),
                 _yes(device.drives_display),
                 seen.why,
                 text.UNKNOWN if device.torch is None else text.clean(device.torch, 40),
             ),
             seen.tone,
             device.bus,
-            note=" · ".join(part for part in (short_bus(device.bus), text.clean(device.name, 60), seen.why) if part),
+            note=_note(device, seen.why),
         )
         for seen, device in zip(device_rows(snapshot, now_ms), snapshot.devices, strict=True)
     )
     return Table(_COLUMNS, tuple(rows), _EMPTY)
+
+
+def _note(device: DeviceView, why: str) -> str:
+    """What is not in the cells of a narrow terminal, energy first: ``78.9 J and 31.2 g CO₂ per 1,000 samples``."""
+    joules = text.scaled_or_unknown(device.energy_mj_per_1000, "J")
+    grams = "" if device.carbon_mg_per_1000 is None else f" and {text.scaled(device.carbon_mg_per_1000, 'g')} CO₂"
+    energy = "" if device.energy_mj_per_1000 is None else f"{joules}{grams} per 1,000 samples"
+    return " · ".join(part for part in (short_bus(device.bus), energy, text.clean(device.name, 60), why) if part)
 
 
 def _lanes(device: DeviceView) -> str:

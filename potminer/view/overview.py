@@ -53,7 +53,7 @@ def overview(snapshot: Snapshot, now_ms: int) -> Overview:
 
 
 def training_facts(training: TrainingView, now_ms: int) -> tuple[Fact, ...]:
-    phase = text.clean(training.phase, 16) or text.UNKNOWN
+    phase = text.clean(training.phase, 32) or text.UNKNOWN
     if training.phase_ends_ms is not None:
         phase += f", ends {text.until(training.phase_ends_ms, now_ms)}"
     return (

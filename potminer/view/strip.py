@@ -54,6 +54,14 @@ def rates(
     return tuple(result)
 
 
+def rate_caption(rate: Callable[[int | None], str], values: Sequence[int | None]) -> str:
+    """What stands under a day of rates: ``top 62.7 MH/s, now 31.5 MH/s``."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "none in the last 24 h"
+    return f"top {rate(max(known))}, now {rate(values[-1])}"
+
+
 def _columns(points: Sequence[DayPoint], now_ms: int, width: int) -> list[list[DayPoint]]:
     columns: list[list[DayPoint]] = [[] for _ in range(max(0, width))]
     start = now_ms - DAY_MS

@@ -96,6 +96,10 @@ def scaled(milli: int, unit: str) -> str:
     return f"{shown} {prefixes[steps]}{unit}"
 
 
+def scaled_or_unknown(milli: int | None, unit: str) -> str:
+    return UNKNOWN if milli is None else scaled(milli, unit)
+
+
 def samples_rate(milli: int | None) -> str:
     """``1,412 smp/s``"""
     if milli is None:
@@ -157,7 +161,7 @@ def data(size: int | None) -> str:
 
 def energy(milliwatt_hours: int | None) -> str:
     """``1.23 kWh``"""
-    return UNKNOWN if milliwatt_hours is None else scaled(milliwatt_hours, "Wh")
+    return scaled_or_unknown(milliwatt_hours, "Wh")
 
 
 # ---- money -------------------------------------------------------------------------------

@@ -392,7 +392,9 @@ class SetPayout(Letter, frozen=True, tag="set-payout"):
 
 
 class Drain(Letter, frozen=True, tag="drain"):
-    """Finish units under way, take no new ones."""
+    """*device* (None: all) finishes the units under way and takes no new ones."""
+
+    device: Bus | None = None
 
 
 class SetMode(Letter, frozen=True, tag="mode"):

@@ -221,6 +221,7 @@ def richer(photograph: Snapshot) -> Snapshot:
             device, utilisation_ppm=970_000 - 310_000 * at, memory_temperature_milli_c=84_000 + 6_000 * at,
             power_limit_mw=150_000 + 10_000 * at, fan_ppm=(550_000, 610_000, 1_000_000, 0)[at],
             link_width=(1, 1, 1, 16)[at], drives_display=at == 3,
+            energy_mj_per_1000=(78_900, 81_200, None, None)[at], carbon_mg_per_1000=(31_200, None, None, None)[at],
             torch=("torch 2.7 or newer", "torch 2.7 or newer", "torch 2.7.1, not newer", "torch for ROCm")[at],
         )
         for at, device in enumerate(photograph.devices)

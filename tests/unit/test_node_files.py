@@ -309,6 +309,18 @@ def test_a_unit_is_credited_to_the_device_that_computed_it() -> None:
     assert [unit.device for unit in again.units] == ["", "0000:02:00.0", "0000:01:00.0"]
 
 
+def test_a_restart_between_work_and_verdict_keeps_the_device() -> None:
+    history = History(OWN)
+    facts = history.fold(happenings()[0], height=0, time_ms=0)
+    history.worked(Unit(TASK, 0, 0, 0, OWN, bytes(32)), "0000:01:00.0")
+    facts += history.fold([], height=1, time_ms=1)
+    again = History(OWN)
+    again.recall(facts)
+    again.fold([unit_ended(0, Outcome.ACCEPTED, paid=7)], height=2, time_ms=2)
+    assert [unit.device for unit in again.units] == ["0000:01:00.0"]
+    assert history.fold([], height=3, time_ms=3) == [], "a device is noted once"
+
+
 def test_a_task_whose_beginning_is_forgotten_still_pays() -> None:
     history = History(OWN)
     history.fold([event.Rewarded(TASK, 7, (Share(OWN, OWN, 9),))], height=5, time_ms=5)

@@ -26,7 +26,10 @@ from potminer.wire.control import (
 
 @pytest.mark.parametrize(
     "letter",
-    [Pause(), Pause("01:00.0", 5), Resume(), YieldNow("cpu"), SetPayout("pot1x"), Drain(), SetMode(Mode.MINE, 60_000)],
+    [
+        Pause(), Pause("01:00.0", 5), Resume(), YieldNow("cpu"), SetPayout("pot1x"), Drain(), Drain("cpu"),
+        SetMode(Mode.MINE, 60_000),
+    ],  # fmt: skip
 )
 def test_letters_survive_json(letter: Command) -> None:
     assert from_json(Command, to_json(letter), max_bytes=COMMAND_BYTES) == letter

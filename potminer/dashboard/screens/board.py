@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import Screen
-from textual.widgets import Footer, Input
+from textual.widgets import Input
 
 from potminer.base.errors import PotminerError
 from potminer.dashboard.bridge import Link
@@ -19,6 +19,7 @@ from potminer.dashboard.widgets.drawing import Pen
 from potminer.dashboard.widgets.find import Find
 from potminer.dashboard.widgets.grid import Grid
 from potminer.dashboard.widgets.heading import Heading
+from potminer.dashboard.widgets.keys import Keys
 from potminer.dashboard.widgets.notice import Notice
 from potminer.view.table import Table
 from potminer.view.text import clean
@@ -53,7 +54,7 @@ class Board(Screen[None]):
         with Vertical(id="body"):
             yield from self.panels()
         yield Find()
-        yield Footer(show_command_palette=False)
+        yield Keys(self.pen)
 
     def on_mount(self) -> None:
         self._mark_page()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 from textual.app import ComposeResult
@@ -10,11 +9,11 @@ from textual.containers import Horizontal
 
 from potminer.dashboard.screens.board import Board
 from potminer.dashboard.seen import Picture
-from potminer.dashboard.widgets.chart import Chart, Values
+from potminer.dashboard.widgets.chart import Chart
 from potminer.dashboard.widgets.grid import Grid
 from potminer.view import text
 from potminer.view.gpus import gpu_table
-from potminer.view.strip import rates
+from potminer.view.strip import rate_caption, rates
 
 _COLUMNS = 144
 """Ten minutes each."""
@@ -33,12 +32,5 @@ class GpusScreen(Board):
         self.fill("gpus", gpu_table(picture.snapshot, picture.now_ms))
         trained = rates(picture.history, picture.now_ms, _COLUMNS, lambda point: point.samples_per_s_milli)
         mined = rates(picture.history, picture.now_ms, _COLUMNS, lambda point: point.hashrate_hs)
-        self.query_one("#samples", Chart).show(trained, partial(_caption, text.samples_rate))
-        self.query_one("#hashes", Chart).show(mined, partial(_caption, text.hash_rate))
-
-
-def _caption(rate: Callable[[int | None], str], values: Values) -> str:
-    known = [value for value in values if value is not None]
-    if not known:
-        return "none in the last 24 h"
-    return f"top {rate(max(known))}, now {rate(values[-1])}"
+        self.query_one("#samples", Chart).show(trained, partial(rate_caption, text.samples_rate))
+        self.query_one("#hashes", Chart).show(mined, partial(rate_caption, text.hash_rate))

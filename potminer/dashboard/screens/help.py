@@ -16,18 +16,19 @@ from potminer.view.strip import LEGEND, TONES
 
 _KEYS = (
     ("1-9 d", "the screens named on top"),
-    (": ^p", "palette: screens, themes, every command"),
-    ("/", "filter what the tables show; Esc clears"),
-    ("Esc", "back: filter, screen, rig"),
+    ("{palette} ^p", "palette: screens, themes, every command"),
+    ("{find}", "filter what the tables show; Esc clears"),
+    ("{back}", "back: filter, screen, rig"),
     ("Tab", "the next table of this screen"),
     ("↑ ↓", "scroll; PgUp PgDn Home End too"),
     ("Enter", "on Rigs: look at that rig"),
-    ("p", "pause training now; again: resume"),
-    ("a", "auto: the rig decides by its rules"),
-    ("w  x", "wide: more columns · only faults"),
-    ("l", "on Logs: which lines are shown"),
-    ("q", "leave; the daemon keeps running"),
+    ("{pause}", "pause training now; again: resume"),
+    ("{auto}", "auto: the rig decides by its rules"),
+    ("{wide}  {faults}", "wide: more columns · only faults"),
+    ("{level}", "on Logs: which lines are shown"),
+    ("{leave}", "leave; the daemon keeps running"),
 )
+"""Names in braces are actions: what the owner presses for them stands there."""
 _SIGNS = (
     ("●", Tone.GOOD, "training, well"),
     ("■", Tone.BUSY, "mining"),
@@ -48,8 +49,10 @@ class HelpScreen(ModalScreen[None]):
         self.set_class(pen.ascii_only, "-ascii")
 
     def compose(self) -> ComposeResult:
-        write = self._pen.write
-        left = [write(f"{key:>5}  ", style="bold $accent") + write(does, _LEFT - 7) for key, does in _KEYS]
+        write, own = self._pen.write, self._pen.keys
+        left = [
+            write(f"{key.format_map(own):>5}  ", style="bold $accent") + write(does, _LEFT - 7) for key, does in _KEYS
+        ]
         right = [write(f"{sign}  ", style=STYLE[tone]) + write(means) for sign, tone, means in _SIGNS]
         right += [write(f"{letter}  ", style=STYLE[TONES[letter]]) + write(means) for letter, means in LEGEND]
         lines = [a + b for a, b in zip(left, right, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
@@ -43,10 +43,11 @@ EMPTY = Line()
 
 
 class Pen:
-    """Letters for a terminal: as they are, or their nearest ASCII."""
+    """Letters for a terminal: as they are, or their nearest ASCII. *keys*: what the owner presses, by action."""
 
-    def __init__(self, *, ascii_only: bool) -> None:
+    def __init__(self, *, ascii_only: bool, keys: Mapping[str, str] | None = None) -> None:
         self.ascii_only = ascii_only
+        self.keys = dict(keys or {})
 
     def plain(self, text: str) -> str:
         """*text* for a place that is not drawn by ``write``: a title in a border."""

@@ -62,7 +62,8 @@ class Heading(Panel):
 
     def _tabs(self, width: int) -> Line:
         tabs = EMPTY
-        for key, name, short in SCREENS:
+        for usual, name, short in SCREENS:
+            key = self.pen.keys.get(name.lower(), usual)
             here = name == self._screen
             shown = name if width >= _WIDE or here else short if width >= _NARROW else ""
             if here:
