@@ -29,7 +29,7 @@ from potminer.wire.control import (
     [
         Pause(), Pause("01:00.0", 5), Resume(), YieldNow("cpu"), SetPayout("pot1x"), Drain(), Drain("cpu"),
         SetMode(Mode.MINE, 60_000),
-    ],  # fmt: skip
+    ],
 )
 def test_letters_survive_json(letter: Command) -> None:
     assert from_json(Command, to_json(letter), max_bytes=COMMAND_BYTES) == letter
