@@ -25,7 +25,9 @@ sys.path.insert(0, str(ROOT))
 from schooling import (
     CNN,
     GPT,
+    MLP,
     Curve,
+    TopK,
     adamw,
     fashion,
     momentum,
@@ -38,7 +40,7 @@ from schooling import (
 )
 
 from potminer.train.folder import Folder
-from potminer.wire.model import parameter_count
+from potminer.wire.model import ModelSpec, parameter_count
 from potminer.wire.task import Skewed, TaskSpec, snapshot_size
 
 TRAINERS = 4
@@ -61,36 +63,51 @@ Row = Callable[[Setting], Curve]
 # ---- rows --------------------------------------------------------------------------------
 
 
-def central_cnn(at: Setting, *, batch: int, rate: float, falls: bool, nesterov: bool = False) -> Curve:
+def central(
+    at: Setting, *, batch: int, rate: float, falls: bool, nesterov: bool = False, model: ModelSpec = CNN
+) -> Curve:
     """torch.optim.SGD with momentum 0.9; where the rate *falls*, a cosine to a twentieth after warming up."""
     steps = at.samples // batch
 
     def optimiser(module: torch.nn.Module) -> torch.optim.Optimizer:
         return torch.optim.SGD(module.parameters(), rate, momentum=0.9, nesterov=nesterov)
 
-    spec = task(at.folder, CNN, fashion(at.folder), seed=at.seed)
+    spec = task(at.folder, model, fashion(at.folder), seed=at.seed)
     cosine = (steps // 20, 0.05) if falls else None
-    return plain(at.folder, spec, optimiser, seed=at.seed, batch=batch, steps=steps, cosine=cosine, threads=at.threads)
+    curve = plain(
+        at.folder, spec, optimiser, seed=at.seed, batch=batch, steps=steps, cosine=cosine, threads=at.threads
+    )
+    for point in curve:  # an all-reduce in a ring: every one of four sends 2 * 3 / 4 of the gradient a step
+        point["payload bytes a sample"] = 1.5 * 4 * parameter_count(model) / (batch / TRAINERS)
+    return curve
 
 
-def local_cnn(
+def local(
     at: Setting, *, steps: int, batch: int, rate: float, compression: str = "wan4", outer: float = 1.0, mu: float = 0.0,
-    exact: bool = False, trainers: int = TRAINERS, **changes: Any,
+    exact: bool = False, trainers: int = TRAINERS, model: ModelSpec = CNN, sparse: float | None = None, **changes: Any,
 ) -> Curve:
-    """Rounds of *steps* inner steps of *batch* samples for each trainer, five to a segment or all in one."""
+    """Rounds of *steps* inner steps of *batch* samples for each trainer, five to a segment or all in one.
+
+    *exact* snaps nothing; *sparse* neither, and sends the largest alone, its number being the residual's decay.
+    """
     rounds = at.samples // (trainers * steps * batch)
-    every, each = rounds * steps, 5 if steps % 5 == 0 else steps
+    every, each = rounds * steps, max(each for each in (1, 5, 10) if steps % each == 0 and each <= max(1, steps // 4))
     spec = task(
-        at.folder, CNN, fashion(at.folder), seed=at.seed, rounds=rounds, segments=steps // each,
+        at.folder, model, fashion(at.folder), seed=at.seed, rounds=rounds, segments=steps // each,
         batches_per_segment=each, micro_batch=batch, compression=compression, outer_rate_nano=round(outer * 1e9),
         outer_momentum_nano=round(mu * 1e9), inner=momentum(rate, steps=every, least=rate / 20, warmup=every // 20),
         **changes,
     )  # fmt: skip
+    if sparse is not None:
+        curve = unsnapped(
+            at.folder, spec, trainers=trainers, seed=at.seed, threads=at.threads, shrink=TopK(sparse)
+        )
+        return _priced(curve, spec, payload=TopK.BITS * parameter_count(model) / 8)
     train = unsnapped if exact else network
     return _priced(train(at.folder, spec, trainers=trainers, seed=at.seed, threads=at.threads), spec)
 
 
-def gradient_cnn(at: Setting, *, rate: float, compression: str = "lan") -> Curve:
+def gradient(at: Setting, *, rate: float, compression: str = "lan") -> Curve:
     """Mode gradient: four units of 64 samples, then Nesterov's step outside."""
     spec = task(
         at.folder, CNN, fashion(at.folder), seed=at.seed, rounds=at.samples // 256, mode="gradient", segments=2,
@@ -134,9 +151,10 @@ def local_gpt(
     return _priced(train(at.folder, spec, trainers=TRAINERS, seed=at.seed, looks=2, threads=at.threads), spec)
 
 
-def _priced(curve: Curve, spec: TaskSpec) -> Curve:
+def _priced(curve: Curve, spec: TaskSpec, *, payload: float | None = None) -> Curve:
     """With what a sample costs on the wire: a payload up, and the next model down, over the samples of a unit."""
-    up, down = snapshot_size(spec, spec.segments), 4 * parameter_count(spec.model)
+    up = snapshot_size(spec, spec.segments) if payload is None else payload
+    down = 4 * parameter_count(spec.model)
     for point in curve:
         point["payload bytes a sample"] = up / spec.samples_per_unit
         point["with the model down"] = (up + down) / spec.samples_per_unit
@@ -145,43 +163,60 @@ def _priced(curve: Curve, spec: TaskSpec) -> Curve:
 
 # ---- parts -------------------------------------------------------------------------------
 
-MINI = partial(local_cnn, batch=16, rate=0.03)
+MINI = partial(local, batch=16, rate=0.03)
 """Four trainers with a quarter of the central batch each: the same samples in as many steps."""
+SMALL = partial(MINI, model=MLP, rate=0.05)
+EVERY = (("even", None), ("Dirichlet 0.5", 500), ("Dirichlet 0.1", 100))
+
+
+def _skew(milli: int | None) -> dict[str, Any]:
+    return {} if milli is None else {"sampling": Skewed(milli)}
+
 
 PARTS: dict[str, tuple[int, dict[str, Row]]] = {
     "fashion": (153_600, {
-        "central, batch 64": partial(central_cnn, batch=64, rate=0.02, falls=True),
+        "central, batch 64": partial(central, batch=64, rate=0.02, falls=True),
         "local, 4 x 16, 20 steps, wan4": partial(MINI, steps=20),
-        "central, batch 256, Nesterov": partial(central_cnn, batch=256, rate=0.02, falls=False, nesterov=True),
-        "gradient, 4 x 64, Nesterov, lan": partial(gradient_cnn, rate=0.02),
+        "central, batch 256, Nesterov": partial(central, batch=256, rate=0.02, falls=False, nesterov=True),
+        "gradient, 4 x 64, Nesterov, lan": partial(gradient, rate=0.02),
     }),
     "gpt": (24_000, {
         "central, batch 12": central_gpt,
         "local, 4 x 3, 50 steps, lan": partial(local_gpt, steps=50, batch=3, rate=0.001, outer=0.7, mu=0.6),
     }),
-    "skewed": (204_800, {
-        f"{name}, {rule}": partial(
-            local_cnn, steps=20, batch=16, rate=0.02, trainers=10, compression="wan4",
-            **({} if share is None else {"sampling": Skewed(share)}),
+    "skewed": (480_000, {
+        f"MLP, {name}": partial(
+            local, model=MLP, steps=50, batch=32, rate=0.03, trainers=10, compression=width, **_skew(milli)
         )
-        for name, share in (("even", None), ("Dirichlet 0.5", 500), ("Dirichlet 0.1", 100))
-        for rule in ("FedAvg",)
+        for name, milli in EVERY for width in ("wan4",)
     }),
-    "bytes": (102_400, {
-        "DDP, batch 64": partial(central_cnn, batch=64, rate=0.02, falls=True),
-        "local, 1 step, lan": partial(MINI, steps=1, compression="lan"),
-        "local, 10 steps, lan": partial(MINI, steps=10, compression="lan"),
-        "local, 50 steps, lan": partial(MINI, steps=50, compression="lan"),
-        "local, 10 steps, wan4": partial(MINI, steps=10),
-        "local, 50 steps, wan4": partial(MINI, steps=50),
-        "local, 50 steps, wan2": partial(MINI, steps=50, compression="wan2"),
-        "local, 100 steps, wan2": partial(MINI, steps=100, compression="wan2"),
+    "skewed-cnn": (128_000, {
+        f"CNN, {name}": partial(local, steps=20, batch=32, rate=0.03, trainers=10, **_skew(milli))
+        for name, milli in EVERY[:2]
     }),
-    "snapping": (102_400, {
-        "CNN, float32 throughout": partial(MINI, steps=20, exact=True),
-        "CNN, lan": partial(MINI, steps=20, compression="lan"),
-        "CNN, wan4": partial(MINI, steps=20),
-        "CNN, wan2": partial(MINI, steps=20, compression="wan2"),
+    "bytes": (153_600, {
+        "DDP, batch 64": partial(central, batch=64, rate=0.05, falls=True, model=MLP),
+        "local, 1 step, lan": partial(SMALL, steps=1, compression="lan"),
+        "local, 10 steps, lan": partial(SMALL, steps=10, compression="lan"),
+        "local, 50 steps, lan": partial(SMALL, steps=50, compression="lan"),
+        "local, 10 steps, wan4": partial(SMALL, steps=10),
+        "local, 50 steps, wan4": partial(SMALL, steps=50),
+        "local, 10 steps, wan2": partial(SMALL, steps=10, compression="wan2"),
+        "local, 50 steps, wan2": partial(SMALL, steps=50, compression="wan2"),
+        "local, 200 steps, wan2": partial(SMALL, steps=200, compression="wan2"),
+    }),
+    "topk": (256_000, {
+        **{f"top 64 of 4,096, {steps} steps": partial(SMALL, steps=steps, sparse=0.95) for steps in (10, 20, 50)},
+        **{f"wan2, {steps} steps": partial(SMALL, steps=steps, compression="wan2") for steps in (100, 200, 500)},
+        **{f"float32, {steps} steps": partial(SMALL, steps=steps, exact=True) for steps in (10, 100)},
+    }),
+    "snapping": (153_600, {
+        "float32 throughout": partial(SMALL, steps=20, exact=True),
+        **{width: partial(SMALL, steps=20, compression=width) for width in ("lan", "wan4", "wan2")},
+    }),
+    "snapping-cnn": (76_800, {
+        "float32 throughout": partial(MINI, steps=20, exact=True),
+        **{width: partial(MINI, steps=20, compression=width) for width in ("lan", "wan4", "wan2")},
     }),
 }  # fmt: skip
 

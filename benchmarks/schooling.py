@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from efficiency import FASHION
 from msgspec.structs import replace
-from record import ROOT, Figures
+from record import ROOT
 from torch.nn.functional import cross_entropy
 
 from potminer.base.digest import Domain, digest
@@ -38,7 +38,7 @@ from potminer.train.shapes import parameters
 from potminer.train.snap import nothing_yet
 from potminer.train.step import Engine, Work, run_segment
 from potminer.train.weights import Floats, encode_weights, initial_weights
-from potminer.wire.model import Cnn, Gpt, ModelSpec
+from potminer.wire.model import Cnn, Gpt, Mlp, ModelSpec
 from potminer.wire.task import (
     AdamW,
     AuditSpec,
@@ -54,9 +54,9 @@ from potminer.wire.trainer import AggregateJob, EvaluateJob, TrainJob
 
 CNN = Cnn(channels=1, height=28, width=28, filters=(32, 64), kernel=5, hidden=512, classes=10)
 GPT = Gpt(vocabulary=128, context=64, layers=4, heads=4, width=128)
+MLP = Mlp(784, (128,), 10)
 Curve = list[dict[str, float]]
 """Accuracy in per cent and loss after so many samples."""
-Vector = np.ndarray[Any, Any]
 
 
 def go_on(done: int, total: int) -> None:
@@ -174,8 +174,12 @@ def network(folder: Folder, spec: TaskSpec, *, trainers: int, seed: int, looks: 
     return curve
 
 
-def unsnapped(folder: Folder, spec: TaskSpec, *, trainers: int, seed: int, looks: int = 4, threads: int = 1) -> Curve:
-    """The same units and the same outer step, no update rounded but by float32 at a segment's end."""
+def unsnapped(
+    folder: Folder, spec: TaskSpec, *, trainers: int, seed: int, looks: int = 4, threads: int = 1,
+    shrink: Callable[[int, Floats], Floats] = lambda slot, update: update,
+) -> Curve:
+    """The same units and the same outer step, no update rounded but by float32 at a segment's end, and then by what
+    *shrink* makes of the update of a slot."""
     prepare(threads)
     split, check = training_split(folder, spec), validation_split(folder, spec)
     engine = Engine(spec.model, "cpu", spec.objective)
@@ -187,7 +191,7 @@ def unsnapped(folder: Folder, spec: TaskSpec, *, trainers: int, seed: int, looks
         total = np.zeros(len(theta))
         for unit in units:
             engine.load(theta)
-            total += _update(Work(engine, split, spec, unit))
+            total += shrink(unit.slot, _update(Work(engine, split, spec, unit)))
         mean = total / len(units)
         velocity = mu * velocity + mean
         theta = (theta - rate * (mean + mu * velocity)).astype(np.float32)
@@ -205,6 +209,40 @@ def _update(work: Work) -> Floats:
     for segment in range(1, work.spec.segments + 1):
         state, _ = run_segment(work, segment, state, go_on)
     return state[0]
+
+
+class TopK:
+    """The 64 largest of every 4,096 in two bits each, the rest kept for the next round, as sparse schemes have it.
+
+    A value is sent as its sign and the mean magnitude of the larger or of the smaller half; what was not sent, and what
+    was lost in the two bits, is *decay* of it added to the trainer's next update. No part of the product:
+    the decision is ADR 23's.
+    """
+
+    BLOCK, KEPT = 4_096, 64
+    BITS = KEPT * (12 + 2) / BLOCK + 2 * 32 / BLOCK
+    """Of a parameter: a place and a value each, and two magnitudes a block."""
+
+    def __init__(self, decay: float) -> None:
+        self._decay = decay
+        self._left: dict[int, Floats] = {}
+
+    def __call__(self, slot: int, update: Floats) -> Floats:
+        wanted = update + self._decay * self._left.get(slot, np.zeros_like(update))
+        padded = np.zeros(-(-len(wanted) // self.BLOCK) * self.BLOCK, np.float32)
+        padded[: len(wanted)] = wanted
+        blocks = padded.reshape(-1, self.BLOCK)
+        order = np.argsort(-np.abs(blocks), axis=1)[:, : self.KEPT]
+        chosen = np.take_along_axis(blocks, order, axis=1)
+        half = self.KEPT // 2
+        for part in (slice(0, half), slice(half, None)):
+            size = np.abs(chosen[:, part]).mean(axis=1, keepdims=True)
+            chosen[:, part] = np.sign(chosen[:, part]) * size
+        sent = np.zeros_like(blocks)
+        np.put_along_axis(sent, order, chosen, axis=1)
+        flat = sent.reshape(-1)[: len(wanted)]
+        self._left[slot] = wanted - flat
+        return flat
 
 
 # ---- plain PyTorch -----------------------------------------------------------------------
@@ -271,9 +309,3 @@ def _score(module: torch.nn.Module, spec: TaskSpec, check: Split) -> dict[str, f
 def say(what: object) -> None:
     sys.stderr.write(f"{what}\n")
     sys.stderr.flush()
-
-
-def ends(runs: list[Curve], measure: str) -> Figures:
-    """The last *measure* of several seeds: mean, least and most."""
-    last = [curve[-1][measure] for curve in runs]
-    return {"mean": sum(last) / len(last), "least": min(last), "most": max(last)}
