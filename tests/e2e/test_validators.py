@@ -22,6 +22,7 @@ from potminer.node.courier import Courier
 from potminer.node.follower import Follower
 from potminer.node.genesisfile import read_genesis, write_genesis
 from potminer.wire.answers import ChainStatus
+from potminer.wire.control import Until
 from potminer.wire.genesis import chain_id
 from potminer.wire.tx import Transaction, Transfer, sign_transaction
 from tests.e2e.test_requester import command
@@ -34,7 +35,7 @@ WAIT_S = 240
 
 
 def prepared(folder: Path) -> tuple[Plan, Member]:
-    """Four validators of the genesis, and a node that would like to be one; epochs of six blocks."""
+    """Four validators of the genesis, and a node that would like to be one; epochs of five blocks."""
     plan = make_plan(folder, validators=4, trainers=1, seed=11, byzantine=[])
     newcomer = replace(plan.trainers[0], role="validator")
     plan = replace(plan, members=(*plan.validators, newcomer))
@@ -43,7 +44,7 @@ def prepared(folder: Path) -> tuple[Plan, Member]:
     file["node"]["role"] = "validator"
     path.write_text(tomlkit.dumps(file), encoding="utf-8")
     genesis = read_genesis(plan.genesis)
-    parameters = msgspec.structs.replace(genesis.parameters, epoch_blocks=6)
+    parameters = msgspec.structs.replace(genesis.parameters, epoch_blocks=5)
     genesis = msgspec.structs.replace(genesis, parameters=parameters)
     for place in (plan.genesis, *(member.datadir / "genesis.json" for member in plan.members)):
         write_genesis(place, genesis)
@@ -67,7 +68,10 @@ class Network:
         key, chain = self.plan.requester, chain_id(self.genesis)
         transaction = Transaction(chain, key.public, self.nonce, 1_000, 2**32, Transfer(to=to, amount=amount))
         self.nonce += 1
-        await Courier(addresses, self.follower).send(sign_transaction(transaction, key), within_s=WAIT_S)
+        # What became of it is known a block later, and without more transactions that block takes five seconds.
+        await Courier(addresses, self.follower).send(
+            sign_transaction(transaction, key), until=Until.INCLUDED, within_s=WAIT_S
+        )
 
     async def chain(self, member: Member) -> ChainStatus:
         return await (await self.processes.face(member)).chain()
