@@ -2,21 +2,29 @@
 
 Pure, like every machine: told what its replica found and how its seat stands after a block, it
 answers with what is to be said. Evidence is said again until the ledger has it: a transaction can
-get lost, and everybody who heard both words says so, of which the first is enough.
+get lost, and everybody who heard both words says so, of which the first is enough. What is owed is
+kept in the journal, for a restart must not acquit anybody.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from potminer.base import limits
+from potminer.base.errors import Malformed
+from potminer.core.machine import Persist
 from potminer.core.pbft.events import DoubleVote
+from potminer.wire.codec import decode, encode
 from potminer.wire.record import Validator
 from potminer.wire.tx import Evidence, Spoken
 
 AGAIN_BLOCKS = 10
 """Between one try and the next."""
+OWED = b"steward/"
+"""Journal key of the evidence about a signer, before its key."""
+_MOST = 4 * limits.COMMITTEE
+_EVIDENCE_BYTES = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +51,31 @@ class RenewOnion:
 
 
 class Steward:
-    """*renew_below*: an onion with fewer layers left is renewed, two epochs before anything hangs on it."""
+    """*renew_below*: an onion with fewer layers left is renewed, two epochs before anything hangs on it.
+    *persisted*: the journal, of which the records under ``OWED`` are ours."""
 
-    def __init__(self, *, renew_below: int) -> None:
+    def __init__(self, *, renew_below: int, persisted: Mapping[bytes, bytes]) -> None:
         self._renew_below = renew_below
-        self._owed: dict[bytes, Evidence] = {}
+        self._owed = _read(persisted)
         self._said: dict[bytes, int] = {}
         self._renewed = -AGAIN_BLOCKS
 
-    def accuse(self, found: DoubleVote) -> None:
+    def accuse(self, found: DoubleVote) -> list[Persist]:
         """Keeps the first proof about each signer; a second one would change nothing."""
-        if found.signer not in self._owed and len(self._owed) < 4 * limits.COMMITTEE:
-            words = (Spoken(found.purpose, digest, signature) for digest, signature in (found.first, found.second))
-            self._owed[found.signer] = Evidence(found.signer, found.epoch, found.height, found.view, *words)
+        if found.signer in self._owed or len(self._owed) >= _MOST:
+            return []
+        words = (Spoken(found.purpose, digest, signature) for digest, signature in (found.first, found.second))
+        evidence = Evidence(found.signer, found.epoch, found.height, found.view, *words)
+        self._owed[found.signer] = evidence
+        return [Persist(OWED + found.signer, encode(evidence))]
 
-    def look(self, seat: SeatSeen) -> list[SayEvidence | RenewOnion]:
-        """What is to be said now."""
-        wishes: list[SayEvidence | RenewOnion] = []
+    def look(self, seat: SeatSeen) -> list[SayEvidence | RenewOnion | Persist]:
+        """What is to be said now, and what may be forgotten."""
+        wishes: list[SayEvidence | RenewOnion | Persist] = []
         for signer in [signer for signer in self._owed if seat.slashed(signer)]:
             del self._owed[signer]
             self._said.pop(signer, None)
+            wishes.append(Persist(OWED + signer, None))
         for signer, evidence in self._owed.items():
             if seat.height >= self._said.get(signer, -AGAIN_BLOCKS) + AGAIN_BLOCKS:
                 self._said[signer] = seat.height
@@ -77,3 +90,16 @@ class Steward:
         if own is None or own.slashed or seat.left is None or seat.left >= self._renew_below:
             return False
         return own.next_onion is None or seat.epoch >= own.next_epoch
+
+
+def _read(persisted: Mapping[bytes, bytes]) -> dict[bytes, Evidence]:
+    """What was owed when the last life ended. Evidence that an older potminer wrote in another shape is let go: it
+    is nobody's vote, and the others who heard it say it too."""
+    found: dict[bytes, Evidence] = {}
+    for key, value in persisted.items():
+        if key.startswith(OWED) and len(found) < _MOST:
+            try:
+                found[key[len(OWED) :]] = decode(Evidence, value, max_bytes=_EVIDENCE_BYTES)
+            except Malformed:
+                continue
+    return found

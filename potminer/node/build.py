@@ -26,7 +26,7 @@ from potminer.core.pbft.machine import Replica
 from potminer.core.rounds.conduct import conduct_of
 from potminer.core.rounds.events import DutyChanged
 from potminer.core.rounds.machine import Rounds
-from potminer.core.steward import Steward
+from potminer.core.steward import OWED, Steward
 from potminer.core.sync.machine import Sync
 from potminer.core.sync.proof import Tip
 from potminer.node.answers import Answers, Books, Prices
@@ -215,7 +215,9 @@ async def _compose(
         ),
         outbox=Outbox(key, ledger),
         history=history,
-        steward=Steward(renew_below=min(4 * genesis.parameters.epoch_blocks, ONION_LAYERS // 2)),
+        steward=Steward(
+            renew_below=min(4 * genesis.parameters.epoch_blocks, ONION_LAYERS // 2), persisted=journal
+        ),
         past=past,
     )
     hands = Hands(
@@ -320,7 +322,8 @@ async def _following(onions: OwnOnions | None, revealed: bytes) -> Onion:
 def _replica(
     key: SigningKey, chain: bytes, application: Application, head: Head, journal: dict[bytes, bytes],
 ) -> Replica:
-    persisted = {name: value for name, value in journal.items() if not name.startswith((b"work/", b"duty/", DAY_KEY))}
+    others = (b"work/", b"duty/", OWED, DAY_KEY)
+    persisted = {name: value for name, value in journal.items() if not name.startswith(others)}
     return Replica(
         key=key, chain=chain, application=application, head=head, persisted=persisted,
         parameters=Timers(),

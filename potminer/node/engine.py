@@ -156,7 +156,7 @@ class Engine:
             self._soon.append((To.REPLICA, pbft.Started()))
         self._soon.append((To.GOSSIP, gossip.Started()))
         self._see_tasks()
-        self._see_seat()
+        await self._see_seat()
         try:
             while True:
                 to, event = self._soon.popleft() if self._soon else await self._inbox.take()
@@ -219,6 +219,9 @@ class Engine:
                 self._spawn(self._answer_blocks(peer, first, count))
             case rounds.Fetch() | rounds.StartJob() | rounds.CancelJob() | rounds.Submit():
                 self._perform_rounds(effect)
+            case pbft.DoubleVote():
+                self._note_double(effect)
+                await self._perform(self._m.steward.accuse(effect))
             case _:
                 self._perform_note(effect)
 
@@ -260,11 +263,6 @@ class Engine:
                 self._soon.append((To.SYNC, sync.Behind(height)))
             case pbft.Witnessed(height, message):
                 self._spawn(self._hands.witness(height, evidence.pack(message)))
-            case pbft.DoubleVote(signer, purpose, _, height, view):
-                self._m.steward.accuse(effect)
-                for vote in evidence.votes(effect, self._seats.committee):
-                    self._spawn(self._hands.witness(height, evidence.pack(vote)))
-                self._hands.note("error", f"{signer.hex()[:12]} signed twice: {purpose.name} at {height}/{view}")
             case pbft.ProposalRefused(height, view, reason):
                 self._hands.note("warning", f"a proposal for {height} in view {view} was refused: {reason}")
             case pbft.ViewEntered(height, view, changing):
@@ -286,6 +284,12 @@ class Engine:
             return
         text = f"this clock is {abs(ahead_ms) / 1_000:.1f} s {'behind' if ahead_ms > 0 else 'ahead of'} the committee's"
         self._hands.note("warning", f"{text}, whose time it goes by. Let the system keep it: timedatectl set-ntp true")
+
+    def _note_double(self, found: pbft.DoubleVote) -> None:
+        for vote in evidence.votes(found, self._seats.committee):
+            self._spawn(self._hands.witness(found.height, evidence.pack(vote)))
+        place = f"{found.purpose.name} at {found.height}/{found.view}"
+        self._hands.note("error", f"{found.signer.hex()[:12]} signed twice: {place}")
 
     # ---- timers ---------------------------------------------------------------------------
 
@@ -339,7 +343,7 @@ class Engine:
         self._soon.append((To.REPLICA, executed))
         self._soon.append((To.SYNC, executed))
         self._see_tasks(ended=open_before)
-        self._see_seat()
+        await self._see_seat()
         for each in applied.events:
             self._hands.note("debug", f"block {header.height}: {type(each).__name__}")
         self._hands.changed()
@@ -355,7 +359,7 @@ class Engine:
         if self._m.replica is not None:
             self._inbox.post(To.GOSSIP, gossip.Seek(self._seats.peers_of(self._own)))
 
-    def _see_seat(self) -> None:
+    async def _see_seat(self) -> None:
         """What a validator owes the ledger beside its votes."""
         if self._m.replica is None:
             return
@@ -367,6 +371,8 @@ class Engine:
             match wish:
                 case SayEvidence(evidence):
                     self.say(evidence)
+                case words.Persist():
+                    await self._perform([wish])
                 case RenewOnion() if own is not None:
                     self._spawn(self._renew_onion(own.onion_in(state.committee.epoch)))
 

@@ -96,13 +96,13 @@ class LedgerChain(Chain):
 
 
 class Member(Host):
-    """A host with a steward, which a crash forgets like everything that was not written."""
+    """A host with a steward, whose journal is lost in every crash: that costs time only, for everybody heard."""
 
     __slots__ = ("steward",)
 
     def start(self) -> None:
         if self.replica is None:
-            self.steward = Steward(renew_below=8)
+            self.steward = Steward(renew_below=8, persisted={})
         super().start()
 
     def _perform_one(self, effect: object) -> None:

@@ -203,7 +203,7 @@ class Life:
             rounds=Rounds(key=key.public, payout=None, validator=True, salt_secret=bytes(32), persisted=journal),
             outbox=Outbox(key, self.ledger),
             history=History(key.public),
-            steward=Steward(renew_below=0),
+            steward=Steward(renew_below=0, persisted=journal),
             past=Past(state),
         )
         hands = Hands(

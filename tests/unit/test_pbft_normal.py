@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from potminer.core.committee import certificate_holds
+from potminer.core.ledger.bonds import evidence_holds
 from potminer.core.machine import Broadcast, Execute, Executed, Penalize, Persist, Send, SetTimer, TimerFired
 from potminer.core.pbft.application import Head
 from potminer.core.pbft.events import (
@@ -24,6 +25,7 @@ from potminer.wire import sync
 from potminer.wire.block import Block, block_digest
 from potminer.wire.pbft import PreparedBlock, PreparedBlockWanted, PrePrepare, Status, Vote
 from potminer.wire.seal import Purpose, statement
+from potminer.wire.tx import Evidence, Spoken
 from tests.unit.pbft_bench import CHAIN, KEYS, Bench, committee_of, of, proposal_of, said, sent, transfer
 
 
@@ -378,6 +380,32 @@ def test_a_checkpoint_is_stable_once_a_quorum_signed_the_state() -> None:
     assert not of(CheckpointStable, bench.hear(2, theirs(2)))
     (stable,) = of(CheckpointStable, bench.hear(3, theirs(3)))
     assert [signer for signer, _ in stable.certificate.signatures] == [0, 2, 3]
+
+
+def test_two_states_signed_after_one_height_are_a_double_vote() -> None:
+    bench = Bench(me=0)
+
+    def state(signer: int, word: int, *, height: int = 2) -> Vote:
+        digest = bytes([word] * 32)
+        signature = bench.sign(Purpose.CHECKPOINT, signer, view=0, digest=digest, height=height)
+        return Vote(Purpose.CHECKPOINT, 0, height, 0, digest, signer, signature)
+
+    assert not bench.hear(2, state(2, 7))
+    assert not bench.hear(2, state(2, 7)), "the same word again"
+    forged = msgspec.structs.replace(state(2, 8), signature=bytes(64))
+    assert of(Penalize, bench.hear(1, forged))
+    assert not of(DoubleVote, bench.hear(1, forged))
+    (double,) = of(DoubleVote, bench.hear(1, state(2, 8)))
+    assert (double.signer, double.purpose, double.height) == (bench.committee.members[2], Purpose.CHECKPOINT, 2)
+    assert double.first == (bytes([7] * 32), state(2, 7).signature)
+    words = tuple(Spoken(double.purpose, digest, signature) for digest, signature in (double.first, double.second))
+    evidence = Evidence(double.signer, double.epoch, double.height, double.view, *words)
+    assert evidence_holds(evidence, chain=CHAIN)
+    assert not bench.hear(1, state(2, 9)), "once per signer and height"
+    assert not bench.hear(2, state(2, 6, height=1)), "an older word was never held, and proves nothing"
+    assert not bench.hear(2, state(2, 1, height=4))
+    (again,) = of(DoubleVote, bench.hear(2, state(2, 2, height=4)))
+    assert again.height == 4
 
 
 def test_a_new_committee_votes_from_the_next_height() -> None:
