@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated
 
 from msgspec import Meta
@@ -35,7 +34,7 @@ class Header(Wire, frozen=True):
     preimage: Hash
 
 
-class Block(Wire, frozen=True, dict=True):
+class Block(Wire, frozen=True, dict=True, gc=True):
     """A header and its transactions. What follows from them is computed once."""
 
     header: Header
@@ -86,11 +85,15 @@ def block_digest(header: Header) -> bytes:
 
 def transactions_root(transactions: tuple[SignedTransaction, ...]) -> bytes:
     """Root over the signed bytes: signatures included, or two blocks of one digest could differ in them."""
-    return leaves_root([signed.leaf for signed in transactions])
+    return leaves_root(tuple(signed.leaf for signed in transactions))
 
 
-def leaves_root(leaves: Sequence[bytes]) -> bytes:
-    """The same root, from the leaves alone: so a list of leaves is proven by the header that names their root."""
+@lru_cache(maxsize=4)
+def leaves_root(leaves: tuple[bytes, ...]) -> bytes:
+    """The same root, from the leaves alone: so a list of leaves is proven by the header that names their root.
+
+    Remembered, for the root of a proposal's leaves is that of its block, once it is whole.
+    """
     return merkle.root_of(leaves, Domain.TRANSACTIONS)
 
 

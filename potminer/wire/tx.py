@@ -228,7 +228,7 @@ class Transaction(Wire, frozen=True):
     body: Body
 
 
-class SignedTransaction(Wire, frozen=True, dict=True):
+class SignedTransaction(Wire, frozen=True, dict=True, gc=True):
     """A transaction and its sender's signature. What follows from them is computed once."""
 
     transaction: Transaction

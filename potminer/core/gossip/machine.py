@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from functools import partial
-from itertools import takewhile
+from itertools import islice, takewhile
 
 from potminer.base import draw
 from potminer.core.gossip.addresses import AddressBook
@@ -336,13 +336,14 @@ class Gossip:
         newest = list(takewhile(lambda entry: entry[1].announce_until_ms > now, self._cache.newest(topic)))
         if not newest:
             return []
+        most = self._parameters.announce_items
         members = self._meshes[topic].members
         outside = draw.shuffled(self._chance, [peer for peer in sorted(self._peers) if peer not in members])
         inside = draw.shuffled(self._chance, sorted(members))
         effects: list[Effect] = []
         for peer in [*outside, *inside][: self._parameters.lazy]:
-            ids = [item_id for item_id, held in newest if peer not in held.holders]
-            effects += self._have(peer, topic, ids[: self._parameters.announce_items])
+            ids = islice((item_id for item_id, held in newest if peer not in held.holders), most)
+            effects += self._have(peer, topic, list(ids))
         return effects
 
     def _tell_all(self, peer: bytes) -> list[Effect]:

@@ -90,20 +90,24 @@ def apply_block(state: State, block: Block, *, verifier: Verifier = signature_ho
     return Applied(draft.finish(changes), tuple(receipts), tuple(events), changes)
 
 
-def improper(draft: Draft, transaction: Transaction, *, height: int) -> Refusal | None:
+def improper(view: State | Draft, transaction: Transaction, *, height: int) -> Refusal | None:
     """Why *transaction* must not stand in a block at *height* at all. The nonce is judged last:
     BAD_NONCE says that nothing else is wrong."""
-    account = draft.account(transaction.sender)
-    if transaction.chain != draft.base.chain:
+    account = view.account(transaction.sender)
+    if transaction.chain != view.chain:
         return Refusal.WRONG_CHAIN
     if transaction.expiry < height:
         return Refusal.EXPIRED
     # Nothing costs more than the parameter says, so whoever pays that need not be looked up.
-    if transaction.fee < draft.parameters.minimum_fee and transaction.fee < minimum_fee(draft, transaction):
+    if transaction.fee < view.parameters.minimum_fee and transaction.fee < minimum_fee(_draft(view), transaction):
         return Refusal.FEE_TOO_LOW
     if account.balance < transaction.fee:
         return Refusal.BALANCE_TOO_LOW
     return Refusal.BAD_NONCE if transaction.nonce != account.nonce else None
+
+
+def _draft(view: State | Draft) -> Draft:
+    return view if isinstance(view, Draft) else Draft(view)
 
 
 def _reveal(draft: Draft, proposer: bytes, preimage: bytes) -> bool:

@@ -154,7 +154,6 @@ class Ledger:
         spent: dict[bytes, int] = {}
         stopped: set[bytes] = set()
         size = _HEADER_BYTES
-        draft = Draft(self.state)
         for signed in self.mempool.ready(self.state):
             sender = signed.transaction.sender
             if sender in stopped:
@@ -167,7 +166,8 @@ class Ledger:
             before, fee = spent.get(sender, 0), signed.transaction.fee
             spent[sender] = before + _most_spent(signed)
             affordable = not fee or before + fee <= self.state.account(sender).balance
-            if not affordable or improper(draft, signed.transaction, height=height) not in (None, Refusal.BAD_NONCE):
+            flaw = improper(self.state, signed.transaction, height=height)
+            if not affordable or flaw not in (None, Refusal.BAD_NONCE):
                 stopped.add(sender)
                 continue
             chosen.append(signed)

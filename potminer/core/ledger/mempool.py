@@ -11,7 +11,7 @@ from potminer.core.ledger.apply import improper
 from potminer.core.ledger.bonds import evidence_holds
 from potminer.core.ledger.patience import Patience
 from potminer.core.ledger.refusal import Refusal
-from potminer.core.ledger.state import Draft, State
+from potminer.core.ledger.state import State
 from potminer.wire.tx import Evidence, SignedTransaction, signature_holds
 
 SWEEP = 16
@@ -47,11 +47,10 @@ class Mempool:
         if digest in self._by_digest:
             # The same words under another signature: one that does not hold must not pass for known.
             return None if self.verified(signed) else Refusal.BAD_SIGNATURE
-        draft = Draft(state)
-        flaw = improper(draft, transaction, height=draft.head.height + 1)
-        next_nonce = draft.account(transaction.sender).nonce
-        if flaw == Refusal.BAD_NONCE and next_nonce <= transaction.nonce < next_nonce + limits.MEMPOOL_PER_SENDER:
-            flaw = None
+        flaw = improper(state, transaction, height=state.head.height + 1)
+        if flaw is Refusal.BAD_NONCE:
+            ahead = transaction.nonce - state.account(transaction.sender).nonce
+            flaw = None if 0 <= ahead < limits.MEMPOOL_PER_SENDER else flaw
         if flaw is not None:
             return flaw
         if transaction.nonce in waiting:
@@ -112,45 +111,45 @@ class Mempool:
         *changed* are the keys of the records that the last block changed: only those senders are looked at,
         the rest (whose transactions may have expired) every SWEEP blocks. *room*: it could have held more.
         """
-        height, draft = state.head.height + 1, Draft(state)
+        height = state.head.height + 1
         senders = list(self._by_sender)
         if changed is not None and height % SWEEP:
             touched = {key[1:] for key in changed}
             senders = [sender for sender in senders if sender in touched]
         for sender in senders:
-            waiting, nonce = self._by_sender[sender], draft.account(sender).nonce
+            waiting, nonce = self._by_sender[sender], state.account(sender).nonce
             if min(waiting) < nonce:
                 self._by_sender[sender] = self._by_sender.pop(sender)
                 self._patience.served(sender)
             for used, digest in list(waiting.items()):
-                if used < nonce or self._is_hopeless(draft, digest, height):
+                if used < nonce or self._is_hopeless(state, digest, height):
                     del self._by_leaf[self._by_digest.pop(waiting.pop(used)).leaf]
             if not waiting:
                 del self._by_sender[sender]
                 self._patience.forget(sender)
         if room:
-            self._patience.left_out(state.head.time_ms, partial(self._next_that_pays, draft))
+            self._patience.left_out(state.head.time_ms, partial(self._next_that_pays, state))
 
-    def _is_hopeless(self, draft: Draft, digest: bytes, height: int) -> bool:
+    def _is_hopeless(self, state: State, digest: bytes, height: int) -> bool:
         """Whether something else than its turn keeps a transaction out of a block."""
-        flaw = improper(draft, self._by_digest[digest].transaction, height=height)
+        flaw = improper(state, self._by_digest[digest].transaction, height=height)
         return flaw is not None and flaw is not Refusal.BAD_NONCE
 
     def left_out(self, state: State, *, for_ms: int) -> Iterator[SignedTransaction]:
         """Transactions that could stand in the next block, and were left out of those with room for *for_ms* of block
         time, the longest first."""
-        return self._patience.waiting(state.head.time_ms - for_ms, partial(self._following, Draft(state)))
+        return self._patience.waiting(state.head.time_ms - for_ms, partial(self._following, state))
 
-    def _following(self, draft: Draft, sender: bytes) -> SignedTransaction | None:
+    def _following(self, state: State, sender: bytes) -> SignedTransaction | None:
         """What any honest primary that has it would put into the next block for *sender*."""
-        signed = self._next_that_pays(draft, sender)
-        if signed is None or improper(draft, signed.transaction, height=draft.head.height + 1) is not None:
+        signed = self._next_that_pays(state, sender)
+        if signed is None or improper(state, signed.transaction, height=state.head.height + 1) is not None:
             return None
         return signed
 
-    def _next_that_pays(self, draft: Draft, sender: bytes) -> SignedTransaction | None:
+    def _next_that_pays(self, state: State, sender: bytes) -> SignedTransaction | None:
         """The same, but for flaws that no transaction has that was admitted and did not expire."""
-        account = draft.account(sender)
+        account = state.account(sender)
         digest = self._by_sender.get(sender, {}).get(account.nonce)
         signed = None if digest is None else self._by_digest[digest]
         return None if signed is None or signed.transaction.fee > account.balance else signed

@@ -18,6 +18,8 @@ R = TypeVar("R", bound=Wire)
 _RECORD_BYTES = 1 << 24
 _READ = 65_536
 """Records remembered as they were read: some 20 MiB."""
+_UNKNOWN: Any = object()
+"""Stands for what was not looked up yet: None is an answer."""
 
 
 class Read:
@@ -25,8 +27,8 @@ class Read:
 
     __slots__ = ("records",)
 
-    def __init__(self) -> None:
-        self.records: dict[bytes, Any] = {}
+    def __init__(self, records: dict[bytes, Any] | None = None) -> None:
+        self.records = {} if records is None else records
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,15 @@ class State:
         return trie.root(self.tree)
 
     def get(self, kind: type[R], key: bytes) -> R | None:
-        known = self.read.records
-        if key not in known:
-            value = trie.get(self.tree, key)
-            if len(known) >= _READ:
-                known.clear()
-            known[key] = None if value is None else decode(kind, value, max_bytes=_RECORD_BYTES)
-        found: R | None = known[key]
+        found: R | None = self.read.records.get(key, _UNKNOWN)
+        return self._look_up(kind, key) if found is _UNKNOWN else found
+
+    def _look_up(self, kind: type[R], key: bytes) -> R | None:
+        known, value = self.read.records, trie.get(self.tree, key)
+        if len(known) >= _READ:
+            known.clear()
+        found = None if value is None else decode(kind, value, max_bytes=_RECORD_BYTES)
+        known[key] = found
         return found
 
     def follow(self, before: State, changed: Iterable[bytes]) -> None:
@@ -57,6 +61,7 @@ class State:
         known, before.read.records = before.read.records, {}
         for key in changed:
             known.pop(key, None)
+        known.update(self.read.records)
         self.read.records = known
 
     def need(self, kind: type[R], key: bytes) -> R:
@@ -80,7 +85,7 @@ class State:
         return self.need(CommitteeRecord, records.FOLLOWING)
 
     def account(self, key: bytes) -> Account:
-        return self.get(Account, records.account_key(key)) or Account()
+        return self.get(Account, records.account_key(key)) or _UNUSED
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         return trie.items(self.tree)
@@ -89,21 +94,24 @@ class State:
         return trie.prove(self.tree, key)
 
 
+_UNUSED = Account()
+
+
 class Draft:
     """Changes of one block on top of a state. Nothing of the state itself is touched."""
 
-    __slots__ = ("_written", "base")
+    __slots__ = ("_written", "base", "chain", "parameters")
 
     def __init__(self, base: State) -> None:
         self.base = base
+        self.chain = base.chain
+        self.parameters = base.parameters
         self._written: dict[bytes, Any] = {}
         """Records by key: a key's first byte says of which type."""
 
     def get(self, kind: type[R], key: bytes) -> R | None:
-        if key in self._written:
-            found: R | None = self._written[key]
-            return found
-        return self.base.get(kind, key)
+        found: R | None = self._written.get(key, _UNKNOWN)
+        return self.base.get(kind, key) if found is _UNKNOWN else found
 
     def need(self, kind: type[R], key: bytes) -> R:
         found = self.get(kind, key)
@@ -122,12 +130,8 @@ class Draft:
     def committee(self) -> CommitteeRecord:
         return self.need(CommitteeRecord, records.COMMITTEE)
 
-    @property
-    def parameters(self) -> Parameters:
-        return self.base.parameters
-
     def account(self, key: bytes) -> Account:
-        return self.get(Account, records.account_key(key)) or Account()
+        return self.get(Account, records.account_key(key)) or _UNUSED
 
     def credit(self, key: bytes, amount: int) -> None:
         account = self.account(key)
@@ -145,9 +149,8 @@ class Draft:
         result: list[tuple[bytes, bytes | None]] = []
         for key in sorted(self._written):
             value = self._written[key]
-            encoded = None if value is None else encode(value)
-            if encoded != trie.get(self.base.tree, key):
-                result.append((key, encoded))
+            if value != self.base.get(records.RECORD_TYPES[key[:1]], key):
+                result.append((key, None if value is None else encode(value)))
         return result
 
     def money_moved(self) -> int:
@@ -164,7 +167,10 @@ class Draft:
         moved = self.money_moved()
         if moved:
             raise AssertionError(f"supply changed by {moved} grains")
-        return State(self.base.chain, self.base.parameters, trie.update(self.base.tree, changes))
+        tree = trie.update(self.base.tree, changes)
+        # Accounts are what blocks read most. They are two integers each: decoding them again would give the same.
+        accounts = {key: value for key, value in self._written.items() if key[:1] == b"a"}
+        return State(self.chain, self.parameters, tree, Read(accounts))
 
 
 def supply(state: State) -> int:
