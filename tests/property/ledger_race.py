@@ -7,12 +7,13 @@ each transaction the reason why it was refused, and for a bad block the rule tha
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from random import Random
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from msgspec.structs import replace
@@ -20,7 +21,7 @@ from msgspec.structs import replace
 from potminer.base import limits
 from potminer.base.digest import Domain, digest
 from potminer.core.committee import committee_of
-from potminer.core.ledger.apply import Applied, InvalidBlock, apply_block
+from potminer.core.ledger.apply import Applied, apply_block
 from potminer.core.ledger.beacon import peel
 from potminer.core.ledger.event import Event
 from potminer.core.ledger.state import State
@@ -28,7 +29,7 @@ from potminer.core.ledger.transact import largest_blob, smallest_budget
 from potminer.wire import record as records
 from potminer.wire.block import Block, Header, block_digest, transactions_root
 from potminer.wire.codec import Wire, decode
-from potminer.wire.record import Trainer, Validator
+from potminer.wire.record import EvaluationRecord, Roster, RoundRecord, Trainer, Validator
 from potminer.wire.residue import leaf_holds, leaf_number
 from potminer.wire.seal import Purpose, statement, verify
 from potminer.wire.task import AuditSpec, Deadlines, Evaluation, Reward, TaskSpec, spec_fault, task_digest
@@ -156,12 +157,19 @@ def facts_of(state: State) -> Any:
     )
 
 
+class Core(NamedTuple):
+    """The ledger that runs against the model: ours, or a copy with a fault."""
+
+    apply: Callable[..., Any] = apply_block
+    state: Callable[..., State] = State
+
+
 class Race(Play):
     """One history. ``run`` returns what differed, or None."""
 
     ideal: type[Any] = whole.Whole
 
-    def __init__(self, seed: int, *, blocks: int = BLOCKS) -> None:
+    def __init__(self, seed: int, *, blocks: int = BLOCKS, core: Core = Core()) -> None:  # noqa: B008
         self.random = chance = Random(f"ledger/{seed}")
         self.world = World(
             validators=chance.choice((3, 4, 5, 7)), escrow_rounds=chance.choice((0, 1, 3)),
@@ -169,7 +177,8 @@ class Race(Play):
             second_audit_ppm=chance.choice((0, 300_000)),
         )  # fmt: skip
         fewer = replace(self.world.genesis.parameters, trainers=chance.choice((3, 6, 100, 100, 100)))
-        self.state = State(self.world.chain, fewer, self.world.state.tree)
+        self.core = core
+        self.state = core.state(self.world.chain, fewer, self.world.state.tree)
         self.head, self.left = self.world.head, blocks
         self.names = {key(name).public: name for name in (*PEOPLE, *self.world.validators)}
         self.blocks: list[Block] = []
@@ -198,8 +207,8 @@ class Race(Play):
     def _differs(self, acts: list[Act]) -> str | None:
         block, root, own = self._block(self._signed(self.random.sample(acts, len(acts))))
         theirs = self.model.apply(block, root_is_ours=root, lists_its_own=own)
-        applied = apply_block(self.state, block, verifier=holds)
-        if isinstance(applied, InvalidBlock):
+        applied = self.core.apply(self.state, block, verifier=holds)
+        if not hasattr(applied, "receipts"):
             ours = RULES.get(applied.reason) or "5 " + applied.reason.partition(": ")[2].upper().replace("-", "_")
             self.told.append(f"refused by {ours}")
             return None if ours == theirs else f"the block is refused by {ours}, in the model {theirs}"
@@ -271,6 +280,9 @@ class Race(Play):
             inside = {**layers(self.names[proposer]), **layers(self.names[proposer] + "-renewed")}
             preimage = inside.get(validator.onion_in(committee.epoch))
         now = head.time_ms + chance.choice((1, 200, 1_000, 1_000, 2_500))
+        edges = [at for at in self._edges() if head.time_ms < at <= head.time_ms + 6_000]
+        if edges and chance.randrange(4) == 0:
+            now = chance.choice(edges)
         header = Header(
             self.head, head.height + 1, committee.epoch, transactions_root(tuple(transactions)), self.state.root,
             proposer, now, preimage or blob("preimage"),
@@ -280,6 +292,17 @@ class Race(Play):
             4: {"time_ms": head.time_ms}, 5: {"state_root": blob("root")}, 6: {"transactions_root": blob("root")},
         }.get(flaw, {})  # fmt: skip
         return Block(replace(header, **wrong), tuple(transactions)), flaw != 5, flaw != 6
+
+    def _edges(self) -> list[int]:
+        """Times at which something is still in time, and the milliseconds after them."""
+        state, found = self.state, list[int]()
+        for task in state.head.open_tasks:
+            current = state.get(RoundRecord, records.round_key(task))
+            scored = state.get(EvaluationRecord, records.evaluation_key(task))
+            found += [each.deadline_ms for each in (current, scored) if each is not None]
+        leaving = (*state.head.releases, *state.need(Roster, records.ROSTER).unbondings)
+        found += [each.time_ms for each in leaving]
+        return [at + late for at in found for late in (0, 1)]
 
     # ---- work ------------------------------------------------------------------------------
 

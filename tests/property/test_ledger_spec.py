@@ -1,6 +1,6 @@
 """The executable spec races the ledger that ships.
 
-``python -m tests.property.ledger_race 200`` races longer.
+``python -m tests.property.ledger_race 200`` races longer. Mutants: ``tests/simulation/test_ledger_mutants.py``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from potminer.wire.record import Outcome
 from potminer.wire.tx import Body
 from tests.property.ledger_race import MODEL, MoneyRace, Race
 
-MONEY, WORK = range(4), range(10)
+MONEY, WORK = range(4), range(8)
 RARE = {"BAD_TASK", "TOO_MANY", "NOT_ASKED", "LATE", "WRONG_PHASE", "SLASHED", "EXPELLED", "COMMITMENT_MISMATCH"}
 """Refusals that some of the histories must have seen."""
 
