@@ -52,6 +52,9 @@ MEMPOOL_PER_SENDER = 256
 BLOB_BYTES = 8 * 1024**3
 PIECE_MESSAGE_BYTES = 1_048_576 + 4_096
 
+SNAPSHOT_CHUNKS = 16_384
+"""Two neighbours together are more than a chunk: a state of a gigabyte or more, and a manifest of half a megabyte."""
+
 PEERS = 64
 ADDRESSES_PER_EXCHANGE = 32
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import pairwise
 
 from msgspec import Struct
 
@@ -68,6 +69,16 @@ def items(node: Node) -> Iterator[tuple[bytes, bytes]]:
             return
 
 
+def grown(entries: Iterable[tuple[bytes, bytes]], *, depth: int, start: int, end: int) -> Node:
+    """The subtree at *depth* with exactly *entries*; None where their paths do not rise, or leave *start* to *end*."""
+    leaves = [_leaf(_path(key), key, value) for key, value in entries]
+    places = [int.from_bytes(leaf.path, "big") for leaf in leaves]
+    rising = all(before < after for before, after in pairwise(places))
+    if not places or not rising or places[0] < start or places[-1] >= end:
+        return None
+    return _build(leaves, depth)
+
+
 def prove(node: Node, key: bytes) -> StateProof:
     path = _path(key)
     siblings: list[bytes] = []
@@ -97,7 +108,7 @@ def verify(expected_root: bytes, key: bytes, value: bytes | None, proof: StatePr
         current = _leaf(end_path, end_key, end_value).digest
     for level in range(depth - 1, -1, -1):
         sibling = proof.siblings[level]
-        current = _branch_digest(sibling, current) if _bit(path, level) else _branch_digest(current, sibling)
+        current = branch_digest(sibling, current) if _bit(path, level) else branch_digest(current, sibling)
     return current == expected_root
 
 
@@ -114,17 +125,17 @@ def _leaf(path: bytes, key: bytes, value: bytes) -> Leaf:
     return Leaf(path, key, value, digest(Domain.STATE_LEAF, key, value))
 
 
-def _branch_digest(left: bytes, right: bytes) -> bytes:
+def branch_digest(left: bytes, right: bytes) -> bytes:
     return digest(Domain.STATE_NODE, left, right)
 
 
-def _join(left: Node, right: Node) -> Node:
+def join(left: Node, right: Node) -> Node:
     """A branch, or the only leaf beneath it: a subtree with one key is a leaf."""
     if left is None and not isinstance(right, Branch):
         return right
     if right is None and not isinstance(left, Branch):
         return left
-    return Branch(left, right, _branch_digest(root(left), root(right)))
+    return Branch(left, right, branch_digest(root(left), root(right)))
 
 
 def _update(node: Node, changes: list[Change], depth: int) -> Node:
@@ -140,7 +151,7 @@ def _update(node: Node, changes: list[Change], depth: int) -> Node:
     byte, shift = depth >> 3, 7 - (depth & 7)
     near = [change for change in changes if not change[0][byte] >> shift & 1]
     far = [change for change in changes if change[0][byte] >> shift & 1]
-    return _join(_update(node.left, near, depth + 1), _update(node.right, far, depth + 1))
+    return join(_update(node.left, near, depth + 1), _update(node.right, far, depth + 1))
 
 
 def _update_one(node: Node, change: Change, depth: int) -> Node:
@@ -153,7 +164,7 @@ def _update_one(node: Node, change: Change, depth: int) -> Node:
         depth += 1
     below = _update(node, [change], depth)
     for branch, right in reversed(passed):
-        below = _join(branch.left, below) if right else _join(below, branch.right)
+        below = join(branch.left, below) if right else join(below, branch.right)
     return below
 
 
@@ -162,4 +173,4 @@ def _build(leaves: list[Leaf], depth: int) -> Node:
         return leaves[0] if leaves else None
     left = [leaf for leaf in leaves if not _bit(leaf.path, depth)]
     right = [leaf for leaf in leaves if _bit(leaf.path, depth)]
-    return _join(_build(left, depth + 1), _build(right, depth + 1))
+    return join(_build(left, depth + 1), _build(right, depth + 1))

@@ -16,6 +16,7 @@ from potminer.base.errors import ConfigError, NotPermitted, PotminerError, Usage
 from potminer.core.gossip import events as gossip
 from potminer.core.gossip.addresses import sign_address
 from potminer.core.gossip.machine import Gossip
+from potminer.core.leap.machine import Leap
 from potminer.core.ledger.apply import RULES
 from potminer.core.ledger.beacon import ONION_LAYERS, Onion
 from potminer.core.ledger.ledger import Ledger
@@ -38,6 +39,7 @@ from potminer.node.engine import Engine, Hands, Machines, StoredBlock
 from potminer.node.genesisfile import read_genesis
 from potminer.node.history import History
 from potminer.node.inbox import Inbox, To
+from potminer.node.leaping import Leaper, LightJudge, Snapshots, recalled
 from potminer.node.logbook import LogBook
 from potminer.node.onions import OwnOnions, secret_of
 from potminer.node.outbox import Outbox
@@ -209,6 +211,8 @@ async def _compose(
         replica=_replica(key, chain, _application(ledger, fault, seats), head, journal) if votes else None,
         gossip=Gossip(key.public, chain, os.urandom(32)),
         sync=Sync(chain, seats.committee, Tip(head.height, head.digest, head.state_root)),
+        leap=Leap(head.height, lambda: LightJudge.at_head(ledger), kept=recalled(await store.target())),
+        leaper=Leaper(ledger, past, _snapshots(store, note, genesis, config), note),
         rounds=Rounds(
             key=key.public, payout=(config.payout.address or key.public) if trains else None, validator=sits,
             salt_secret=secret_of(key, b"salt"), persisted=journal, conduct=conduct_of(byzantine, own=key.public),
@@ -328,6 +332,11 @@ def _replica(
         key=key, chain=chain, application=application, head=head, persisted=persisted,
         parameters=Timers(),
     )
+
+
+def _snapshots(store: Store, note: Callable[[str, str], None], genesis: Genesis, config: Config) -> Snapshots:
+    blocks = genesis.parameters.epoch_blocks
+    return Snapshots(store, note, epoch_blocks=blocks, keep_blocks=config.node.keep_blocks)
 
 
 def _fault(byzantine: str | None, key: SigningKey, chain: bytes, seats: Seats) -> Misbehaviour | None:

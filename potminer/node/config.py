@@ -126,6 +126,12 @@ class NodeSettings:
     bootstrap: tuple[Seed, ...] = setting(
         many(_SEED, most=BOOTSTRAP), "nodes to begin with: host:port or key@host:port", default=()
     )
+    keep_blocks: int = setting(
+        integer(0, 1_000_000_000),
+        "blocks below the head that are kept, beside those since the last but one checkpoint; 0 keeps all, so that "
+        "others can judge and prove the whole past here",
+        default=0,
+    )
     agent: str = setting(
         text(64, pattern=r"[ -~]*", what="at most 64 ASCII characters"),
         "what we call ourselves to peers",

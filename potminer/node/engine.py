@@ -17,6 +17,8 @@ from potminer.base.errors import Malformed, PotminerError
 from potminer.core import machine as words
 from potminer.core.gossip import events as gossip
 from potminer.core.gossip.machine import Gossip
+from potminer.core.leap import events as leap
+from potminer.core.leap.machine import Leap
 from potminer.core.ledger.beacon import Onion
 from potminer.core.ledger.ledger import Ledger
 from potminer.core.ledger.refusal import Refusal
@@ -30,6 +32,7 @@ from potminer.core.sync.machine import Sync
 from potminer.node import evidence
 from potminer.node.history import Fact, History
 from potminer.node.inbox import Inbox, To
+from potminer.node.leaping import Leaper
 from potminer.node.outbox import Outbox
 from potminer.node.past import Past
 from potminer.node.seats import Seats
@@ -38,6 +41,7 @@ from potminer.wire.block import Block, Certificate, CertifiedBlock
 from potminer.wire.codec import Wire, decode, encode
 from potminer.wire.control import Standing
 from potminer.wire.gossip import Item, Topic
+from potminer.wire.leap import Pruned
 from potminer.wire.proof import CertifiedHeader
 from potminer.wire.record import EvaluationRecord, RoundRecord, TaskRecord, Trainer, UnitRecord, Validator
 from potminer.wire.sync import Blocks
@@ -46,6 +50,7 @@ from potminer.wire.tx import Body, RegisterValidator, SignedTransaction, decode_
 from potminer.world.store.takings import Row as TakingsRow
 
 REPLY_BYTES = 3 * limits.BLOCK_BYTES
+SHUNNED_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,8 @@ class Machines:
     replica: Replica | None
     gossip: Gossip
     sync: Sync
+    leap: Leap
+    leaper: Leaper
     rounds: Rounds
     outbox: Outbox
     history: History
@@ -178,7 +185,8 @@ class Engine:
             case To.GOSSIP:
                 return self._m.gossip.handle(event, now)  # type: ignore[arg-type]
             case To.SYNC:
-                return self._m.sync.handle(event, now)  # type: ignore[arg-type]
+                ours = [] if isinstance(event, leap.Leapt) else self._m.sync.handle(event, now)  # type: ignore[arg-type]
+                return [*ours, *self._m.leap.handle(event, now)]  # type: ignore[arg-type]
             case To.ROUNDS:
                 return self._m.rounds.handle(event, now)  # type: ignore[arg-type]
 
@@ -217,6 +225,10 @@ class Engine:
                 self._perform_gossip(effect)
             case sync.ReadBlocks(peer, first, count):
                 self._spawn(self._answer_blocks(peer, first, count))
+            case leap.Offer() | leap.SendManifest() | leap.SendChunk():
+                self._spawn(self._m.leaper.answer(effect, self._hands.send))
+            case leap.Begin() | leap.KeepChunk() | leap.Install() | leap.GiveUp() | leap.Hold() | leap.Shun():
+                await self._perform_leap(effect)
             case rounds.Fetch() | rounds.StartJob() | rounds.CancelJob() | rounds.Submit():
                 self._perform_rounds(effect)
             case pbft.DoubleVote():
@@ -318,8 +330,8 @@ class Engine:
             return
         open_before = ledger.state.head.open_tasks
         applied = ledger.execute(block)
-        now = self._hands.clock()
-        proofs = self._m.past.follow(applied, CertifiedHeader(header, certificate))
+        now, certified = self._hands.clock(), CertifiedHeader(header, certificate)
+        proofs = self._m.past.follow(applied, certified)
         facts = self._m.history.fold(applied.events, height=header.height, time_ms=header.time_ms)
         await self._hands.store_block(
             StoredBlock(
@@ -337,6 +349,8 @@ class Engine:
             )
         )
         self._commit_ms.append(max(0, now - header.time_ms))
+        if (making := self._m.leaper.snapshots.after(applied.state, certified)) is not None:
+            self._spawn(making)
         executed = words.Executed(header.height, ledger.head, applied.state.root, header.time_ms)
         if self._seats.look():
             self._epoch_began(header.height)
@@ -392,8 +406,23 @@ class Engine:
             seen = rounds.TaskSeen(task, record, current, units, registered, state.head.time_ms, evaluation)
             self._soon.append((To.ROUNDS, seen))
 
+    async def _perform_leap(self, effect: leap.Doing) -> None:
+        """Where the ledger stands elsewhere after it, everybody is told as after any block."""
+        self._soon.extend(await self._m.leaper.perform(effect))
+        if isinstance(effect, leap.Shun):
+            self._ban(effect.peer, SHUNNED_S)
+        if isinstance(effect, leap.Install):
+            if self._seats.look():
+                self._epoch_began(self._m.ledger.state.head.height)
+            self._see_tasks()
+            self._see_seat()
+            self._hands.changed()
+
     async def _answer_blocks(self, peer: bytes, first: int, count: int) -> None:
         found = await self._hands.read_blocks(first, count, REPLY_BYTES)
+        if not found:
+            self._hands.send(peer, Pruned(await self._m.leaper.snapshots.lowest()))
+            return
         blocks = tuple(
             CertifiedBlock(
                 decode(Block, block, max_bytes=limits.BLOCK_MESSAGE_BYTES),

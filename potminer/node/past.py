@@ -67,6 +67,12 @@ class Past:
         self.newest: frozenset[bytes] = frozenset()
         """Transactions of the block that was executed last: their receipts may not be stored yet."""
 
+    def begin(self, state: State) -> None:
+        """Again from *state*: of what came before it nothing can be proven here any more."""
+        self._kept.clear()
+        self._kept.append(Kept(state, None, 0))
+        self.newest = frozenset()
+
     def follow(self, applied: Applied, certified: CertifiedHeader) -> tuple[Row, ...]:
         """Takes an executed block; what must be stored with it to prove it later."""
         self._kept.append(Kept(applied.state, certified, len(applied.changes)))

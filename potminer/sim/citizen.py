@@ -16,9 +16,10 @@ from potminer.base.digest import Domain, digest
 from potminer.base.errors import PotminerError
 from potminer.core.gossip import events as gossip
 from potminer.core.gossip.machine import Gossip
+from potminer.core.leap.machine import Leap
 from potminer.core.ledger.beacon import Onion, Onions
 from potminer.core.ledger.ledger import Ledger
-from potminer.core.ledger.state import State, genesis_state, restored
+from potminer.core.ledger.state import State, restored
 from potminer.core.misbehave import Censoring
 from potminer.core.pbft.application import Application, Head, Timers
 from potminer.core.pbft.machine import Replica
@@ -30,20 +31,26 @@ from potminer.node.application import LedgerApplication
 from potminer.node.engine import Engine, Hands, Machines, StoredBlock
 from potminer.node.history import History
 from potminer.node.inbox import Inbox, To
+from potminer.node.leaping import Leaper, LightJudge, Snapshots, recalled
 from potminer.node.outbox import Outbox
 from potminer.node.past import Past
 from potminer.node.seats import Seats
 from potminer.sim.adversary import Adversary, Fault
 from potminer.sim.disk import Disk, DiskFault
 from potminer.sim.ledger import GENESIS_MS
+from potminer.sim.shelf import Drawer, Shelf
 from potminer.wire.block import Block, Certificate
 from potminer.wire.codec import Wire, decode
 from potminer.wire.genesis import Genesis, chain_id
 from potminer.wire.hello import Hello
 from potminer.wire.seal import SigningKey
 from potminer.wire.trainer import Job, Report
-from potminer.wire.tx import SignedTransaction, transaction_digest
+from potminer.wire.tx import SignedTransaction
+from potminer.world.store.snapshots import Landing
 
+CHECKPOINT_BLOCKS = 3
+FAR_BLOCKS = 3
+"""Few, so that whoever was away for some seconds leaps."""
 WRITE_MS = 3
 """How long a commit takes: the disks that were measured do three hundred a second."""
 
@@ -60,28 +67,8 @@ class Town(Protocol):
     def began(self, citizen: Citizen) -> None: ...
     def ended(self, citizen: Citizen) -> None: ...
     def executed(self, citizen: Citizen, head: Head, block: Block, certificate: Certificate, state: State) -> None: ...
+    def landed(self, citizen: Citizen, landing: Landing) -> None: ...
     def broke(self, citizen: Citizen, error: BaseException | str) -> None: ...
-
-
-class Shelf:
-    """What the store holds of the chain: blocks, the ledger after them, the head. Written as a whole or not at all."""
-
-    def __init__(self, genesis: Genesis) -> None:
-        self.start = genesis_state(genesis, chain=chain_id(genesis))
-        self.head = Head(0, chain_id(genesis), genesis.time_ms, self.start.root)
-        self.ledger = dict(self.start.items())
-        self.blocks: list[tuple[bytes, bytes]] = []
-        self.executed: set[bytes] = set()
-
-    def append(self, stored: StoredBlock, block: Block) -> None:
-        for key, value in stored.changes:
-            if value is None:
-                self.ledger.pop(key, None)
-            else:
-                self.ledger[key] = value
-        self.blocks.append((stored.block, stored.certificate))
-        self.executed.update(transaction_digest(each.transaction) for each in block.transactions)
-        self.head = Head(stored.height, stored.digest, stored.time_ms, stored.state_root)
 
 
 class Doorway(Inbox):
@@ -195,16 +182,25 @@ class Life:
             key=key, chain=chain, application=application, head=head, persisted=journal, parameters=Timers()
         )
         self.inbox = Doorway(self._note)
+        past, drawer = Past(state), Drawer(shelf, self._write, lambda landing: self.town.landed(citizen, landing))
+        snapshots = Snapshots(
+            drawer, self._note, epoch_blocks=genesis.parameters.epoch_blocks, every=CHECKPOINT_BLOCKS,
+            keep_blocks=citizen.member % 2,
+        )
         machines = Machines(
             ledger=self.ledger,
             replica=self.replica,
             gossip=Gossip(key.public, chain, digest(Domain.DRAW, b"gossip", key.public)),
             sync=Sync(chain, seats.committee, Tip(head.height, head.digest, head.state_root)),
+            leap=Leap(
+                head.height, lambda: LightJudge.at_head(self.ledger), far=FAR_BLOCKS, kept=recalled(drawer.found())
+            ),
+            leaper=Leaper(self.ledger, past, snapshots, self._note),
             rounds=Rounds(key=key.public, payout=None, validator=True, salt_secret=bytes(32), persisted=journal),
             outbox=Outbox(key, self.ledger),
             history=History(key.public),
             steward=Steward(renew_below=0, persisted=journal),
-            past=Past(state),
+            past=past,
         )
         hands = Hands(
             send=self._send,
@@ -275,27 +271,24 @@ class Life:
         except DiskFault as fault:
             raise NoRoom(str(fault), "There is no more room.") from fault
 
-    async def _store_block(self, stored: StoredBlock) -> None:
+    async def _write(self) -> None:
+        """A commit to the store, as long as it takes."""
         self._burn()
         await asyncio.sleep(WRITE_MS / 1_000)
         if not self._lives():
             raise asyncio.CancelledError
         if self.citizen.disk.full:
-            raise NoRoom("no room for a block", "There is no more room.")
+            raise NoRoom("no room in the store", "There is no more room.")
+
+    async def _store_block(self, stored: StoredBlock) -> None:
+        await self._write()
         block = decode(Block, stored.block, max_bytes=limits.BLOCK_MESSAGE_BYTES)
         certificate = decode(Certificate, stored.certificate, max_bytes=limits.VIEW_CHANGE_BYTES)
         self.town.executed(self.citizen, self.citizen.shelf.head, block, certificate, self.ledger.state)
         self.citizen.shelf.append(stored, block)
 
     async def _read_blocks(self, first: int, count: int, max_bytes: int) -> list[tuple[bytes, bytes]]:
-        found: list[tuple[bytes, bytes]] = []
-        room = max_bytes
-        for pair in self.citizen.shelf.blocks[first - 1 : first - 1 + count]:
-            room -= len(pair[0]) + len(pair[1])
-            if found and room < 0:
-                break
-            found.append(pair)
-        return found
+        return self.citizen.shelf.read(first, count, max_bytes)
 
     async def _dial(self, host: str, port: int, expected: bytes | None) -> NoReturn:
         raise PotminerError(f"nobody answers at {host}", "Links of this world stand by themselves.")

@@ -18,7 +18,7 @@ from potminer.base.errors import Malformed
 from potminer.core import misbehave
 from potminer.core.committee import Committee
 from potminer.core.ledger.beacon import Onion
-from potminer.core.ledger.state import State
+from potminer.core.ledger.state import State, grains_of
 from potminer.core.pbft.application import Head
 from potminer.node.engine import Engine
 from potminer.sim.adversary import ADVERSARIES, Fault
@@ -43,6 +43,7 @@ from potminer.wire.tx import (
     sign_transaction,
     transaction_digest,
 )
+from potminer.world.store.snapshots import Landing
 
 ONION_LAYERS = 2_048
 RICH = 10**12
@@ -80,6 +81,8 @@ class Town:
         self.submitted: list[SignedTransaction] = []
         self.accused: set[bytes] = set()
         self._violated_ms: int | None = None
+        self._executed_at: dict[bytes, int] = {}
+        self.leaps = 0
 
     def _citizen(self, name: int, key: SigningKey, onion: Onion) -> Citizen:
         seat = name % TWIN
@@ -158,9 +161,22 @@ class Town:
         self.witnesses.executed(
             member=citizen.member, head=head, block=block, certificate=certificate, known=citizen.shelf.executed
         )
+        for signed in block.transactions:
+            self._executed_at.setdefault(transaction_digest(signed.transaction), block.header.height)
         after = Head(block.header.height, b"", block.header.time_ms, state.root)
         self.witnesses.reached(member=citizen.member, head=after)
         self.witnesses.counted(member=citizen.member, height=block.header.height, state=state, supply=self._supply)
+
+    def landed(self, citizen: Citizen, landing: Landing) -> None:
+        """A member stands at a state that it did not execute: the same as whoever did, and as if it had."""
+        self.leaps += 1
+        if citizen.honest:
+            head = Head(landing.snapshot.height, landing.digest, landing.time_ms, landing.state_root)
+            self.witnesses.reached(member=citizen.member, head=head)
+            grains = grains_of(citizen.shelf.ledger.items())
+            if grains != self._supply:
+                self.witnesses.report(f"supply: member {citizen.member} landed on {grains} grains")
+            citizen.shelf.executed = {name for name, height in self._executed_at.items() if height <= head.height}
 
     def _hear_evidence(self, block: Block) -> None:
         """Members may submit one thing: evidence, and only against those who did sign twice."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from potminer.base import limits
 from potminer.base.errors import Malformed
-from potminer.wire import blob, gossip, hello, pbft, sync
+from potminer.wire import blob, gossip, hello, leap, pbft, sync
 from potminer.wire.codec import Wire, decode, encode
 
 
@@ -58,6 +58,13 @@ REGISTRY: tuple[Row, ...] = (
     Row(20, sync.Head, Channel.SYNC, 128, 6_000, A),
     Row(21, sync.BlocksWanted, Channel.SYNC, 64, 1_200, A),
     Row(22, sync.Blocks, Channel.SYNC, 4 * limits.BLOCK_BYTES, 1_200, A),
+    Row(23, leap.SnapshotWanted, Channel.SYNC, 64, 600, A),
+    Row(24, leap.SnapshotOffer, Channel.SYNC, leap.OFFER_BYTES, 600, A),
+    Row(25, leap.ManifestWanted, Channel.SYNC, 64, 60, A),
+    Row(26, leap.Manifest, Channel.SYNC, leap.MANIFEST_BYTES, 60, A),
+    Row(27, leap.ChunkWanted, Channel.SYNC, 64, 6_000, A),
+    Row(28, leap.Chunk, Channel.SYNC, leap.CHUNK_MESSAGE_BYTES, 6_000, A),
+    Row(29, leap.Pruned, Channel.SYNC, 64, 1_200, A),
     Row(30, gossip.Push, Channel.GOSSIP, 64 * limits.TRANSACTION_BYTES, 6_000, A),
     Row(31, gossip.Have, Channel.GOSSIP, 20_480, 600, A),
     Row(32, gossip.Want, Channel.GOSSIP, 20_480, 600, A),

@@ -48,6 +48,12 @@ class Ledger:
     def submit(self, signed: SignedTransaction) -> Refusal | None:
         return self.mempool.add(signed, self.state)
 
+    def adopt(self, state: State, head: bytes) -> None:
+        """Stand after block *head* now, whose *state* was proven and not executed. What waited may be long done."""
+        self.state, self.head = state, head
+        self.mempool = Mempool()
+        self._trials.clear()
+
     # ---- what consensus asks --------------------------------------------------------------
 
     def wants_block(self, now: int) -> bool:

@@ -175,9 +175,14 @@ class Draft:
 
 def supply(state: State) -> int:
     """Grains in the whole ledger, counted one by one."""
+    return grains_of(state.items())
+
+
+def grains_of(stored: Iterable[tuple[bytes, bytes]]) -> int:
+    """Grains in all of *stored*, (key, record) each."""
     return sum(
         records.money(cast(Record, decode(records.RECORD_TYPES[key[:1]], value, max_bytes=_RECORD_BYTES)))
-        for key, value in state.items()
+        for key, value in stored
     )
 
 

@@ -27,6 +27,7 @@ from potminer.core.machine import (
 from potminer.core.sync.proof import Tip, fault_in_block, fault_in_range
 from potminer.core.sync.requests import Sources
 from potminer.wire.block import CertifiedBlock
+from potminer.wire.leap import Pruned
 from potminer.wire.sync import Blocks, BlocksWanted, Head
 
 TIMER: Final = "sync/requests"
@@ -51,15 +52,31 @@ class CommitteeKnown:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """A leap begins (*on*) or ended: meanwhile no blocks are asked for."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The ledger was set behind block *tip* without executing what came before; *committee* decides the next."""
+
+    tip: Tip
+    committee: Committee
+
+
+@dataclass(frozen=True, slots=True)
 class ReadBlocks:
-    """Answer *peer* from the store with ``Blocks``: *count* from *first*, within the reply's size."""
+    """Answer *peer* from the store with ``Blocks``: *count* from *first*, within the reply's size. Where the first
+    of them was let go, with ``Pruned``."""
 
     peer: bytes
     first: int
     count: int
 
 
-Event = Behind | CommitteeKnown | Executed | MessageArrived | PeerUp | PeerDown | TimerFired
+Event = Behind | CommitteeKnown | Held | Moved | Executed | MessageArrived | PeerUp | PeerDown | TimerFired
 Effect = Send | Penalize | Execute | ReadBlocks | SetTimer | CancelTimer
 
 
@@ -90,6 +107,7 @@ class Sync:
         self._executing: int | None = None
         self._reads: dict[bytes, _Reads] = {}
         self._deadline: int | None = None
+        self._paused = False
 
     @property
     def tip(self) -> Tip:
@@ -125,6 +143,11 @@ class Sync:
             case CommitteeKnown():
                 self._committees[event.first] = event.committee
                 return []
+            case Held():
+                self._paused = event.on
+                return []
+            case Moved():
+                return self._moved(event)
             case TimerFired():
                 if event.name != TIMER:
                     return []
@@ -145,6 +168,8 @@ class Sync:
                 return self._serve(event.peer, event.message, now)
             case Blocks():
                 return self._received(event.peer, event.message, now)
+            case Pruned():
+                return self._pruned(event.peer, event.message)
             case _:
                 return []
 
@@ -192,6 +217,19 @@ class Sync:
             return []
         source.failed(now)
         return [Penalize(peer, Offence.WITHHELD, "claims blocks and does not send them")]
+
+    def _pruned(self, peer: bytes, told: Pruned) -> list[Effect]:
+        """Whoever let go of what we need is asked for later blocks only."""
+        source = self._sources.get(peer)
+        if source is not None and source.request is not None:
+            source.first, source.request = told.first, None
+        return []
+
+    def _moved(self, event: Moved) -> list[Effect]:
+        self._tip, self._committees = event.tip, {event.tip.height + 1: event.committee}
+        self._held = {height: held for height, held in self._held.items() if height > event.tip.height}
+        self._executing = None
+        return [Send(peer, self._head()) for peer in self._sources]
 
     # ---- one block at a time -------------------------------------------------------------
 
@@ -242,6 +280,8 @@ class Sync:
     # ---- asking --------------------------------------------------------------------------
 
     def _ask(self, now: int) -> list[Effect]:
+        if self._paused:
+            return []
         held = self._held if self._executing is None else {*self._held, self._executing}
         replies = len({entry.reply for entry in self._held.values()})
         assigned = self._sources.assign(tip=self._tip.height, held=held, replies=replies, now=now)

@@ -31,16 +31,18 @@ class Request:
 
 @dataclass(slots=True)
 class Source:
-    """One connected peer. *claimed* it said itself; *supposed* we hope for on hearing we are behind."""
+    """One connected peer. *claimed* it said itself; *supposed* we hope for on hearing we are behind. Blocks below
+    *first* it let go."""
 
     claimed: int = 0
     supposed: int = 0
+    first: int = 0
     failures: int = 0
     not_before_ms: int = 0
     request: Request | None = None
 
     def may_hold(self, height: int) -> bool:
-        return max(self.claimed, self.supposed) >= height
+        return self.first <= height <= max(self.claimed, self.supposed)
 
     def failed(self, now: int) -> None:
         self.failures += 1

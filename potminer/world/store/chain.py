@@ -126,16 +126,17 @@ def read_state(connection: Connection) -> dict[bytes, bytes]:
 def read_blocks(connection: Connection, first: int, count: int, max_bytes: int) -> list[tuple[bytes, bytes]]:
     """Up to *count* (block, certificate) from *first*, within *max_bytes* but at least one.
 
-    The genesis is no block and is never among them.
+    The genesis is no block and is never among them. Nothing where the first of them was let go.
     """
     first, last = max(first, 1), first + count - 1
-    chosen = select(BLOCKS.c.block, BLOCKS.c.certificate).where(BLOCKS.c.height.between(first, last))
+    columns = (BLOCKS.c.height, BLOCKS.c.block, BLOCKS.c.certificate)
+    chosen = select(*columns).where(BLOCKS.c.height.between(first, last))
     found: list[tuple[bytes, bytes]] = []
     size = 0
     with connection.execute(chosen.order_by(BLOCKS.c.height)) as rows:
-        for block, certificate in rows:
+        for height, block, certificate in rows:
             size += len(block) + len(certificate)
-            if found and size > max_bytes:
+            if height != first + len(found) or not block or (found and size > max_bytes):
                 break
             found.append((block, certificate))
     return found

@@ -8,9 +8,9 @@ from typing import Final
 from sqlalchemy import Connection, inspect, select
 
 from potminer.base.errors import ConfigError
-from potminer.world.store.tables import META, METADATA, PROOFS, SCHEMA, STATEMENTS, TAKINGS
+from potminer.world.store.tables import CHUNKS, META, METADATA, PROOFS, SCHEMA, SNAPSHOTS, STATEMENTS, TAKINGS
 
-VERSION: Final = 3
+VERSION: Final = 4
 
 
 def _add_proofs(connection: Connection) -> None:
@@ -24,7 +24,12 @@ def _add_takings(connection: Connection) -> None:
     METADATA.create_all(connection, tables=[TAKINGS])
 
 
-STEPS: Final[Mapping[int, Callable[[Connection], None]]] = {1: _add_proofs, 2: _add_takings}
+def _add_snapshots(connection: Connection) -> None:
+    """Empty: the next checkpoint makes one."""
+    METADATA.create_all(connection, tables=[SNAPSHOTS, CHUNKS])
+
+
+STEPS: Final[Mapping[int, Callable[[Connection], None]]] = {1: _add_proofs, 2: _add_takings, 3: _add_snapshots}
 """``STEPS[n]`` lifts a store of version n to n + 1, inside the caller's transaction."""
 
 

@@ -20,10 +20,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from potminer.base.errors import AlreadyRunning, ConfigError, PotminerError
-from potminer.world.store import chain, journal, takings
+from potminer.world.store import chain, journal, snapshots, takings
 from potminer.world.store.chain import Applied, Head
 from potminer.world.store.journal import Entry, Fact
 from potminer.world.store.migrate import migrate
+from potminer.world.store.snapshots import Landing, Snapshot
 from potminer.world.store.takings import Row
 
 T = TypeVar("T")
@@ -112,6 +113,47 @@ class Store:
     async def proofs(self, kind: str) -> list[bytes]:
         """Everything of *kind* that was stored with blocks, by number."""
         return await self._run(chain.read_proofs, kind)
+
+    # ---- snapshots and pruning -----------------------------------------------------------
+
+    async def keep_chunk(self, digest: bytes, body: bytes) -> None:
+        """One chunk of a snapshot, ours or another's. It stays once a snapshot names it."""
+        await self._run(snapshots.keep_chunk, digest, body)
+
+    async def keep_snapshot(self, snapshot: Snapshot, empty: bytes) -> bool:
+        """A whole one of our own; only the newest few stay. False where not all of its chunks are kept."""
+        return await self._run(snapshots.keep, snapshot, empty)
+
+    async def snapshots(self) -> list[Snapshot]:
+        """Our own, oldest first."""
+        return await self._run(snapshots.own)
+
+    async def chunk(self, digest: bytes) -> bytes | None:
+        return await self._run(snapshots.read_chunk, digest)
+
+    async def aim(self, snapshot: Snapshot) -> None:
+        """Remember what is being fetched."""
+        await self._run(snapshots.aim, snapshot)
+
+    async def give_up(self) -> None:
+        """What is being fetched is fetched no more."""
+        await self._run(snapshots.give_up)
+
+    async def target(self) -> tuple[Snapshot, dict[bytes, bytes]] | None:
+        """What was being fetched, and its chunks at hand by digest."""
+        return await self._run(snapshots.target)
+
+    async def land(self, landing: Landing, empty: bytes) -> None:
+        """One transaction: ledger and head are the snapshot's. Durable on return."""
+        await self._run(snapshots.land, landing, empty)
+
+    async def lowest(self) -> int:
+        """Height of the first block that is kept; one above the head where none is."""
+        return await self._run(snapshots.lowest)
+
+    async def prune(self, below: int, most: int, outcomes: str) -> int:
+        """Let up to *most* blocks below height *below* go; how many there were."""
+        return await self._run(snapshots.prune, below, most, outcomes)
 
     # ---- journal -------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The tables of schema version 3. A change here is a new version and a step in migrate.py."""
+"""The tables of schema version 4. A change here is a new version and a step in migrate.py."""
 
 from __future__ import annotations
 
@@ -45,6 +45,24 @@ PROOFS = Table(
     Column("value", LargeBinary, nullable=False),
 )
 """What only one past state could prove, kept for those who ask later: by height, or by round of a task."""
+
+SNAPSHOTS = Table(
+    "snapshots",
+    METADATA,
+    Column("role", String(8), primary_key=True),
+    Column("height", BigInteger, primary_key=True, autoincrement=False),
+    Column("certified", LargeBinary, nullable=False),
+    Column("depths", LargeBinary, nullable=False),
+    Column("digests", LargeBinary, nullable=False),
+)
+"""The state after a checkpoint, cut into chunks: our own newest two, and the one that is being fetched."""
+
+CHUNKS = Table(
+    "chunks",
+    METADATA,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
 
 STATEMENTS = Table(
     "statements",

@@ -1,0 +1,462 @@
+"""From far behind to near the head, without executing what lies between (docs/spec/sync.md).
+
+    RESTING     nothing to do, or nobody has anything better   _look
+    ASKING      a few peers are asked what they offer          _offered, _choose
+    LISTING     a header is proven; its manifest is fetched    _listed
+    FETCHING    chunks come from several peers at once         _chunk
+    INSTALLING  all are here; the node writes them down        Leapt
+
+Nothing is asked for that is not bounded by its type, and nothing kept that the state root does not prove.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from potminer.core.chunks import Plan
+from potminer.core.leap.contents import fault_in_state, grains_in
+from potminer.core.leap.events import (
+    Begin,
+    Effect,
+    Event,
+    GiveUp,
+    Hold,
+    Install,
+    Judge,
+    KeepChunk,
+    Kept,
+    Leapt,
+    Offer,
+    SendChunk,
+    SendManifest,
+    Shun,
+)
+from potminer.core.leap.peers import TIMEOUT_MS, Peer, Peers, Question
+from potminer.core.machine import (
+    CancelTimer,
+    Executed,
+    MessageArrived,
+    Offence,
+    PeerDown,
+    PeerUp,
+    Penalize,
+    Send,
+    SetTimer,
+    TimerFired,
+)
+from potminer.core.trie import Node
+from potminer.wire.block import block_digest
+from potminer.wire.leap import (
+    Chunk,
+    ChunkWanted,
+    Items,
+    Manifest,
+    ManifestWanted,
+    Pruned,
+    SnapshotOffer,
+    SnapshotWanted,
+)
+from potminer.wire.proof import CertifiedHeader
+from potminer.wire.sync import Head
+
+TIMER: Final = "sync/leap"
+FAR_BLOCKS: Final = 1_000
+"""Whoever misses more asks for a snapshot: those are executed in seconds to minutes, so a leap would gain little."""
+PEERS_ASKED: Final = 4
+REST_MS: Final = 30_000
+REFUSED_KEPT: Final = 16
+
+
+class Stage(StrEnum):
+    RESTING = "resting"
+    ASKING = "asking"
+    LISTING = "listing"
+    FETCHING = "fetching"
+    INSTALLING = "installing"
+
+
+LEGAL_MOVES: Final = {
+    (Stage.RESTING, Stage.ASKING),
+    (Stage.ASKING, Stage.RESTING),
+    (Stage.ASKING, Stage.LISTING),
+    (Stage.ASKING, Stage.FETCHING),
+    (Stage.LISTING, Stage.FETCHING),
+    (Stage.LISTING, Stage.RESTING),
+    (Stage.FETCHING, Stage.INSTALLING),
+    (Stage.FETCHING, Stage.RESTING),
+    (Stage.INSTALLING, Stage.RESTING),
+}
+
+
+@dataclass(slots=True)
+class Target:
+    """The snapshot that is fetched. *left* are the chunks that nobody was asked for, the next one last."""
+
+    certified: CertifiedHeader
+    manifest: Manifest
+    plan: Plan
+    left: list[int]
+    nodes: dict[int, Node] = field(default_factory=dict)
+    grains: int = 0
+
+    @property
+    def height(self) -> int:
+        return self.certified.header.height - 1
+
+
+class Leap:
+    """*tip* is the height of the last block executed. *judge* makes a new judge of headers, who begins there."""
+
+    def __init__(
+        self, tip: int, judge: Callable[[], Judge], *, far: int = FAR_BLOCKS, kept: Kept | None = None
+    ) -> None:
+        self._tip, self._make_judge, self._far, self._kept = tip, judge, far, kept
+        self._judge = judge()
+        self._stage = Stage.RESTING
+        self._peers = Peers()
+        self._offers: dict[bytes, CertifiedHeader] = {}
+        self._chosen: CertifiedHeader | None = None
+        self._target: Target | None = None
+        self._refused: dict[bytes, None] = {}
+        self._rest_until = 0
+        self._deadline: int | None = None
+        self._out: list[Effect] = []
+
+    @property
+    def stage(self) -> Stage:
+        return self._stage
+
+    @property
+    def progress(self) -> tuple[int, int, int] | None:
+        """(height, chunks at hand, of how many) of the snapshot that is fetched."""
+        target = self._target
+        return None if target is None else (target.height, len(target.nodes), len(target.plan.wanted()))
+
+    def handle(self, event: Event, now: int) -> list[Effect]:
+        self._react(event, now)
+        self._look(now)
+        self._set_timer(now)
+        effects, self._out = self._out, []
+        return effects
+
+    def _move(self, stage: Stage) -> None:
+        if (self._stage, stage) not in LEGAL_MOVES:
+            raise AssertionError(f"a leap does not go from {self._stage} to {stage}")
+        self._stage = stage
+
+    # ---- what happens --------------------------------------------------------------------
+
+    def _react(self, event: Event, now: int) -> None:
+        match event:
+            case PeerUp():
+                self._peers.up(event.peer)
+            case PeerDown():
+                self._lost(event.peer)
+                self._peers.down(event.peer)
+            case MessageArrived():
+                peer = self._peers.get(event.peer)
+                if peer is not None:
+                    self._message(event.peer, peer, event, now)
+            case Executed():
+                self._tip = max(self._tip, event.height)
+                if self._chosen is not None and self._chosen.header.height - 1 <= self._tip:
+                    self._rest("blocks came faster", now)
+            case Leapt():
+                self._tip = max(self._tip, event.height)
+                self._chosen = self._target = None
+                self._move(Stage.RESTING)
+                self._rest_until = now + REST_MS
+                self._out.append(Hold(False))
+            case TimerFired():
+                if event.name == TIMER:
+                    self._deadline = None
+                    self._expire(now)
+
+    def _expire(self, now: int) -> None:
+        asked = dict(self._peers.open())
+        for key in self._peers.expire(now):
+            self._back(asked[key])
+            self._out.append(Penalize(key, Offence.WITHHELD, "no answer to a question for a snapshot"))
+
+    def _lost(self, key: bytes) -> None:
+        peer = self._peers.get(key)
+        if peer is not None and peer.question is not None:
+            self._back(peer.question)
+
+    def _back(self, question: Question) -> None:
+        """A chunk that did not come is asked for elsewhere, before the others."""
+        target = self._target
+        if target is not None and question.index is not None and question.height == target.height:
+            target.left.append(question.index)
+
+    def _message(self, key: bytes, peer: Peer, event: MessageArrived, now: int) -> None:
+        question = peer.question
+        match event.message:
+            case Head():
+                peer.claimed = event.message.height
+            case Pruned():
+                peer.first = event.message.first
+            case SnapshotWanted() | ManifestWanted() | ChunkWanted():
+                if peer.asks.take(now):
+                    self._serve(key, event.message)
+            case SnapshotOffer() if question is not None and question.height is None:
+                self._offered(key, peer, event.message, now)
+            case Manifest() if question is not None and question.index is None:
+                if question.height == event.message.height:
+                    self._listed(key, peer, event.message, now)
+            case Chunk() if question is not None:
+                if (question.height, question.index) == (event.message.height, event.message.index):
+                    self._chunk(key, peer, event.message, now)
+            case _:
+                pass  # late, after its time ran out: not worth a penalty, not worth the work
+
+    def _serve(self, key: bytes, wanted: SnapshotWanted | ManifestWanted | ChunkWanted) -> None:
+        match wanted:
+            case SnapshotWanted():
+                self._out.append(Offer(key, wanted.epoch))
+            case ManifestWanted():
+                self._out.append(SendManifest(key, wanted.height))
+            case ChunkWanted():
+                self._out.append(SendChunk(key, wanted.height, wanted.index))
+
+    # ---- whether, and to where -----------------------------------------------------------
+
+    def _needed(self) -> bool:
+        """Somebody is far ahead, or all who are ahead let go of the block that we need next. A claim costs a
+        question, no more."""
+        ahead = [peer for _, peer in self._peers.able() if peer.claimed > self._tip]
+        return any(peer.claimed - self._tip > self._far for peer in ahead) or self._stuck()
+
+    def _stuck(self) -> bool:
+        ahead = [peer for _, peer in self._peers.able() if peer.claimed > self._tip]
+        return bool(ahead) and all(peer.first > self._tip + 1 for peer in ahead)
+
+    def _gains(self, certified: CertifiedHeader) -> bool:
+        gained = certified.header.height - 1 - self._tip
+        refused = block_digest(certified.header) in self._refused
+        return not refused and gained > (0 if self._stuck() else self._far // 2)
+
+    def _look(self, now: int) -> None:
+        """Applies every rule to what is known, in the order in which one enables the next."""
+        if self._stage is Stage.RESTING and now >= self._rest_until and self._needed():
+            self._ask_around(now)
+        if self._stage is Stage.ASKING and not self._peers.open():
+            self._choose(now)
+        if self._stage is Stage.LISTING:
+            self._ask_manifest(now)
+        if self._stage is Stage.FETCHING:
+            self._ask_chunks(now)
+        if self._stage is Stage.FETCHING:
+            self._finish(now)
+
+    def _ask_around(self, now: int) -> None:
+        self._judge = self._make_judge()
+        self._offers.clear()
+        able = [(key, peer) for key, peer in self._peers.able() if peer.claimed > self._tip]
+        free = [(key, peer) for key, peer in able if peer.free_ms(now) <= now][:PEERS_ASKED]
+        if not free:
+            self._rest_until = now + REST_MS // 10
+            return
+        self._move(Stage.ASKING)
+        for key, peer in free:
+            self._ask_offer(key, peer, now)
+
+    def _ask_offer(self, key: bytes, peer: Peer, now: int) -> None:
+        self._ask(key, peer, SnapshotWanted(self._judge.newest_epoch), Question(now + TIMEOUT_MS), now)
+
+    def _ask(self, key: bytes, peer: Peer, words: SnapshotWanted | ManifestWanted | ChunkWanted, question: Question,
+             now: int) -> None:  # fmt: skip
+        peer.asked.take(now)
+        peer.question = question
+        self._out.append(Send(key, words))
+
+    def _offered(self, key: bytes, peer: Peer, offer: SnapshotOffer, now: int) -> None:
+        """Committees first, each from the one before it; then the header, under its own epoch's."""
+        peer.question = None
+        before = self._judge.newest_epoch
+        for step in offer.steps:
+            if step.certified.header.epoch < self._judge.newest_epoch:
+                continue
+            flaw = self._judge.learn(step, now=now)
+            if flaw is not None:
+                self._shun(key, f"a step to another committee that is {flaw}")
+                return
+        certified = offer.certified
+        if certified is None:
+            return
+        if certified.header.epoch > self._judge.newest_epoch:
+            if self._judge.newest_epoch > before:
+                self._ask_offer(key, peer, now)
+            return
+        flaw = self._judge.flaw(certified, now=now)
+        if flaw is not None:
+            self._shun(key, f"a header that is {flaw}")
+            return
+        self._offers[key] = certified
+
+    def _choose(self, now: int) -> None:
+        """What an earlier life began, if that still gains; or the newest that was offered."""
+        kept, self._kept = self._kept, None
+        if kept is not None and kept.certified.header.epoch <= self._judge.newest_epoch:
+            sound = self._judge.flaw(kept.certified, now=now) is None and self._gains(kept.certified)
+            plan = Plan.proven(kept.manifest, kept.certified.header.state_root) if sound else None
+            if plan is not None:
+                self._aim(kept.certified, kept.manifest, plan, kept.chunks)
+                return
+        offers = [certified for certified in self._offers.values() if self._gains(certified)]
+        if not offers:
+            self._move(Stage.RESTING)
+            self._rest_until = now + REST_MS
+            return
+        self._chosen = max(offers, key=lambda each: (each.header.height, block_digest(each.header)))
+        self._out.append(Hold(True))
+        self._move(Stage.LISTING)
+
+    # ---- one snapshot --------------------------------------------------------------------
+
+    def _holders(self, height: int) -> list[tuple[bytes, Peer]]:
+        return [(key, peer) for key, peer in self._peers.able() if peer.claimed > height and peer.lacks != height]
+
+    def _ask_manifest(self, now: int) -> None:
+        chosen = self._chosen
+        if chosen is None or self._peers.open():
+            return
+        height = chosen.header.height - 1
+        holders = self._holders(height)
+        # Who offered it first; the others may hold it too.
+        holders.sort(key=lambda item: self._offers.get(item[0]) != chosen)
+        for key, peer in holders:
+            if peer.free_ms(now) <= now:
+                self._ask(key, peer, ManifestWanted(height), Question(now + TIMEOUT_MS, height), now)
+                return
+        if not holders:
+            self._rest("nobody has it any more", now)
+
+    def _listed(self, key: bytes, peer: Peer, told: Manifest, now: int) -> None:
+        peer.question = None
+        chosen = self._chosen
+        if chosen is None:
+            return
+        if not told.depths:
+            peer.lacks = told.height
+            return
+        plan = Plan.proven(told, chosen.header.state_root)
+        if plan is None:
+            self._shun(key, "a manifest that is not of the state")
+            return
+        self._aim(chosen, told, plan, {})
+
+    def _aim(self, certified: CertifiedHeader, told: Manifest, plan: Plan, found: dict[bytes, Items]) -> None:
+        """Chunks at hand are judged like any other: a disk is believed no more than a peer."""
+        if self._stage is Stage.ASKING:
+            self._out.append(Hold(True))
+        self._move(Stage.FETCHING)
+        self._chosen = certified
+        self._target = Target(certified, told, plan, plan.wanted()[::-1])
+        self._out.append(Begin(certified, told))
+        for index in list(self._target.left):
+            items = found.get(plan.digests[index])
+            if items is not None and self._take(self._target, index, items):
+                self._target.left.remove(index)
+
+    def _take(self, target: Target, index: int, items: Items) -> bool:
+        """Whether *items* are chunk *index*, and records all of them. False: it is not; the state may be refused."""
+        node = target.plan.grown(index, items)
+        if node is None:
+            return False
+        grains = grains_in(items)
+        if grains is None:
+            self._refuse(target)
+            return False
+        target.nodes[index] = node
+        target.grains += grains
+        return True
+
+    def _refuse(self, target: Target) -> None:
+        """A quorum certified what no ledger makes. It is never taken, whoever offers it."""
+        self._refused[block_digest(target.certified.header)] = None
+        while len(self._refused) > REFUSED_KEPT:
+            del self._refused[next(iter(self._refused))]
+
+    def _ask_chunks(self, now: int) -> None:
+        target = self._target
+        if target is None or block_digest(target.certified.header) in self._refused:
+            self._rest("its records are not what records can be", now)
+            return
+        holders = self._holders(target.height)
+        for key, peer in holders:
+            if target.left and peer.question is None and peer.free_ms(now) <= now:
+                index = target.left.pop()
+                question = Question(now + TIMEOUT_MS, target.height, index)
+                self._ask(key, peer, ChunkWanted(target.height, index), question, now)
+        if not holders and target.left:
+            self._rest("nobody has it any more", now)
+
+    def _chunk(self, key: bytes, peer: Peer, told: Chunk, now: int) -> None:
+        question, target = peer.question, self._target
+        peer.question = None
+        if target is None or question is None:
+            return
+        if not told.items:
+            peer.lacks = told.height
+            self._back(question)
+            return
+        if not self._take(target, told.index, told.items):
+            if block_digest(target.certified.header) not in self._refused:
+                self._back(question)
+                self._shun(key, "a chunk that is not of the state")
+            return
+        peer.failures = 0
+        self._out.append(KeepChunk(target.plan.digests[told.index], told.items))
+
+    def _finish(self, now: int) -> None:
+        target = self._target
+        if target is None or len(target.nodes) < len(target.plan.wanted()):
+            return
+        header = target.certified.header
+        tree = target.plan.joined(target.nodes)
+        seats = self._judge.seats(header.epoch)
+        fault = fault_in_state(tree, height=target.height, epoch=header.epoch, seats=seats, grains=target.grains)
+        if fault is not None:
+            self._refuse(target)
+            self._rest(fault, now)
+            return
+        self._move(Stage.INSTALLING)
+        self._out.append(Install(target.certified, tree, target.manifest, self._judge.steps))
+
+    def _rest(self, why: str, now: int) -> None:
+        """Nothing comes of this leap. What was fetched may serve the next one only where it is the same."""
+        if self._stage is Stage.INSTALLING:
+            return
+        for key, question in self._peers.open():
+            peer = self._peers.get(key)
+            if peer is not None and question.height is not None:
+                peer.question = None
+        if self._stage in (Stage.LISTING, Stage.FETCHING):
+            self._out += [GiveUp(why), Hold(False)]
+        self._chosen = self._target = None
+        self._move(Stage.RESTING)
+        self._rest_until = now + REST_MS // 10
+
+    def _shun(self, key: bytes, why: str) -> None:
+        self._peers.shun(key)
+        self._offers.pop(key, None)
+        self._out.append(Shun(key, why))
+
+    # ---- time ----------------------------------------------------------------------------
+
+    def _set_timer(self, now: int) -> None:
+        moments = [question.until_ms for _, question in self._peers.open()]
+        if self._stage is Stage.RESTING and self._rest_until > now and self._needed():
+            moments.append(self._rest_until)
+        if self._stage in (Stage.LISTING, Stage.FETCHING):
+            moments += [peer.free_ms(now) for _, peer in self._peers.able() if peer.free_ms(now) > now]
+        due = min(moments, default=None)
+        moment = None if due is None else max(due, now + 1)
+        if moment == self._deadline:
+            return
+        self._deadline = moment
+        self._out.append(CancelTimer(TIMER) if moment is None else SetTimer(TIMER, moment - now))
