@@ -37,19 +37,16 @@ from potminer.node.outbox import Outbox
 from potminer.node.past import Past
 from potminer.node.seats import Seats
 from potminer.wire import record as records
-from potminer.wire.block import Block, Certificate, CertifiedBlock
-from potminer.wire.codec import Wire, decode, encode
+from potminer.wire.block import Block, Certificate
+from potminer.wire.codec import Wire, encode
 from potminer.wire.control import Standing
 from potminer.wire.gossip import Item, Topic
-from potminer.wire.leap import Pruned
 from potminer.wire.proof import CertifiedHeader
 from potminer.wire.record import EvaluationRecord, RoundRecord, TaskRecord, Trainer, UnitRecord, Validator
-from potminer.wire.sync import Blocks
 from potminer.wire.trainer import Job, Report
 from potminer.wire.tx import Body, RegisterValidator, SignedTransaction, decode_signed
 from potminer.world.store.takings import Row as TakingsRow
 
-REPLY_BYTES = 3 * limits.BLOCK_BYTES
 SHUNNED_S = 86_400
 
 
@@ -223,8 +220,8 @@ class Engine:
                 self._soon.append((To.GOSSIP, gossip.Offended(peer, offence)))
             case gossip.Validate() | gossip.Deliver() | gossip.Dial() | gossip.Ban():
                 self._perform_gossip(effect)
-            case sync.ReadBlocks(peer, first, count):
-                self._spawn(self._answer_blocks(peer, first, count))
+            case sync.ReadBlocks():
+                self._spawn(self._m.leaper.answer_blocks(effect, self._hands.read_blocks, self._hands.send))
             case leap.Offer() | leap.SendManifest() | leap.SendChunk():
                 self._spawn(self._m.leaper.answer(effect, self._hands.send))
             case leap.Begin() | leap.KeepChunk() | leap.Install() | leap.GiveUp() | leap.Hold() | leap.Shun():
@@ -415,22 +412,8 @@ class Engine:
             if self._seats.look():
                 self._epoch_began(self._m.ledger.state.head.height)
             self._see_tasks()
-            self._see_seat()
+            await self._see_seat()
             self._hands.changed()
-
-    async def _answer_blocks(self, peer: bytes, first: int, count: int) -> None:
-        found = await self._hands.read_blocks(first, count, REPLY_BYTES)
-        if not found:
-            self._hands.send(peer, Pruned(await self._m.leaper.snapshots.lowest()))
-            return
-        blocks = tuple(
-            CertifiedBlock(
-                decode(Block, block, max_bytes=limits.BLOCK_MESSAGE_BYTES),
-                decode(Certificate, certificate, max_bytes=limits.VIEW_CHANGE_BYTES),
-            )
-            for block, certificate in found
-        )
-        self._hands.send(peer, Blocks(blocks))
 
     # ---- transactions ---------------------------------------------------------------------
 

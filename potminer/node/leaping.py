@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final, Protocol
 
+from potminer.base import limits
 from potminer.base.errors import Malformed
 from potminer.core import chunks, trie
 from potminer.core.committee import Committee, committee_of
@@ -18,10 +19,11 @@ from potminer.core.light import epochs, header
 from potminer.core.light.flaw import Flaw
 from potminer.core.light.trust import Terms, Trust
 from potminer.core.machine import Executed, Offence
-from potminer.core.sync.machine import Held, Moved
+from potminer.core.sync.machine import Held, Moved, ReadBlocks
 from potminer.core.sync.proof import Tip
 from potminer.node.inbox import To
 from potminer.node.past import OUTCOMES, STEP, Past
+from potminer.wire.block import Block, Certificate, CertifiedBlock
 from potminer.wire.codec import Wire, decode, encode
 from potminer.wire.leap import (
     CHUNK_MESSAGE_BYTES,
@@ -30,15 +32,18 @@ from potminer.wire.leap import (
     Chunk,
     Items,
     Manifest,
+    Pruned,
     SnapshotOffer,
 )
 from potminer.wire.proof import PROOF_BYTES, CertifiedHeader, Shown
 from potminer.wire.record import CommitteeRecord
+from potminer.wire.sync import Blocks
 from potminer.world.store.snapshots import Landing, Snapshot
 
 CHECKPOINT_BLOCKS: Final = 100
 """As the replica's: spec/pbft.md §8."""
 PRUNED_AT_ONCE: Final = 256
+REPLY_BYTES: Final = 3 * limits.BLOCK_BYTES
 EMPTY: Final = trie.root(None)
 
 
@@ -285,6 +290,23 @@ class Leaper:
             (To.SYNC, leap.Leapt(head.height)),
             (To.REPLICA, Executed(head.height, header.parent, state.root, head.time_ms)),
         ]
+
+    async def answer_blocks(
+        self, asked: ReadBlocks, read: Callable[[int, int, int], Awaitable[list[tuple[bytes, bytes]]]],
+        send: Callable[[bytes, Wire], bool],
+    ) -> None:
+        found = await read(asked.first, asked.count, REPLY_BYTES)
+        if not found:
+            send(asked.peer, Pruned(await self.snapshots.lowest()))
+            return
+        blocks = tuple(
+            CertifiedBlock(
+                decode(Block, block, max_bytes=limits.BLOCK_MESSAGE_BYTES),
+                decode(Certificate, certificate, max_bytes=limits.VIEW_CHANGE_BYTES),
+            )
+            for block, certificate in found
+        )
+        send(asked.peer, Blocks(blocks))
 
     async def answer(self, asked: leap.Answering, send: Callable[[bytes, Wire], bool]) -> None:
         match asked:

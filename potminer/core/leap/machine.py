@@ -265,7 +265,8 @@ class Leap:
             self._ask_offer(key, peer, now)
 
     def _ask_offer(self, key: bytes, peer: Peer, now: int) -> None:
-        self._ask(key, peer, SnapshotWanted(self._judge.newest_epoch), Question(now + TIMEOUT_MS), now)
+        epoch = self._judge.newest_epoch
+        self._ask(key, peer, SnapshotWanted(epoch), Question(now + TIMEOUT_MS, epoch=epoch), now)
 
     def _ask(self, key: bytes, peer: Peer, words: SnapshotWanted | ManifestWanted | ChunkWanted, question: Question,
              now: int) -> None:  # fmt: skip
@@ -275,8 +276,7 @@ class Leap:
 
     def _offered(self, key: bytes, peer: Peer, offer: SnapshotOffer, now: int) -> None:
         """Committees first, each from the one before it; then the header, under its own epoch's."""
-        peer.question = None
-        before = self._judge.newest_epoch
+        asked, peer.question = peer.question, None
         for step in offer.steps:
             if step.certified.header.epoch < self._judge.newest_epoch:
                 continue
@@ -288,8 +288,8 @@ class Leap:
         if certified is None:
             return
         if certified.header.epoch > self._judge.newest_epoch:
-            if self._judge.newest_epoch > before:
-                self._ask_offer(key, peer, now)
+            if asked is not None and self._judge.newest_epoch > asked.epoch:
+                self._ask_offer(key, peer, now)  # perhaps it was another peer that taught us so far
             return
         flaw = self._judge.flaw(certified, now=now)
         if flaw is not None:

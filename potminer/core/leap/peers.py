@@ -17,11 +17,12 @@ QUESTIONS_PER_WINDOW: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """*index* is of a chunk; None asks for the manifest, and without *height* for an offer."""
+    """*index* is of a chunk; None asks for the manifest, and without *height* for an offer, with steps from *epoch*."""
 
     until_ms: int
     height: int | None = None
     index: int | None = None
+    epoch: int = 0
 
 
 @dataclass(slots=True)
