@@ -7,7 +7,7 @@ certificate, committee and chain, never of what a node happened to see.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from potminer.base.quorum import is_quorum, is_weak_quorum
 from potminer.wire.block import Certificate
@@ -27,6 +27,9 @@ class Committee:
     members: tuple[bytes, ...]
     powers: tuple[int, ...]
     skipped: tuple[int, ...] = ()
+    total: int = field(init=False, repr=False, compare=False)
+    turns: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    """The seats that propose, in their order."""
 
     def __post_init__(self) -> None:
         if not self.members or len(self.members) != len(self.powers) or len(set(self.members)) != len(self.members):
@@ -35,23 +38,16 @@ class Committee:
             raise AssertionError("every member of a committee has power")
         if not set(self.skipped) < set(range(len(self.members))):
             raise AssertionError("somebody of a committee has a turn")
-
-    @property
-    def total(self) -> int:
-        return sum(self.powers)
+        object.__setattr__(self, "total", sum(self.powers))
+        seats = tuple(range(len(self.members)))
+        turns = tuple(seat for seat in seats if seat not in self.skipped) if self.skipped else seats
+        object.__setattr__(self, "turns", turns)
 
     def index_of(self, key: bytes) -> int | None:
         return self.members.index(key) if key in self.members else None
 
-    @property
-    def turns(self) -> tuple[int, ...]:
-        """The seats that propose, in their order."""
-        return tuple(seat for seat in range(len(self.members)) if seat not in self.skipped)
-
     def primary(self, *, height: int, view: int) -> int:
         """Index of the replica whose turn it is: the turn passes on with every block and every view."""
-        if not self.skipped:
-            return (height + view) % len(self.members)
         turns = self.turns
         return turns[(height + view) % len(turns)]
 
@@ -76,7 +72,8 @@ class Committee:
         return tuple(sorted(skipped))
 
     def power_of(self, indices: Iterable[int]) -> int:
-        return sum(self.powers[i] for i in set(indices))
+        powers = self.powers
+        return sum([powers[i] for i in set(indices)])
 
     def is_quorum(self, indices: Iterable[int]) -> bool:
         return is_quorum(self.power_of(indices), self.total)

@@ -40,6 +40,7 @@ from potminer.wire.tx import SignedTransaction
 
 BROKEN = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What a replica that is broken raises; its host stops, and the witnesses are told."""
+SYNC = frozenset({sync.Head, sync.BlocksWanted, sync.Blocks})
 FROZEN_MOST = 20_000
 """Messages that wait for a stopped process; the oldest give way."""
 
@@ -173,8 +174,11 @@ class Host:
                 self.world.broke(self, error)
                 self.crash()
                 return
-            self.highest_view = max(self.highest_view, self.replica.view)
-            self._perform(self.fault.transform(effects) if self.fault is not None else effects)
+            if self.replica.view > self.highest_view:
+                self.highest_view = self.replica.view
+            done: Sequence[object] = effects if self.fault is None else self.fault.transform(effects)
+            if done:
+                self._perform(done)
             if self._inbox:
                 self._inbox.popleft()
 
@@ -184,6 +188,9 @@ class Host:
             return
         if isinstance(self.fault, Adversary):
             self.fault.hear(message)
+        if type(message) not in SYNC:
+            self.handle(MessageArrived(peer, message))
+            return
         match message:
             case sync.Head():
                 if message.height > self.height:
@@ -195,8 +202,6 @@ class Host:
                     self._perform([Send(peer, sync.Blocks(blocks=found))])
             case sync.Blocks():
                 self._catch_up(message)
-            case _:
-                self.handle(MessageArrived(peer, message))
 
     def submit(self, signed: SignedTransaction) -> None:
         if self._frozen is not None:
@@ -208,6 +213,7 @@ class Host:
 
     def _perform(self, effects: Sequence[object]) -> None:
         """In order, as the node's engine does: neighbouring ``Persist`` are one commit, durable before what follows."""
+        unsynced = False
         try:
             for effect in effects:
                 if self.fuse is not None:
@@ -217,24 +223,28 @@ class Host:
                     self.fuse -= 1
                 if isinstance(effect, Persist):
                     self.disk.write(effect.key, effect.value)
+                    unsynced = True
                     continue
-                self.disk.sync()
+                if unsynced:
+                    self.disk.sync()
+                    unsynced = False
                 self._perform_one(effect)
-            self.disk.sync()
+            if unsynced:
+                self.disk.sync()
         except DiskFault:
             self.stops += 1
             self.crash()
 
     def _perform_one(self, effect: object) -> None:
         match effect:
-            case Broadcast(message):
-                self.world.send(self, message, to=None)
-            case Send(peer, message):
-                self.world.send(self, message, to=peer)
-            case SetTimer(name, delay_ms):
-                self._arm(name, delay_ms)
-            case CancelTimer(name):
-                self._timers.pop(name, None)
+            case Broadcast():
+                self.world.send(self, effect.message, to=None)
+            case Send():
+                self.world.send(self, effect.message, to=effect.peer)
+            case SetTimer():
+                self._arm(effect.name, effect.delay_ms)
+            case CancelTimer():
+                self._timers.pop(effect.name, None)
             case Execute(block, certificate):
                 self._execute(block, certificate)
             case Witnessed(height, message):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from random import Random
 from typing import Any, Protocol
 
@@ -27,14 +27,15 @@ class Clock:
 
     def after(self, delay_ms: int, action: Action, *arguments: Any) -> None:
         self._planned += 1
-        heapq.heappush(self._plan, (self.now + delay_ms, self._planned, action, arguments))
+        heappush(self._plan, (self.now + delay_ms, self._planned, action, arguments))
 
     def step(self, until: int) -> bool:
         """Does the next thing planned before *until*; False where there is none."""
-        if not self._plan or self._plan[0][0] >= until:
+        plan = self._plan
+        if not plan or plan[0][0] >= until:
             self.now = until
             return False
-        self.now, _, action, arguments = heapq.heappop(self._plan)
+        self.now, _, action, arguments = heappop(plan)
         self.steps += 1
         action(*arguments)
         return True
@@ -71,12 +72,20 @@ class Network:
     _ways: dict[tuple[int, int], Way] = field(default_factory=dict)
 
     def carry(self, source: int, target: int, deliver: Action, *arguments: Any) -> None:
-        way = self.way(source, target)
+        way = self._ways.get((source, target)) or self.way(source, target)
         if way.cuts:
             return
         self.carried += 1
-        for delay in self._arrivals(way, source, target):
-            self.clock.after(delay, self._arrive, way, deliver, arguments)
+        weather, chance = self.weather, way.chance
+        once = weather.least_ms + self._extra(chance, source, target)
+        after = self.clock.after
+        if self.quiet:
+            after(once, self._arrive, way, deliver, arguments)
+            return
+        if not (weather.loss and chance.random() * 1_000 < weather.loss):
+            after(once, self._arrive, way, deliver, arguments)
+        if weather.repeat and chance.random() * 1_000 < weather.repeat:
+            after(once + int(chance.random() * 5_000), self._arrive, way, deliver, arguments)
 
     def _arrive(self, way: Way, deliver: Action, arguments: tuple[Any, ...]) -> None:
         if way.cuts:
@@ -92,27 +101,15 @@ class Network:
             way = self._ways[source, target] = Way(Random(f"{self.seed}/{source}/{target}"))
         return way
 
-    def _arrivals(self, way: Way, source: int, target: int) -> tuple[int, ...]:
-        chance, weather = way.chance, self.weather
-        once = weather.least_ms + self._extra(chance, source, target)
-        if self.quiet:
-            return (once,)
-        arrivals = () if weather.loss and chance.random() * 1_000 < weather.loss else (once,)
-        if weather.repeat and chance.random() * 1_000 < weather.repeat:
-            arrivals = (*arrivals, once + int(chance.random() * 5_000))
-        return arrivals
-
     def _extra(self, chance: Random, source: int, target: int) -> int:
-        spread = self.weather.spread_ms
-        match self.weather.delays:
-            case Delays.EXPONENTIAL:
-                return int(chance.expovariate(1 / spread))
-            case Delays.UNIFORM:
-                return int(chance.random() * 2 * spread)
-            case Delays.HEAVY:
-                return min(MOST_MS, int(spread / 3 * chance.paretovariate(SHAPE)))
-            case Delays.SITES:
-                return int((spread if (source % TWIN + target % TWIN) % 2 else 1) * (1 + chance.random() / 10))
+        spread, delays = self.weather.spread_ms, self.weather.delays
+        if delays is Delays.EXPONENTIAL:
+            return int(chance.expovariate(1 / spread))
+        if delays is Delays.UNIFORM:
+            return int(chance.random() * 2 * spread)
+        if delays is Delays.HEAVY:
+            return min(MOST_MS, int(spread / 3 * chance.paretovariate(SHAPE)))
+        return int((spread if (source % TWIN + target % TWIN) % 2 else 1) * (1 + chance.random() / 10))
 
     # ---- faults --------------------------------------------------------------------------
 

@@ -7,12 +7,13 @@ same bytes is the answer. Nothing is assumed: what was never asked is verified b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from potminer.core.committee import Committee
 from potminer.wire.seal import SigningKey, verify
 from potminer.wire.tx import SignedTransaction, signature_holds, transaction_digest
 
-REMEMBERED = 1 << 17
+REMEMBERED = 1 << 16
 """Signatures and verdicts kept; then they are forgotten together and asked for anew."""
 
 
@@ -25,11 +26,13 @@ class Notary:
     def verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
         asked = (public, message, signature)
         known = self._verdicts.get(asked)
-        if known is None:
-            if len(self._verdicts) >= REMEMBERED:
-                self._verdicts.clear()
-            known = self._verdicts[asked] = verify(public, message, signature)
-        return known
+        return self._learn(asked, verify(public, message, signature)) if known is None else known
+
+    def _learn(self, asked: tuple[bytes, bytes, bytes], holds: bool) -> bool:
+        if len(self._verdicts) >= REMEMBERED:
+            self._verdicts.clear()
+        self._verdicts[asked] = holds
+        return holds
 
     def sign(self, key: SigningKey, message: bytes) -> bytes:
         known = self._signed.get((key.public, message))
@@ -37,6 +40,7 @@ class Notary:
             if len(self._signed) >= REMEMBERED:
                 self._signed.clear()
             known = self._signed[(key.public, message)] = key.sign(message)
+            self._learn((key.public, message, known), True)  # what libsodium signs, libsodium accepts
         return known
 
     def holds(self, signed: SignedTransaction) -> bool:
@@ -50,14 +54,20 @@ class Notary:
         return known
 
 
+@lru_cache(maxsize=1_024)
+def _key(seed: bytes) -> SigningKey:
+    """Runs have the same members and clients."""
+    return SigningKey(seed)
+
+
 class NotedKey(SigningKey):
     """A key whose signatures the notary remembers."""
 
     __slots__ = ("_notary", "_real")
 
     def __init__(self, seed: bytes, notary: Notary) -> None:
-        super().__init__(seed)
-        self._real = SigningKey(seed)
+        self._real = _key(seed)
+        self.public = self._real.public
         self._notary = notary
 
     def sign(self, message: bytes) -> bytes:
@@ -72,3 +82,7 @@ class NotedCommittee(Committee):
 
     def signed_by(self, index: int, message: bytes, signature: bytes) -> bool:
         return self.notary.verify(self.members[index], message, signature)
+
+
+SHARED = Notary()
+"""Of a process: runs after each other have the same members, clients and transactions."""

@@ -24,7 +24,7 @@ from potminer.sim.checkers import Members, Witnesses
 from potminer.sim.host import Host
 from potminer.sim.ledger import Chain, genesis
 from potminer.sim.network import Clock, Network
-from potminer.sim.notary import Notary, NotedCommittee, NotedKey
+from potminer.sim.notary import SHARED, Notary, NotedCommittee, NotedKey
 from potminer.sim.plan import TWIN, Plan, Role
 from potminer.sim.scenarios import Scenario, draw
 from potminer.wire.block import CertifiedBlock
@@ -85,7 +85,7 @@ class World:
         notary: Notary | None = None,
     ) -> None:
         self.plan = plan
-        self.notary = Notary() if notary is None else notary
+        self.notary = SHARED if notary is None else notary
         self.chance = Random(f"{plan.name}/{plan.seed}/{_CHANCE}")
         self.clock = Clock()
         self._trace = blake2b(digest_size=8)
@@ -105,6 +105,10 @@ class World:
         self._victims = frozenset({client(0).public})
         names = [*range(plan.nodes), *(TWIN + seat for seat, role in plan.roles.items() if role is Role.TWINS)]
         self.hosts = [self._host(name, keys[name % TWIN], start) for name in names]
+        self._of_key: dict[bytes, list[Host]] = {}
+        """Hosts by the key that messages to them name; twins share one."""
+        for host in self.hosts:
+            self._of_key.setdefault(host.key.public, []).append(host)
         self.network = Network(self.clock, f"{plan.name}/{plan.seed}", plan.weather, tuple(names))
         self.chaos = Chaos(plan, self.hosts, self.network)
         self.submitted: list[SignedTransaction] = []
@@ -157,10 +161,10 @@ class World:
         witnessed = host.honest and not host.forgetful
         self.witnesses.said(member=host.member, honest=witnessed, message=message, durable=host.disk.records)
         name = blake2b(body, digest_size=8).digest()
-        for target in self.hosts:
-            if target.member == host.member or (to is not None and target.key.public != to):
-                continue
-            self.network.carry(host.name, target.name, self._deliver, host.key.public, target, message, name)
+        carry, public = self.network.carry, host.key.public
+        for target in self.hosts if to is None else self._of_key.get(to, ()):
+            if target.member != host.member:
+                carry(host.name, target.name, self._deliver, public, target, message, name)
 
     def _deliver(self, peer: bytes, target: Host, message: Wire, name: bytes) -> None:
         if target.replica is not None:
@@ -265,7 +269,8 @@ class World:
 
     def _look(self) -> None:
         """Every so often, how much everybody holds."""
-        self._note_violation()
+        if self._violated_ms is None and self.witnesses.violations:
+            self._note_violation()
         if self.clock.now < self._next_look:
             return
         self._next_look = self.clock.now + LOOK_MS

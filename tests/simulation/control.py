@@ -186,6 +186,7 @@ class Bent(Replica):
             return
         fault = self._fault(proposal, fresh=True)
         if fault is None:
+            self._at.opening = proposal
             self._consider(proposal, fresh=True, now=now)
         else:
             self._out.append(Penalize(peer, Offence.FORGED, fault))
@@ -219,5 +220,6 @@ class Bent(Replica):
             self._out.append(Penalize(peer, Offence.FORGED, fault))
             return
         self._at.enter(view, Stage.WAITING)
+        self._at.opening = new_view
         self._out += [*self._at.witness(new_view), ViewEntered(self.height, view, changing=False)]
         self._consider(new_view.proposal, fresh=self.choose(new_view.view_changes) is None, now=now)

@@ -6,8 +6,6 @@ A signer's first vote of a purpose and view stands; the log holds only what has 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from potminer.core.committee import Committee
 from potminer.wire.block import Block, Certificate, block_digest
 from potminer.wire.pbft import PrePrepare, ViewChange, Vote
@@ -22,13 +20,15 @@ BODIES_KEPT = 4
 class Log:
     """What the committee said at *height*."""
 
-    __slots__ = ("_bodies", "_final", "_unread", "_votes", "changes", "committee", "height")
+    __slots__ = ("_bodies", "_final", "_signed", "_unread", "_votes", "changes", "committee", "height")
 
     def __init__(self, *, height: int, committee: Committee) -> None:
         self.height = height
         self.committee = committee
         self.changes: dict[int, ViewChange] = {}
         self._votes: dict[tuple[int, int], dict[int, Vote]] = {}
+        self._signed: dict[tuple[int, int, bytes], dict[int, bytes]] = {}
+        """The same votes by (purpose, view, digest): each signer's signature."""
         self._bodies: dict[bytes, Block] = {}
         self._final: Certificate | None = None
         self._unread = False
@@ -49,9 +49,16 @@ class Log:
         if vote.view in held:
             return
         held[vote.view] = vote
+        self._signed.setdefault((vote.purpose, vote.view, vote.digest), {})[vote.signer] = vote.signature
         self._unread = self._unread or vote.purpose == Purpose.COMMIT
         if len(held) > VIEWS_KEPT:
-            del held[min(held)]
+            self._drop(held.pop(min(held)))
+
+    def _drop(self, vote: Vote) -> None:
+        same = self._signed[vote.purpose, vote.view, vote.digest]
+        del same[vote.signer]
+        if not same:
+            del self._signed[vote.purpose, vote.view, vote.digest]
 
     def prepared(self, proposal: PrePrepare) -> Certificate | None:
         """Proof that a quorum prepared *proposal*; the primary's PRE-PREPARE is its PREPARE."""
@@ -68,23 +75,15 @@ class Log:
         return self._final
 
     def _certified(self) -> Certificate | None:
-        for view, digest in sorted(set(self._commits())):
+        commits = sorted((view, digest) for purpose, view, digest in self._signed if purpose == Purpose.COMMIT)
+        for view, digest in commits:
             found = self._certificate(Purpose.COMMIT, view, digest, self._signatures(Purpose.COMMIT, view, digest))
             if found is not None:
                 return found
         return None
 
-    def _commits(self) -> Iterator[tuple[int, bytes]]:
-        for (purpose, _), held in self._votes.items():
-            if purpose == Purpose.COMMIT:
-                yield from ((vote.view, vote.digest) for vote in held.values())
-
     def _signatures(self, purpose: Purpose, view: int, digest: bytes) -> dict[int, bytes]:
-        return {
-            signer: held[view].signature
-            for (kept, signer), held in self._votes.items()
-            if kept == purpose and view in held and held[view].digest == digest
-        }
+        return dict(self._signed.get((purpose, view, digest), ()))
 
     def _certificate(
         self, purpose: Purpose, view: int, digest: bytes, signatures: dict[int, bytes]

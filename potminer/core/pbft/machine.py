@@ -67,6 +67,9 @@ from potminer.wire.pbft import (
 )
 from potminer.wire.seal import Purpose, SigningKey
 
+QUIET = frozenset({Status, VotesWanted, PreparedBlockWanted, TransactionsWanted, Relay})
+"""Messages that no rule reads: after them nothing is to be settled."""
+
 
 class Replica(Timing):
     """One member's replica. ``handle`` is its whole interface; the first event is ``Started``."""
@@ -94,6 +97,7 @@ class Replica(Timing):
         self._out: list[Effect] = []
         self._sit(application.committee, persisted)
         self._alarms = Alarms()
+        self._tended = None
         self._begin_height()
 
     # ---- what others may look at ---------------------------------------------------------
@@ -120,12 +124,14 @@ class Replica(Timing):
     def handle(self, event: Event, now: int) -> list[Effect]:
         """The effects of *event* at *now* (wall clock, ms), to be performed in order."""
         match event:
-            case Started():
-                self._start(now)
-            case MessageArrived(peer, message):
-                self._arrived(peer, message, now)
+            case MessageArrived():
+                self._arrived(event.peer, event.message, now)
+                if type(event.message) in QUIET:
+                    return self._said()
             case TimerFired(name):
                 self._fired(name, now)
+            case Started():
+                self._start(now)
             case WorkArrived(full):
                 self._work(full, now)
             case Executed():
@@ -133,6 +139,9 @@ class Replica(Timing):
             case _:
                 assert_never(event)
         self._settle(now)
+        return self._said()
+
+    def _said(self) -> list[Effect]:
         effects, self._out = self._out, []
         return effects
 
@@ -209,6 +218,7 @@ class Replica(Timing):
             self._look_for_work(now)
             self._tick(now)
             return
+        self._tended = None
         match self._alarms.fired(name):
             case "view":
                 self._change_view(self._at.view + 1)
@@ -266,10 +276,10 @@ class Replica(Timing):
         if self._at.stage is Stage.EXECUTING:
             return
         match message:
-            case PrePrepare():
-                self._pre_prepare(peer, message, now)
             case Vote():
                 self._out += self._at.take_vote(peer, message, chain=self._chain)
+            case PrePrepare():
+                self._pre_prepare(peer, message, now)
             case ViewChange():
                 self._out += self._at.take_change(peer, message, chain=self._chain)
             case NewView():

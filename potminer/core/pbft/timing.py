@@ -12,6 +12,8 @@ class Timing(Repair):
     """The part of a replica (``machine.py``) that waits, on the same state."""
 
     _alarms: Alarms
+    _tended: tuple[object, ...] | None
+    """What the running timers are for; None where one has fired since."""
 
     def _look_for_work(self, now: int) -> None:
         """Once a block is due at this height it stays due: the view timer never starts over for it."""
@@ -24,14 +26,22 @@ class Timing(Repair):
 
     def _tend_timers(self) -> None:
         """Starts, replaces and stops the timers of the height, so that exactly those that should run do."""
-        p, at = self._parameters, self._at
-        waiting = self._member and at.stage is Stage.WAITING
-        must_move = self._member and at.must_move
-        self._tend("view", self._patience_ms, must_move)
-        self._tend("batch", p.batch_ms, waiting and at.due and not at.batched and self._may_propose())
-        self._tend("empty", p.empty_block_ms, waiting and not at.due and at.view == 0)
-        self._tend("gather", p.gather_ms, self._member and at.stage is Stage.GATHERING)
-        self._tend("votes", p.votes_ms, must_move or (self._member and at.stage is Stage.CHANGING))
+        p, at, stage = self._parameters, self._at, self._at.stage
+        waiting = self._member and stage is Stage.WAITING
+        view = self._member and at.must_move
+        batch = waiting and at.due and not at.batched and self._may_propose()
+        empty = waiting and not at.due and at.view == 0
+        gather = self._member and stage is Stage.GATHERING
+        votes = view or (self._member and stage is Stage.CHANGING)
+        tended = (at.height, at.view, stage is Stage.CHANGING, view, batch, empty, gather, votes)
+        if tended == self._tended:
+            return  # most of what is heard changes nothing here
+        self._tended = tended
+        self._tend("view", self._patience_ms if view else 0, view)
+        self._tend("batch", p.batch_ms, batch)
+        self._tend("empty", p.empty_block_ms, empty)
+        self._tend("gather", p.gather_ms, gather)
+        self._tend("votes", p.votes_ms, votes)
 
     @property
     def _patience_ms(self) -> int:

@@ -97,6 +97,8 @@ def new_view_fault(
 
 def jump_target(changes: Mapping[int, ViewChange], *, view: int, committee: Committee) -> int | None:
     """The smallest view above *view* that somebody asks for, once a weak quorum asks for higher ones."""
+    if not changes:
+        return None
     higher = {signer: change.view for signer, change in changes.items() if change.view > view}
     return min(higher.values()) if committee.is_weak_quorum(higher) else None
 
