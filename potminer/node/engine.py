@@ -22,6 +22,7 @@ from potminer.core.leap.machine import Leap
 from potminer.core.ledger.beacon import Onion
 from potminer.core.ledger.ledger import Ledger
 from potminer.core.ledger.refusal import Refusal
+from potminer.core.ledger.slices import slices_of
 from potminer.core.pbft import events as pbft
 from potminer.core.pbft.machine import Replica
 from potminer.core.rounds import events as rounds
@@ -59,6 +60,8 @@ class Hands:
     """Raises PotminerError where nobody answers."""
     ban: Callable[[bytes, int], None]
     fetch: Callable[[bytes, int], Awaitable[bool]]
+    excerpt: Callable[[bytes, int, Sequence[tuple[int, int]]], Awaitable[bytes | None]]
+    """The blob that holds the ranges of a blob of so many bytes; None where nobody has them."""
     work: Callable[[Job], Awaitable[Report]]
     cancel: Callable[[int], None]
     persist: Callable[[Sequence[tuple[bytes, bytes | None]]], Awaitable[None]]
@@ -226,7 +229,7 @@ class Engine:
                 self._spawn(self._m.leaper.answer(effect, self._hands.send))
             case leap.Begin() | leap.KeepChunk() | leap.Install() | leap.GiveUp() | leap.Hold() | leap.Shun():
                 await self._perform_leap(effect)
-            case rounds.Fetch() | rounds.StartJob() | rounds.CancelJob() | rounds.Submit():
+            case rounds.Fetch() | rounds.FetchExcerpt() | rounds.StartJob() | rounds.CancelJob() | rounds.Submit():
                 self._perform_rounds(effect)
             case pbft.DoubleVote():
                 self._note_double(effect)
@@ -254,10 +257,12 @@ class Engine:
         else:
             self._hands.ban(peer, seconds)
 
-    def _perform_rounds(self, effect: rounds.Fetch | rounds.StartJob | rounds.CancelJob | rounds.Submit) -> None:
+    def _perform_rounds(self, effect: rounds.Errand) -> None:
         match effect:
             case rounds.Fetch(blob, max_bytes):
                 self._spawn(self._fetch(blob, max_bytes))
+            case rounds.FetchExcerpt():
+                self._spawn(self._fetch_excerpt(effect))
             case rounds.StartJob(job):
                 self._spawn(self._work(job))
             case rounds.CancelJob(job_id):
@@ -400,7 +405,10 @@ class Engine:
             count = 0 if current is None else len(current.slots)
             units = tuple(state.need(UnitRecord, records.unit_key(task, slot)) for slot in range(count))
             evaluation = state.get(EvaluationRecord, records.evaluation_key(task))
-            seen = rounds.TaskSeen(task, record, current, units, registered, state.head.time_ms, evaluation)
+            seen = rounds.TaskSeen(
+                task, record, current, units, registered, state.head.time_ms, evaluation,
+                slices_of(state, task, current), self._seats.committee,
+            )
             self._soon.append((To.ROUNDS, seen))
 
     async def _perform_leap(self, effect: leap.Doing) -> None:
@@ -469,6 +477,10 @@ class Engine:
             self._hands.note("error", f"blob {blob.hex()[:12]}: {error.what}")
             found = False
         self._inbox.post(To.ROUNDS, rounds.BlobFetched(blob, found))
+
+    async def _fetch_excerpt(self, wanted: rounds.FetchExcerpt) -> None:
+        excerpt = await self._hands.excerpt(wanted.update, wanted.size, wanted.ranges)
+        self._inbox.post(To.ROUNDS, rounds.ExcerptFetched(wanted.update, wanted.index, excerpt))
 
     async def _work(self, job: Job) -> None:
         began = self._hands.clock()

@@ -207,6 +207,7 @@ class Life:
             dial=self._dial,
             ban=lambda peer, seconds: None,
             fetch=self._fetch,
+            excerpt=self._no_excerpt,
             work=self._work,
             cancel=lambda job: None,
             persist=self._persist,
@@ -292,6 +293,9 @@ class Life:
 
     async def _dial(self, host: str, port: int, expected: bytes | None) -> NoReturn:
         raise PotminerError(f"nobody answers at {host}", "Links of this world stand by themselves.")
+
+    async def _no_excerpt(self, blob: bytes, size: int, ranges: Sequence[tuple[int, int]]) -> bytes | None:
+        return None
 
     async def _fetch(self, blob: bytes, max_bytes: int) -> bool:
         return False

@@ -74,6 +74,20 @@ def decode_model(spec: ModelSpec, data: bytes, *, momentum: bool = False) -> Mod
     return Model(flat[:count], flat[count:] if has else None)
 
 
+def encode_part(part: Model) -> bytes:
+    """A slice of a model: its weights and, where there is one, its momentum."""
+    vectors = [part.weights] if part.momentum is None else [part.weights, part.momentum]
+    return b"".join(flat.astype(_F32).tobytes() for flat in vectors)
+
+
+def decode_part(data: bytes, *, momentum: bool) -> Model:
+    """Malformed where a number is bad; the caller knows the size."""
+    flat = np.frombuffer(data, _F32).astype(np.float32)
+    _check_numbers(flat)
+    count = len(flat) // 2 if momentum else len(flat)
+    return Model(flat[:count], flat[count:] if momentum else None)
+
+
 def encode_weights(spec: ModelSpec, flat: Floats) -> bytes:
     """The file of weights alone: what a requester begins with and takes home."""
     return encode_model(spec, Model(flat))

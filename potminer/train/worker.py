@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, BinaryIO, assert_never
 import psutil
 
 from potminer.base.errors import PotminerError
-from potminer.train.bookwork import aggregate_updates, initialise
+from potminer.train.bookwork import aggregate_slice, aggregate_updates, assemble, initialise
 from potminer.train.cheat import cheat
 from potminer.train.folder import Folder
 from potminer.train.inbox import Inbox, start_thread
@@ -31,6 +31,7 @@ from potminer.train.pipe import Outbox
 from potminer.train.refusal import Checkpoint, Reason, Refused
 from potminer.wire.trainer import (
     AggregateJob,
+    AssembleJob,
     AuditJob,
     Cancel,
     EvaluateJob,
@@ -41,6 +42,7 @@ from potminer.wire.trainer import (
     Progress,
     Ready,
     Report,
+    SliceJob,
     TrainJob,
 )
 
@@ -108,6 +110,10 @@ class Worker:
                 return self._torch().evaluate(job, checkpoint)
             case AggregateJob():
                 return aggregate_updates(self._folder, job, checkpoint)
+            case SliceJob():
+                return aggregate_slice(self._folder, job, checkpoint)
+            case AssembleJob():
+                return assemble(self._folder, job)
             case InitialiseJob():
                 return initialise(self._folder, job)
             case Cancel():

@@ -42,6 +42,8 @@ class Parameters(Wire, frozen=True):
     """Blocks that one committee decides."""
     validator_bond: Annotated[int, Meta(ge=1, le=2**53)] = 1_000 * GRAINS_PER_POT
     """The least bond of a validator that is elected, and the unit of its power."""
+    whole_bytes: Annotated[int, Meta(ge=0, le=2**40)] = 256 * 1024 * 1024
+    """Updates of a round that together are larger are aggregated in slices: no validator fetches all of them."""
     reporter_share_ppm: Share = 50_000
     """Of a slashed validator's bond, to who proved its fault; the rest is burnt, or a cheat would report itself."""
 

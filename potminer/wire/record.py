@@ -254,8 +254,21 @@ class Attestation(Wire, frozen=True):
     malformed: Annotated[tuple[Slot, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
 
 
+class PartAttestation(Wire, frozen=True):
+    validator: PublicKey
+    part: BlobId
+    malformed: Annotated[tuple[Slot, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
+
+
+class SliceRecord(Wire, frozen=True):
+    """What validators say of one slice of the next model."""
+
+    attestations: Annotated[tuple[PartAttestation, ...], Meta(max_length=limits.COMMITTEE)]
+
+
 class RoundRecord(Wire, frozen=True):
-    """The round in progress. *slots* is the trainer of every unit, by slot."""
+    """The round in progress. *slots* is the trainer of every unit, by slot; *slices* is into how many the next model
+    is cut when it is aggregated."""
 
     number: U32
     attempt: U32
@@ -268,6 +281,7 @@ class RoundRecord(Wire, frozen=True):
     witnesses: Annotated[tuple[PublicKey, ...], Meta(max_length=limits.COMMITTEE)]
     audits: Annotated[tuple[Audit, ...], Meta(max_length=limits.AUDITS_PER_ROUND)]
     attestations: Annotated[tuple[Attestation, ...], Meta(max_length=limits.COMMITTEE)]
+    slices: Annotated[int, Meta(ge=1, le=limits.COMMITTEE)] = 1
 
 
 class Verdict(Wire, frozen=True):
@@ -343,7 +357,7 @@ class UpdateOwner(Wire, frozen=True):
 
 Record = (
     Account | Trainer | Validator | CommitteeRecord | Roster | ChainRecord | ReceiptsRecord | TaskRecord
-    | RoundRecord | UnitRecord | PendingRound | UpdateOwner | EvaluationRecord
+    | RoundRecord | UnitRecord | PendingRound | UpdateOwner | EvaluationRecord | SliceRecord
 )
 
 CHAIN = b"C"
@@ -387,6 +401,10 @@ def evaluation_key(task: bytes) -> bytes:
     return b"e" + task
 
 
+def slice_key(task: bytes, index: int) -> bytes:
+    return b"s" + task + bytes((index,))
+
+
 def update_key(task: bytes, update: bytes) -> bytes:
     return b"d" + task + update
 
@@ -403,6 +421,7 @@ RECORD_TYPES: dict[bytes, type[Wire]] = {
     b"k": TaskRecord,
     b"r": RoundRecord,
     b"u": UnitRecord,
+    b"s": SliceRecord,
     b"p": PendingRound,
     b"d": UpdateOwner,
     b"e": EvaluationRecord,

@@ -57,6 +57,27 @@ class AggregateJob(Wire, frozen=True, tag="aggregate"):
     updates: Annotated[tuple[BlobId, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
 
 
+class SliceJob(Wire, frozen=True, tag="slice"):
+    """Slice *index* of *of* of the next model, from *excerpts* of the updates (``wire.slice``). Answered by Sliced.
+    Needs no torch."""
+
+    job: U32
+    spec: TaskSpec
+    base: BlobId
+    units: Annotated[tuple[Unit, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
+    excerpts: Annotated[tuple[BlobId, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
+    index: Annotated[int, Meta(ge=0, lt=limits.COMMITTEE)]
+    of: Annotated[int, Meta(ge=2, le=limits.COMMITTEE)]
+
+
+class AssembleJob(Wire, frozen=True, tag="assemble"):
+    """The model that *parts* are the slices of, in their order. Answered by Aggregated. Needs no torch."""
+
+    job: U32
+    spec: TaskSpec
+    parts: Annotated[tuple[BlobId, ...], Meta(min_length=2, max_length=limits.COMMITTEE)]
+
+
 class EvaluateJob(Wire, frozen=True, tag="evaluate"):
     """Loss and accuracy of *model* on the validation split. Answered by Evaluated."""
 
@@ -79,7 +100,7 @@ class Cancel(Wire, frozen=True, tag="cancel"):
     job: U32
 
 
-Job = TrainJob | AuditJob | AggregateJob | EvaluateJob | InitialiseJob | Cancel
+Job = TrainJob | AuditJob | AggregateJob | SliceJob | AssembleJob | EvaluateJob | InitialiseJob | Cancel
 
 
 class Ready(Wire, frozen=True, tag="ready"):
@@ -136,6 +157,15 @@ class Aggregated(Wire, frozen=True, tag="aggregated"):
     compute_us: U63
 
 
+class Sliced(Wire, frozen=True, tag="sliced"):
+    """*malformed* are positions in ``SliceJob.units`` that were left out; *part* is None where nothing was left."""
+
+    job: U32
+    part: BlobId | None
+    malformed: Annotated[tuple[U32, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
+    compute_us: U63
+
+
 class Evaluated(Wire, frozen=True, tag="evaluated"):
     job: U32
     accuracy_ppm: U32
@@ -159,5 +189,5 @@ class Failed(Wire, frozen=True, tag="failed"):
 
 
 Report = (
-    Ready | Heartbeat | Progress | Trained | Audited | Aggregated | Evaluated | Initialised | Failed
+    Ready | Heartbeat | Progress | Trained | Audited | Aggregated | Sliced | Evaluated | Initialised | Failed
 )

@@ -141,6 +141,18 @@ class AggregateResult(Wire, frozen=True, tag=12):
     malformed: Annotated[tuple[Slot, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
 
 
+class SliceResult(Wire, frozen=True, tag=18):
+    """A validator's attestation of one slice of the next model, in a round that is aggregated in slices. *malformed*
+    lists the slots it was made without; saying it again is for a longer list."""
+
+    task: Hash
+    round: U32
+    attempt: U32
+    slice: Annotated[int, Meta(ge=0, lt=limits.COMMITTEE)]
+    part: BlobId
+    malformed: Annotated[tuple[Slot, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
+
+
 class RegisterValidator(Wire, frozen=True, tag=13):
     """Adds *amount* to the sender's bond as a validator. *onion* is the outermost layer of its next hash
     onion, which acts two epochs later; None keeps the one it has."""
@@ -215,6 +227,7 @@ Body = (
     | Evidence
     | OpenResidue
     | EvaluateModel
+    | SliceResult
 )
 
 

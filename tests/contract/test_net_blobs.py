@@ -18,6 +18,7 @@ from potminer.wire.codec import Wire
 from potminer.world.net.blobs import BlobExchange
 from potminer.world.net.fetch import PIPELINE, FetchPlan, FetchTimes
 from potminer.world.store.blobs import BlobStore
+from potminer.world.store.excerpt import Excerpt
 from tests.contract.net_world import Node, join, node
 
 DATA = random.Random(1).randbytes(8 * PIECE_BYTES + 77)
@@ -87,6 +88,43 @@ async def test_a_blob_comes_from_several_peers_and_the_corrupt_one_is_blamed(tmp
         assert {key for key, _ in fetcher.blamed} <= {liar.node.key}
         assert all(offence == "forged" for _, offence in fetcher.blamed)
         assert all(holder.node.network.traffic().total_sent > PIECE_BYTES for holder in (one, two))
+
+
+RANGES = ((0, 32), (PIECE_BYTES - 5, PIECE_BYTES + 7), (3 * PIECE_BYTES, 3 * PIECE_BYTES), (len(DATA) - 9, len(DATA)))
+CUT = b"".join(DATA[first:last] for first, last in RANGES)
+
+
+async def excerpt(fetcher: Peer, *, size: int = len(DATA), seconds: float = 20) -> bytes | None:
+    return await fetcher.exchange.excerpt(Excerpt(fetcher.store, BLOB, size, RANGES), timeout=seconds)
+
+
+async def test_an_excerpt_takes_only_the_pieces_it_lies_in_past_a_liar(tmp_path: Path) -> None:
+    async with (
+        peer("one", tmp_path) as one,
+        peer("liar", tmp_path, says=corrupted) as liar,
+        peer("fetcher", tmp_path) as fetcher,
+    ):
+        for holder in (liar, one):
+            holder.store.put(DATA)
+            await join(fetcher.node, holder.node)
+        found = await asyncio.gather(excerpt(fetcher), excerpt(fetcher))
+        assert found == [blob_id(CUT)] * 2
+        assert fetcher.store.read(blob_id(CUT), len(CUT)) == CUT
+        assert one.node.network.traffic().total_sent < 7 * PIECE_BYTES, "twice the pieces 0, 1 and 8, of nine"
+        assert {key for key, _ in fetcher.blamed} <= {liar.node.key}
+        assert not list((tmp_path / "fetcher" / "aside").iterdir())
+
+
+async def test_an_excerpt_of_a_blob_that_is_here_or_nowhere_or_of_another_size(tmp_path: Path) -> None:
+    async with peer("one", tmp_path) as one, peer("fetcher", tmp_path) as fetcher:
+        await join(fetcher.node, one.node)
+        assert await excerpt(fetcher, seconds=0.3) is None
+        one.store.put(DATA)
+        assert await excerpt(fetcher, size=len(DATA) + PIECE_BYTES, seconds=0.3) is None
+        fetcher.store.put(DATA)
+        assert await excerpt(fetcher) == blob_id(CUT)
+        assert not fetcher.blamed
+        assert not list((tmp_path / "fetcher" / "aside").iterdir())
 
 
 @pytest.mark.parametrize("lie", [corrupted, oversold])

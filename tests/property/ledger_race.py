@@ -29,10 +29,11 @@ from potminer.core.ledger.transact import largest_blob, smallest_budget
 from potminer.wire import record as records
 from potminer.wire.block import Block, Header, block_digest, transactions_root
 from potminer.wire.codec import Wire, decode
+from potminer.wire.model import Mlp
 from potminer.wire.record import EvaluationRecord, Roster, RoundRecord, Trainer, Validator
 from potminer.wire.residue import leaf_holds, leaf_number
 from potminer.wire.seal import Purpose, statement, verify
-from potminer.wire.task import AuditSpec, Deadlines, Evaluation, Reward, TaskSpec, spec_fault, task_digest
+from potminer.wire.task import AuditSpec, Clipped, Deadlines, Evaluation, Mean, Reward, TaskSpec, snapshot_size, spec_fault, task_digest
 from potminer.wire.tx import (
     Bond,
     CancelTask,
@@ -57,7 +58,7 @@ MODEL = Path(__file__).parents[2] / "docs/spec/model"
 BLOCKS = 100
 TABLES = {
     b"C": "chain", b"K": "committee", b"F": "following", b"V": "roster", b"a": "account", b"t": "trainer",
-    b"v": "validator", b"k": "task", b"r": "round", b"u": "unit", b"p": "pending", b"e": "evaluation", b"d": "update",
+    b"v": "validator", b"k": "task", b"r": "round", b"u": "unit", b"p": "pending", b"e": "evaluation", b"d": "update", b"s": "slice",
 }  # fmt: skip
 RULES = {
     "height or time does not follow the parent": "1",
@@ -106,6 +107,8 @@ def place(stored: bytes) -> tuple[object, ...]:
     table, name = TABLES[stored[:1]], stored[1:]
     if table in ("unit", "pending"):
         return table, name[:32], int.from_bytes(name[32:], "big")
+    if table == "slice":
+        return table, name[:32], name[32]
     if table == "update":
         return table, name[:32], name[32:]
     return (table, name) if name else (table,)
@@ -151,6 +154,7 @@ def facts_of(state: State) -> Any:
         signed=holds,
         spoken=spoken,
         sound=lambda task: not spec_fault(task) and largest_blob(task) <= limits.BLOB_BYTES,
+        update_bytes=lambda task: snapshot_size(task, task.segments),
         task_id=lambda task, requester, nonce: task_digest(task, requester=requester, nonce=nonce),
         commitment=lambda body, trainer: commitment(body, trainer=trainer),
         path_leads=path_leads,
@@ -176,7 +180,10 @@ class Race(Play):
             bond=chance.choice((0, 1, 3)) * SMALLEST_BOND, epoch_blocks=chance.choice((2, 4, 20)),
             second_audit_ppm=chance.choice((0, 300_000)),
         )  # fmt: skip
-        fewer = replace(self.world.genesis.parameters, trainers=chance.choice((3, 6, 100, 100, 100)))
+        fewer = replace(
+            self.world.genesis.parameters, trainers=chance.choice((3, 6, 100, 100, 100)),
+            whole_bytes=chance.choice((0, 2**22, 2**40)),
+        )  # fmt: skip
         self.core = core
         self.state = core.state(self.world.chain, fewer, self.world.state.tree)
         self.head, self.left = self.world.head, blocks
@@ -319,7 +326,8 @@ class Race(Play):
             deadlines=Deadlines(5_000, 4_000, 4_000, 4_000, 4_000),
             audit=AuditSpec(chance.choice((30_000, 300_000)), chance.choice((1_000, 1_000, 6_000))),
             evaluation=chance.choice((Evaluation(), Evaluation(1, 3, 0), Evaluation(1, 2, 900_000))),
-            compression=chance.choice(("lan", "lan", "wan2")),
+            compression=chance.choice(("lan", "lan", "wan2")), aggregation=chance.choice((Mean(), Mean(), Clipped())),
+            model=chance.choice((Mlp(64, (8,), 10), Mlp(64, (45_000,), 10))),
         )  # fmt: skip
         price = chance.choice((7, 1_000_003))
         made = replace(made, reward=Reward(10**8, price))

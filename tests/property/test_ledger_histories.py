@@ -49,6 +49,7 @@ from potminer.wire.tx import (
     RegisterTrainer,
     RegisterValidator,
     RevealWork,
+    SliceResult,
     SubmitTask,
     Transaction,
     Transfer,
@@ -227,6 +228,15 @@ class Play:
                 said = replace(result, model=blob("forged"), malformed=slots)
             if self.random.random() < 0.4:
                 acts.append((validator, said))
+        return acts + self._words_on_slices(task, current)
+
+    def _words_on_slices(self, task: bytes, current: RoundRecord) -> list[Act]:
+        acts: list[Act] = []
+        for _ in range(self.random.choice((0, 0, 1, 3)) if current.slices > 1 else 0):
+            slots = tuple(sorted(self.random.sample(range(4), self.random.randrange(3))))
+            index = self.random.randrange(current.slices + 1)
+            said = SliceResult(task, current.number, current.attempt, index, blob("part", slots), slots)
+            acts.append((self.random.choice((*self.world.validators, "ann")), said))
         return acts
 
     def _noise(self) -> list[Act]:
@@ -244,6 +254,7 @@ class Play:
             RevealWork(*place, blob("salt"), 2**62, (blob("snapshot"),), blob("residues")),
             AuditVerdict(*place, 1, Finding.MEASURED, 2**40, bytes(64)),
             AggregateResult(task, place[1], place[2], blob("model"), (0, 65_535)),
+            SliceResult(task, place[1], place[2], 0, blob("part"), ()),
             EvaluateModel(task, place[1], 10**6, 2**62),
         ]
         acts = [(somebody, self.random.choice(nonsense)) for _ in range(self.random.randrange(3))]

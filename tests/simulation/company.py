@@ -6,10 +6,23 @@ Blocks are proposed in turn, messages arrive in a drawn order. Members share a b
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from potminer.core.rounds.conduct import Conduct, conduct_of
-from potminer.core.rounds.events import BlobFetched, DutyChanged, Fetch, Reported, StartJob, Submit, TaskSeen
+from potminer.core.committee import committee_of
+from potminer.core.ledger.slices import slices_of
+from potminer.core.rounds.events import (
+    BlobFetched,
+    DutyChanged,
+    ExcerptFetched,
+    Fetch,
+    FetchExcerpt,
+    Reported,
+    StartJob,
+    Submit,
+    TaskSeen,
+)
 from potminer.core.rounds.machine import Rounds
 from potminer.train import bookwork
 from potminer.train.bench import Bench
@@ -17,7 +30,7 @@ from potminer.train.cheat import Cheat, cheat
 from potminer.train.folder import Folder
 from potminer.wire import record as records
 from potminer.wire.record import EvaluationRecord, RoundRecord, TaskRecord, Trainer, UnitRecord
-from potminer.wire.trainer import AggregateJob, AuditJob, EvaluateJob, Job, Report, TrainJob
+from potminer.wire.trainer import AggregateJob, AssembleJob, AuditJob, EvaluateJob, Job, Report, SliceJob, TrainJob
 from potminer.wire.tx import Body
 from tests.unit.ledger_world import World, key
 from tests.unit.train_kit import go_on
@@ -43,6 +56,10 @@ class Company:
             name: self._machine(name, (conducts or {}).get(name)) for name in (*world.validators, *self.trainers)
         }
         self.submitted: list[tuple[str, Body]] = []
+        self.hidden: set[tuple[bytes, int]] = set()
+        """Slices of updates that nobody gives away."""
+        self.fetched: Counter[str] = Counter()
+        """Bytes of excerpts."""
 
     def _bench(self, how: Cheat) -> Bench:
         return Bench(self.folder, device="cpu", threads=1, max_bytes=2**32, cheat=how)
@@ -69,8 +86,19 @@ class Company:
                         self.submitted.append((name, body))
                     case Fetch(blob):
                         events.append(BlobFetched(blob, True))
+                    case FetchExcerpt():
+                        events.append(self._excerpt(name, effect))
                     case StartJob(job):
                         events.append(Reported(self._work(self.benches[name], job)))
+
+    def _excerpt(self, name: str, wanted: FetchExcerpt) -> ExcerptFetched:
+        """What *name* may have of an update: see ``hidden``."""
+        excerpt = None
+        if (wanted.update, wanted.index) not in self.hidden:
+            data = self.folder.path(wanted.update).read_bytes()
+            excerpt = self.folder.write(b"".join(data[first:last] for first, last in wanted.ranges))
+            self.fetched[name] += self.folder.path(excerpt).stat().st_size
+        return ExcerptFetched(wanted.update, wanted.index, excerpt)
 
     def _work(self, bench: Bench, job: Job) -> Report:
         match job:
@@ -82,6 +110,10 @@ class Company:
                 return bench.evaluate(job, go_on)
             case AggregateJob():
                 return bookwork.aggregate_updates(self.folder, job, go_on)
+            case SliceJob():
+                return bookwork.aggregate_slice(self.folder, job, go_on)
+            case AssembleJob():
+                return bookwork.assemble(self.folder, job)
         raise AssertionError(f"nobody asked for {job}")
 
     def block(self) -> None:
@@ -94,7 +126,12 @@ class Company:
         self.order.shuffle(names)
         for name in names:
             registered = self.world.state.get(Trainer, records.trainer_key(key(name).public)) is not None
-            self.tell(name, TaskSeen(*seen[:4], registered, self.world.state.head.time_ms, seen[4]))
+            state = self.world.state
+            slices = slices_of(state, seen[0], seen[2])
+            told = TaskSeen(
+                *seen[:4], registered, state.head.time_ms, seen[4], slices, committee_of(state.committee)
+            )
+            self.tell(name, told)
 
     def _seen(
         self,

@@ -121,7 +121,7 @@ class World:
 
     def __init__(
         self, *, validators: int = 4, escrow_rounds: int = 2, bond: int = 0, epoch_blocks: int = 100,
-        second_audit_ppm: int = 0, calibrated: bool = True,
+        second_audit_ppm: int = 0, calibrated: bool = True, whole_bytes: int = 2**40,
     ) -> None:
         self.validators = [f"validator-{i}" for i in range(validators)]
         genesis = Genesis(
@@ -129,7 +129,7 @@ class World:
             1_000_000,
             Parameters(
                 escrow_rounds=escrow_rounds, minimum_fee=10, unbonding_ms=5_000, epoch_blocks=epoch_blocks,
-                validator_bond=SMALLEST_BOND, second_audit_ppm=second_audit_ppm,
+                validator_bond=SMALLEST_BOND, second_audit_ppm=second_audit_ppm, whole_bytes=whole_bytes,
             ),
             tuple(GenesisValidator(key(v).public, 1, onion(v).outside, bond) for v in self.validators),
             (GenesisAccount(key("requester").public, RICH), GenesisAccount(key("rich").public, RICH)),

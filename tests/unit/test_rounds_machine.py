@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from potminer.core.machine import Persist
-from potminer.core.rounds import machine as rounds
+from potminer.core.rounds.means import BLOBS_REMEMBERED, RESUBMIT_MS, RETRY_FETCH_MS
 from potminer.core.rounds.bound import PREFIX
 from potminer.core.rounds.conduct import Conduct, Stubborn, conduct_of
 from potminer.core.rounds.events import (
@@ -98,7 +98,7 @@ def test_training_data_is_fetched_before_the_first_round() -> None:
     assert fetched(node.tell(seen(standing=None))) == {SPEC.data.train}
     assert fetched(node.tell(seen(standing=None), after_ms=10_000)) == set(), "asked for once"
     assert fetched(node.tell(BlobFetched(SPEC.data.train, False))) == set()
-    later = node.tell(seen(standing=None), after_ms=rounds.RETRY_FETCH_MS)
+    later = node.tell(seen(standing=None), after_ms=RETRY_FETCH_MS)
     assert fetched(later) == {SPEC.data.train}, "again some time after a failure"
 
 
@@ -138,7 +138,7 @@ def test_nothing_is_trained_before_everything_is_here() -> None:
 def test_the_same_is_said_again_only_after_a_while() -> None:
     node = Node(have=DATA)
     bound = committed(node)
-    assert said(node.tell(seen(current()), after_ms=rounds.RESUBMIT_MS - 1)) == []
+    assert said(node.tell(seen(current()), after_ms=RESUBMIT_MS - 1)) == []
     assert said(node.tell(seen(current()), after_ms=1)) == [bound]
     assert said(node.tell(seen(current()))) == []
 
@@ -310,7 +310,7 @@ def test_a_snapshot_that_was_found_at_last_is_audited() -> None:
     node = auditing(have=(*DATA, THEIRS[1]))
     node.tell(seen(AUDIT, UNITS))
     node.tell(BlobFetched(THEIRS[2], False))
-    node.tell(seen(AUDIT, UNITS), after_ms=rounds.RETRY_FETCH_MS)
+    node.tell(seen(AUDIT, UNITS), after_ms=RETRY_FETCH_MS)
     effects = node.tell(BlobFetched(THEIRS[2], True), after_ms=7_000)
     assert (len(jobs(effects)), said(effects)) == (1, [])
 
@@ -450,24 +450,24 @@ def test_many_rounds_leave_no_memory_behind() -> None:
     assert largest == 1
     node.tell(seen(None, round=300, status=TaskStatus.CLOSED))
     assert node.stored == {}
-    held = node.machine
+    means = node.machine._means
     assert [len(m) for m in (held._seen, held._bound._units, held._verdicts, held._aggregates)] == [0] * 4
 
 
 def test_what_is_remembered_of_blobs_and_words_is_bounded() -> None:
     node = Node()
-    for number in range(rounds.BLOBS_REMEMBERED + 10):
-        node.machine._unavailable.add(number.to_bytes(32, "big"))
-        node.machine._fetching[number.to_bytes(32, "big")] = 0
-        node.machine._blobs.add(number.to_bytes(32, "big"))
-    node.machine._submitted.update({number.to_bytes(32, "big"): 0 for number in range(5_000)})
+    for number in range(BLOBS_REMEMBERED + 10):
+        node.machine._means.unavailable.add(number.to_bytes(32, "big"))
+        node.machine._means._fetching[number.to_bytes(32, "big")] = 0
+        node.machine._means.blobs.add(number.to_bytes(32, "big"))
+    node.machine._means._submitted.update({number.to_bytes(32, "big"): 0 for number in range(5_000)})
     for number in range(5_000):
-        node.machine._jobs.rest((TASK, number, 0), 0)
+        node.machine._means.jobs.rest((TASK, number, 0), 0)
     node.tell(seen(None))
-    held = node.machine
-    for memory in (held._unavailable, held._fetching, held._blobs, held._submitted):
+    means = node.machine._means
+    for memory in (means.unavailable, means._fetching, means.blobs, means._submitted):
         assert len(memory) < 10
-    assert len(held._jobs._resting) <= 4_097
+    assert len(means.jobs._resting) <= 4_097
 
 
 def test_what_is_persisted_is_the_reveal_itself_and_its_residues() -> None:

@@ -127,6 +127,7 @@ BODIES: tuple[Wire, ...] = (
         siblings=(hash_of("left"), hash_of("right")),
     ),
     tx.EvaluateModel(task=TASK, closed=4, score_ppm=970_000, loss_micro=98_000),
+    tx.SliceResult(task=TASK, round=2, attempt=0, slice=1, part=hash_of("part"), malformed=(0, 3)),
 )
 
 TRANSACTION = tx.Transaction(
@@ -211,6 +212,10 @@ PIPE: tuple[Wire, ...] = (
     trainer.TrainJob(job=1, spec=SPEC, unit=UNIT, base=BLOB),
     trainer.AuditJob(job=2, spec=SPEC, unit=UNIT, base=BLOB, segment=1, before=None, after=hash_of("after"), leaf=31),
     trainer.AggregateJob(job=3, spec=SPEC, base=BLOB, units=(UNIT,), updates=(hash_of("update"),)),
+    trainer.SliceJob(
+        job=6, spec=SPEC, base=BLOB, units=(UNIT,), excerpts=(hash_of("excerpt"),), index=1, of=3
+    ),
+    trainer.AssembleJob(job=7, spec=SPEC, parts=(hash_of("part"), hash_of("other part"))),
     trainer.EvaluateJob(job=4, spec=SPEC, model=BLOB),
     trainer.InitialiseJob(job=5, model=CNN, seed=42),
     trainer.Cancel(job=1),
@@ -222,6 +227,7 @@ PIPE: tuple[Wire, ...] = (
     ),
     trainer.Audited(job=2, finding=tx.Finding.MALFORMED, error_ppm=0, samples=0, compute_us=90, sketch=b""),
     trainer.Aggregated(job=3, model=None, malformed=(0,), compute_us=1_500),
+    trainer.Sliced(job=6, part=hash_of("part"), malformed=(0,), compute_us=700),
     trainer.Evaluated(job=4, accuracy_ppm=970_000, loss_micro=98_000, samples=360),
     trainer.Initialised(job=5, model=BLOB),
     trainer.Failed(job=1, reason="cancelled", detail="the owner is back"),

@@ -36,6 +36,8 @@ class Facts(NamedTuple):
     """An Evidence's validator signed this half of it, for this chain (wire.md)."""
     sound: Callable[[Any], bool]
     """A task's specification does not contradict itself, and no blob of it is larger than 8 GiB (training.md)."""
+    update_bytes: Callable[[Any], int]
+    """The size of a task's updates (training.md)."""
     task_id: Callable[[Any, bytes, int], bytes]
     commitment: Callable[[Any, bytes], bytes]
     """What a reveal of this trainer opens (wire.md)."""

@@ -29,6 +29,7 @@ from .ledger import (
 MEASURED, MALFORMED, UNAVAILABLE = range(3)
 BAD = ("out-of-tolerance", "malformed")
 CLASSES = 16
+PIECE_BYTES = 2**20
 
 
 class Judgement(NamedTuple):
@@ -100,6 +101,17 @@ class Round(NamedTuple):
     witnesses: tuple[bytes, ...] = ()
     audits: tuple[Audit, ...] = ()
     attestations: tuple[Attestation, ...] = ()
+    slices: int = 1
+
+
+class PartAttestation(NamedTuple):
+    validator: bytes
+    part: bytes
+    malformed: tuple[int, ...]
+
+
+class Slice(NamedTuple):
+    attestations: tuple[PartAttestation, ...]
 
 
 class Share(NamedTuple):
@@ -224,7 +236,7 @@ class Rounds(Ledger):
             slots += [trainer] * capacity[trainer]
         ends = chain.time_ms + self._pace(found)
         made = Round(found.round, found.attempt, seed, found.model, COMMIT, chain.time_ms, ends, tuple(slots))
-        self.put(made, "round", task)
+        self.put(made._replace(slices=self._slices(spec, len(slots))), "round", task)
         for slot, trainer in enumerate(slots):
             self.put(Unit(trainer), "unit", task, slot)
         return True
@@ -307,6 +319,17 @@ class Rounds(Ledger):
             members.append(member)
         self.change("task", task, members=tuple(members))
 
+    def _slices(self, spec: Any, units: int) -> int:
+        """§6: one where the updates together are small enough, or the rule looks at whole updates."""
+        size = self.facts.update_bytes(spec)
+        if hasattr(spec.aggregation, "bucket") or units * size <= self.rules.whole_bytes:
+            return 1
+        return min(len(self.committee.members), -(-size // PIECE_BYTES))
+
+    def _forget_slices(self, task: bytes, current: Round) -> None:
+        for index in range(current.slices):
+            self.drop("slice", task, index)
+
     def _fail(self, task: bytes, current: Round) -> bool:
         for slot, unit in enumerate(self.units(task, current)):
             for update in unit.snapshots[-1:]:
@@ -315,6 +338,7 @@ class Rounds(Ledger):
                     self.drop("update", task, update)
             self.drop("unit", task, slot)
         self.drop("round", task)
+        self._forget_slices(task, current)
         self.change("task", task, attempt=current.attempt + 1)
         return False
 
@@ -635,6 +659,7 @@ class Rounds(Ledger):
         self.put(Pending(shares, tuple(dict.fromkeys(shown))), "pending", task, current.number)
         self.change("task", task, escrow=found.escrow - pot, round=found.round + 1, attempt=0, model=model)
         self.drop("round", task)
+        self._forget_slices(task, current)
         for slot in range(len(units)):
             self.drop("unit", task, slot)
         self._pay(task, current.number - self.rules.escrow_rounds)

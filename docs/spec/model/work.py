@@ -15,8 +15,10 @@ from .rounds import (
     Calibration,
     Device,
     Opening,
+    PartAttestation,
     Round,
     Rounds,
+    Slice,
     Unit,
     Update,
     Verdict,
@@ -154,6 +156,24 @@ class Whole(Rounds):
         seated = tuple(each for each in current.attestations if each.validator in members)
         attestation = Attestation(said.sender, body.model, body.malformed)
         self.change("round", body.task, attestations=(*seated, attestation))
+        return None
+
+    def on_SliceResult(self, said: Any) -> Refusal | None:
+        body, refusal = said.body, self._work(said.body, AGGREGATE)
+        if refusal is not None:
+            return refusal
+        current, members = self.get("round", body.task), self.committee.members
+        if said.sender not in members:
+            return "NOT_VALIDATOR"
+        if current.slices == 1 or body.slice >= current.slices:
+            return "NOT_SLICED"
+        before = self.get("slice", body.task, body.slice) or Slice(())
+        for each in before.attestations:
+            if each.validator == said.sender and not set(each.malformed) < set(body.malformed):
+                return "ALREADY_DONE"
+        others = [each for each in before.attestations if each.validator in members and each.validator != said.sender]
+        word = PartAttestation(said.sender, body.part, body.malformed)
+        self.put(Slice((*others, word)), "slice", body.task, body.slice)
         return None
 
     # ---- rounds.md §11: calibration -----------------------------------------------------------

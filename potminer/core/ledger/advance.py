@@ -16,7 +16,7 @@ from potminer.base import draw
 from potminer.base.bounded import MILLION
 from potminer.base.digest import Domain, digest, number
 from potminer.base.quorum import is_weak_quorum
-from potminer.core.ledger import event
+from potminer.core.ledger import event, slices
 from potminer.core.ledger.audits import audit_load, draw_audits
 from potminer.core.ledger.calibrate import allowed_ppm, proves_a_cheat, refusal_of, settle_calibration
 from potminer.core.ledger.close import close_round, end_task
@@ -48,6 +48,8 @@ from potminer.wire.record import (
     UpdateOwner,
     Verdict,
 )
+from potminer.wire.slice import slice_count
+from potminer.wire.task import TaskSpec
 from potminer.wire.tx import Finding
 
 MAX_STEPS = 16
@@ -171,13 +173,18 @@ def _open(draft: Draft, task_id: bytes, task: TaskRecord, events: list[Event]) -
     slots = _assigned(task, draw.shuffled(draw.words(seed, b"slots"), trainers))
     current = RoundRecord(
         task.round, task.attempt, seed, task.model, Phase.COMMIT, head.time_ms, head.time_ms + commit_ms(task),
-        slots, (), (), (),
+        slots, (), (), (), _slices(draft, spec, len(slots)),
     )
     draft.put(records.round_key(task_id), current)
     for slot, trainer in enumerate(slots):
         draft.put(records.unit_key(task_id, slot), UnitRecord(trainer))
     events.append(event.RoundOpened(task_id, task.round, task.attempt, len(slots)))
     return True
+
+
+def _slices(draft: Draft, spec: TaskSpec, units: int) -> int:
+    members = len(draft.committee.members)
+    return slice_count(spec, units=units, members=members, whole_bytes=draft.parameters.whole_bytes)
 
 
 def _assigned(task: TaskRecord, order: list[bytes]) -> tuple[bytes, ...]:
@@ -451,6 +458,7 @@ def _aggregate(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRec
 
 def _fail(draft: Draft, task_id: bytes, current: RoundRecord, reason: str, events: list[Event]) -> bool:
     """Give the attempt up: no money moves, the round is opened again with a new seed."""
+    slices.forget(draft, task_id, current)
     for slot, unit in enumerate(_units(draft, task_id, current)):
         if unit.snapshots:
             key = records.update_key(task_id, unit.snapshots[-1])

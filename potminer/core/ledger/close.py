@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from potminer.core.ledger import event
+from potminer.core.ledger import event, slices
 from potminer.core.ledger.evaluate import begin_evaluation, settle_evaluation
 from potminer.core.ledger.event import Event
 from potminer.core.ledger.judge import BAD, audit_passes, verdict_of
@@ -68,6 +68,7 @@ def close_round(
     closed = replace(task, escrow=task.escrow - pot, round=task.round + 1, attempt=0, model=model)
     draft.put(records.task_key(task_id), closed)
     draft.put(records.round_key(task_id), None)
+    slices.forget(draft, task_id, current)
     unit_pay = _unit_pay(draft, task, expelled)
     _report(task_id, current, units, accepted, model=model, pot=pot, pay=unit_pay, events=events)
     for slot in range(len(units)):

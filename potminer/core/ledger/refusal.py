@@ -34,6 +34,7 @@ class Refusal(StrEnum):
     WRONG_RESIDUES = "wrong-residues"
     NOT_AUDITOR = "not-auditor"
     NOT_VALIDATOR = "not-validator"
+    NOT_SLICED = "not-sliced"
     BAD_EVIDENCE = "bad-evidence"
     SLASHED = "slashed"
     POOL_FULL = "pool-full"

@@ -10,7 +10,7 @@ from typing import assert_never
 from msgspec.structs import replace as _replace
 
 from potminer.base import limits
-from potminer.core.ledger import bonds, event
+from potminer.core.ledger import bonds, event, slices
 from potminer.core.ledger.calibrate import allowed_ppm
 from potminer.core.ledger.evaluate import take_score
 from potminer.core.ledger.event import Event
@@ -110,6 +110,8 @@ def perform(draft: Draft, transaction: Transaction, events: list[Event]) -> Refu
             return _open(draft, sender, body)
         case tx.AggregateResult():
             return _attest(draft, sender, body)
+        case tx.SliceResult():
+            return _attest_slice(draft, sender, body)
         case tx.EvaluateModel():
             return take_score(draft, sender, body)
         case tx.RegisterValidator():
@@ -284,7 +286,7 @@ def with_standing(task: TaskRecord, trainer: bytes, standing: Standing) -> TaskR
 
 # ---- work --------------------------------------------------------------------------------
 
-Work = tx.CommitWork | tx.RevealWork | tx.AuditVerdict | tx.OpenResidue | tx.AggregateResult
+Work = tx.CommitWork | tx.RevealWork | tx.AuditVerdict | tx.OpenResidue | tx.AggregateResult | tx.SliceResult
 
 
 def _current_round(draft: Draft, body: Work, *phases: Phase) -> RoundRecord | Refusal:
@@ -425,3 +427,6 @@ def _attest(draft: Draft, sender: bytes, body: tx.AggregateResult) -> Refusal | 
     return None
 
 
+def _attest_slice(draft: Draft, sender: bytes, body: tx.SliceResult) -> Refusal | None:
+    current = _current_round(draft, body, Phase.AGGREGATE)
+    return current if isinstance(current, Refusal) else slices.attest(draft, sender, body, current)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from potminer.core.committee import Committee
 from potminer.core.machine import Persist
-from potminer.wire.record import EvaluationRecord, RoundRecord, TaskRecord, UnitRecord
+from potminer.wire.record import EvaluationRecord, RoundRecord, SliceRecord, TaskRecord, UnitRecord
+from potminer.wire.slice import Span
 from potminer.wire.trainer import Job, Report
 from potminer.wire.tx import Body
 
@@ -24,12 +26,25 @@ class TaskSeen:
     """Whether the ledger knows us as a trainer."""
     block_ms: int
     evaluation: EvaluationRecord | None = None
+    slices: tuple[SliceRecord, ...] = ()
+    """What is said of every slice, where the model is aggregated in slices."""
+    committee: Committee | None = None
+    """Who sits, where there are slices to share out."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlobFetched:
     blob: bytes
     found: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExcerptFetched:
+    """*excerpt* is the blob that slice *index* of *update* lies in now; None where nobody had it."""
+
+    update: bytes
+    index: int
+    excerpt: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +68,7 @@ class SeatChanged:
     validator: bool
 
 
-Event = TaskSeen | BlobFetched | Reported | DutyChanged | SeatChanged
+Event = TaskSeen | BlobFetched | ExcerptFetched | Reported | DutyChanged | SeatChanged
 
 # ---- effects -----------------------------------------------------------------------------
 
@@ -64,6 +79,16 @@ class Fetch:
 
     blob: bytes
     max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchExcerpt:
+    """Get the *ranges* of *update*, of *size* bytes: its slice *index*; ``ExcerptFetched`` comes back."""
+
+    update: bytes
+    index: int
+    size: int
+    ranges: tuple[Span, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +110,6 @@ class Submit:
     body: Body
 
 
-Effect = Fetch | StartJob | CancelJob | Submit | Persist
+Errand = Fetch | FetchExcerpt | StartJob | CancelJob | Submit
+"""What takes time, and is nothing that must be durable first."""
+Effect = Errand | Persist

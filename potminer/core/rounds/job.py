@@ -18,8 +18,22 @@ class Scoring:
     closed: int
 
 
-Purpose = Place | tuple[Place, int] | tuple[bytes, int, int] | Scoring
-"""What a job is for: training a unit, auditing a segment of one, aggregating an attempt, scoring a model."""
+Attempt = tuple[bytes, int, int]
+"""(task, round, attempt)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slicing:
+    """Slice *index* of an attempt's model, without the slots that are known to be malformed."""
+
+    attempt: Attempt
+    index: int
+    without: tuple[int, ...]
+
+
+Purpose = Place | tuple[Place, int] | Attempt | Slicing | Scoring
+"""What a job is for: training a unit, auditing a segment of one, aggregating an attempt or a slice of it, scoring a
+model."""
 
 RETRY_JOB_MS = 5_000
 """How long a job rests that failed: it would fail again at once."""
@@ -41,10 +55,12 @@ class Running:
     cancelled: bool = False
 
     @property
-    def attempt(self) -> tuple[bytes, int, int]:
-        """(task, round, attempt) that the job is for; a scoring is for no attempt."""
+    def attempt(self) -> Attempt:
+        """What the job is for; a scoring is for no attempt."""
         if isinstance(self.purpose, Scoring):
             raise AssertionError("a model is scored between attempts")
+        if isinstance(self.purpose, Slicing):
+            return self.purpose.attempt
         place = self.purpose[0] if isinstance(self.purpose[0], tuple) else self.purpose
         task, number_, attempt = place[:3]
         return task, number_, attempt

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from potminer.base.digest import Domain, digest
+from potminer.core.rounds.attest import Attester
 from potminer.core.rounds.bound import Bound
 from potminer.core.rounds.conduct import Conduct
 from potminer.core.rounds.events import (
@@ -20,36 +21,33 @@ from potminer.core.rounds.events import (
     DutyChanged,
     Effect,
     Event,
-    Fetch,
+    ExcerptFetched,
     Reported,
     SeatChanged,
     StartJob,
-    Submit,
     TaskSeen,
 )
-from potminer.core.rounds.job import Jobs, Place, Purpose, Running, Scoring
-from potminer.core.rounds.look import accepted, disputed, drawn, unit_of
+from potminer.core.rounds.job import Place, Running, Scoring, Slicing
+from potminer.core.rounds.look import disputed, drawn, unit_of
+from potminer.core.rounds.means import Means
 from potminer.core.rounds.scoring import Scorer, is_timely
-from potminer.wire.codec import encode
 from potminer.wire.record import Audit, Phase, RoundRecord, Standing, TaskStatus
 from potminer.wire.residue import residue_root
-from potminer.wire.task import data_bytes, model_bytes, snapshot_bytes, unit_digest
+from potminer.wire.task import snapshot_bytes, unit_digest
 from potminer.wire.trainer import (
     Aggregated,
-    AggregateJob,
     Audited,
     AuditJob,
     Evaluated,
     EvaluateJob,
     Failed,
     Report,
+    Sliced,
     Trained,
     TrainJob,
 )
 from potminer.wire.tx import (
-    AggregateResult,
     AuditVerdict,
-    Body,
     CommitWork,
     Finding,
     JoinTask,
@@ -60,11 +58,8 @@ from potminer.wire.tx import (
     commitment,
 )
 
-RESUBMIT_MS = 3_000
-RETRY_FETCH_MS = 2_000
 SAFETY_MS = 1_500
 """How long before a deadline, at the least, an auditor that cannot fetch a snapshot says so."""
-BLOBS_REMEMBERED = 65_536
 OPENINGS_AT_ONCE = 64
 
 
@@ -88,19 +83,15 @@ class Rounds:
         self._conduct = conduct or Conduct()
         self._may_train = False
         self._seen: dict[bytes, TaskSeen] = {}
-        self._blobs: set[bytes] = set()
-        self._fetching: dict[bytes, int] = {}
-        self._unavailable: set[bytes] = set()
-        self._submitted: dict[bytes, int] = {}
+        self._means = Means()
         self._finishing = False
-        self._jobs = Jobs()
         self._bound = Bound(persisted)
         self._devices: dict[Place, str] = {}
         self._unfit: set[bytes] = set()
         """Tasks whose work this rig's device does not do well enough: another round would only cost its bond."""
         self._verdicts: dict[tuple[Place, int], AuditVerdict] = {}
-        self._aggregates: dict[tuple[bytes, int, int], AggregateResult] = {}
         self._scorer = Scorer(key)
+        self._attester = Attester(key, self._means)
 
     def handle(self, event: Event, now: int) -> list[Effect]:
         match event:
@@ -108,6 +99,9 @@ class Rounds:
                 return self._task_seen(event, now)
             case BlobFetched():
                 return self._blob_fetched(event, now)
+            case ExcerptFetched(update, index, excerpt):
+                self._attester.excerpt_fetched(update, index, excerpt, now)
+                return self._owed(now)
             case Reported():
                 return self._reported(event.report, now)
             case DutyChanged():
@@ -135,26 +129,20 @@ class Rounds:
         return effects + self._owed(now)
 
     def _blob_fetched(self, event: BlobFetched, now: int) -> list[Effect]:
-        self._fetching.pop(event.blob, None)
-        if event.found:
-            self._blobs.add(event.blob)
-            self._unavailable.discard(event.blob)
-            return self._owed(now)
-        self._unavailable.add(event.blob)
-        self._fetching[event.blob] = now + RETRY_FETCH_MS
+        self._means.fetched(event.blob, event.found, now)
         return self._owed(now)
 
     def _duty_changed(self, event: DutyChanged, now: int) -> list[Effect]:
         self._may_train, self._finishing = event.may_train, event.finishing
-        self._jobs.workers = max(1, event.workers)
+        self._means.jobs.workers = max(1, event.workers)
         return self._cancel_stale() + self._owed(now)
 
     def _cancel_stale(self) -> list[Effect]:
         """Give up jobs that duty no longer allows or whose phase is over: they would keep a device from
         what is owed now."""
-        stale = [running.job for running in self._jobs.going() if not self._timely(running)]
+        stale = [running.job for running in self._means.jobs.going() if not self._timely(running)]
         for job in stale:
-            self._jobs.give_up(job)
+            self._means.jobs.give_up(job)
         return [CancelJob(job) for job in stale]
 
     def _timely(self, running: Running) -> bool:
@@ -169,9 +157,9 @@ class Rounds:
         return current.phase == running.phase and allowed
 
     def _reported(self, report: Report, now: int) -> list[Effect]:
-        if not isinstance(report, Trained | Audited | Aggregated | Evaluated | Failed):
+        if not isinstance(report, Trained | Audited | Aggregated | Sliced | Evaluated | Failed):
             return []
-        running = self._jobs.end(report.job)
+        running = self._means.jobs.end(report.job)
         if running is None:
             return []
         effects: list[Effect] = []
@@ -180,8 +168,8 @@ class Rounds:
                 effects = self._trained(running, report)
             case Audited():
                 self._audited(running, report)
-            case Aggregated():
-                self._aggregated(running, report)
+            case Aggregated() | Sliced():
+                self._attested(running, report)
             case Evaluated():
                 self._scorer.found(running, report)
             case Failed():
@@ -192,7 +180,7 @@ class Rounds:
 
     def _trained(self, running: Running, report: Trained) -> list[Effect]:
         place = running.purpose
-        if isinstance(place, Scoring) or len(place) != 4:
+        if isinstance(place, Scoring | Slicing) or len(place) != 4:
             raise AssertionError("a Trained report answers a training job")
         task, number_, attempt, slot = place
         seen = self._seen.get(task)
@@ -201,41 +189,36 @@ class Rounds:
         salt = digest(Domain.COMMITMENT, self._salt_secret, unit_digest(unit_of(seen.task, seen.round, slot)))
         root = residue_root(report.residues)
         honest = RevealWork(task, number_, attempt, slot, salt, report.loss_micro, report.snapshots, root)
-        self._blobs.update(report.snapshots)
+        self._means.blobs.update(report.snapshots)
         self._devices[place] = report.device
         return [self._bound.bind(self._conduct.reveal(honest), report.residues)]
 
     def _audited(self, running: Running, report: Audited) -> None:
         purpose = running.purpose
-        if isinstance(purpose, Scoring) or len(purpose) != 2:
+        if isinstance(purpose, Scoring | Slicing) or len(purpose) != 2:
             raise AssertionError("an Audited report answers an audit")
         (task, number_, attempt, slot), segment = purpose
         self._verdicts[purpose] = AuditVerdict(
             task, number_, attempt, slot, segment, report.finding, report.error_ppm, report.sketch, report.cheat_ppm
         )
 
-    def _aggregated(self, running: Running, report: Aggregated) -> None:
-        purpose = running.purpose
-        if isinstance(purpose, Scoring) or len(purpose) != 3:
-            raise AssertionError("an Aggregated report answers an aggregation")
-        task, number_, attempt = purpose
+    def _attested(self, running: Running, report: Aggregated | Sliced) -> None:
+        task, number_, attempt = running.attempt
         seen = self._seen.get(task)
         if seen is None or seen.round is None or (seen.round.number, seen.round.attempt) != (number_, attempt):
             return
-        found = (running.slots[position] for position in report.malformed)
-        malformed = tuple(sorted((*found, *running.left_out)))
-        # Where nothing was left to aggregate the model stays, and the ledger opens the round again.
-        model = report.model or seen.round.base
-        self._blobs.add(model)
-        self._aggregates[purpose] = AggregateResult(task, number_, attempt, model, malformed)
+        if isinstance(report, Sliced):
+            self._attester.sliced(running, report, seen.round)
+        else:
+            self._attester.aggregated(running, report, seen.round)
 
     def _failed(self, running: Running, report: Failed, now: int) -> None:
         """Let the job rest: a later block shows whether it is still owed. A blob that the child
         could not find after all is fetched again."""
         if not running.cancelled:
-            self._jobs.rest(running.purpose, now)
+            self._means.jobs.rest(running.purpose, now)
         if report.reason == "missing-blob":
-            self._blobs.clear()
+            self._means.blobs.clear()
 
     # ---- what is owed ---------------------------------------------------------------------
 
@@ -258,13 +241,13 @@ class Rounds:
         if standing == Standing.EXPELLED:
             return []
         if not self._may_train or seen.task in self._unfit:
-            return self._submit(LeaveTask(seen.task), now) if standing == Standing.ACTIVE else []
-        effects = self._need(seen, now, ("train",))[1]
+            return self._means.submit(LeaveTask(seen.task), now) if standing == Standing.ACTIVE else []
+        effects = self._means.need(seen, now, ("train",))[1]
         if not seen.registered:
-            return effects + self._submit(RegisterTrainer(self._payout), now)
+            return effects + self._means.submit(RegisterTrainer(self._payout), now)
         if standing == Standing.ACTIVE:
             return effects
-        return effects + self._submit(JoinTask(seen.task), now)
+        return effects + self._means.submit(JoinTask(seen.task), now)
 
     def _round(self, seen: TaskSeen, current: RoundRecord, now: int) -> list[Effect]:
         match current.phase:
@@ -282,7 +265,7 @@ class Rounds:
             case Phase.DISPUTE:
                 return self._audits(seen, current, disputed(seen, current, self._key) if self._validator else [], now)
             case Phase.AGGREGATE:
-                return self._aggregate(seen, current, now)
+                return self._attester.owed(seen, current, now) if self._validator else []
             case _:
                 assert_never(current.phase)
 
@@ -296,14 +279,15 @@ class Rounds:
             work = self._bound.work(place)
             if work is not None:
                 bound = commitment(work, trainer=self._key)
-                effects += self._submit(CommitWork(*place, current.base, bound, self._devices.get(place, "")), now)
-            elif self._may_train and self._jobs.free(place, now):
-                ready, fetches = self._need(seen, now, ("base", "train"))
+                commit = CommitWork(*place, current.base, bound, self._devices.get(place, ""))
+                effects += self._means.submit(commit, now)
+            elif self._may_train and self._means.jobs.free(place, now):
+                ready, fetches = self._means.need(seen, now, ("base", "train"))
                 effects += fetches
                 if ready:
                     mine = unit_of(seen.task, current, slot)
-                    job = TrainJob(self._jobs.next_id(), seen.record.spec, mine, current.base)
-                    effects += self._start(job, place, current)
+                    job = TrainJob(self._means.jobs.next_id(), seen.record.spec, mine, current.base)
+                    effects += self._means.start(job, place, current)
         return effects
 
     def _reveal(self, seen: TaskSeen, current: RoundRecord, now: int) -> list[Effect]:
@@ -313,7 +297,7 @@ class Rounds:
             work = self._bound.work((seen.task, current.number, current.attempt, slot))
             owed = trainer == self._key and unit.commitment is not None and unit.judgement is None
             if owed and not unit.snapshots and work is not None:
-                effects += self._submit(work, now)
+                effects += self._means.submit(work, now)
         return effects
 
     def _open(self, seen: TaskSeen, current: RoundRecord, now: int) -> list[Effect]:
@@ -324,18 +308,13 @@ class Rounds:
                 audits = [audit for audit in current.audits if audit.slot == slot]
                 owed += self._bound.openings((seen.task, current.number, current.attempt, slot), unit, audits)
         # A mempool takes so many of one sender; the next block shows which are in, and the others follow.
-        return [effect for opening in owed[:OPENINGS_AT_ONCE] for effect in self._submit(opening, now)]
+        return [effect for opening in owed[:OPENINGS_AT_ONCE] for effect in self._means.submit(opening, now)]
 
     def _prefetch(self, seen: TaskSeen, now: int) -> list[Effect]:
-        """Validators fetch every update as soon as it is revealed: they will aggregate all of them."""
-        if not self._validator:
+        """Validators fetch updates as soon as they are revealed: they will aggregate them."""
+        if not self._validator or seen.round is None:
             return []
-        limit = snapshot_bytes(seen.record.spec)
-        effects: list[Effect] = []
-        for unit in seen.units:
-            if unit.snapshots and unit.judgement is None:
-                effects += self._fetch(unit.snapshots[-1], limit, now)
-        return effects
+        return self._attester.early(seen, seen.round, now)
 
     def _audits(self, seen: TaskSeen, current: RoundRecord, audits: list[Audit], now: int) -> list[Effect]:
         if not (self._may_train or self._validator):
@@ -345,24 +324,24 @@ class Rounds:
             place = (seen.task, current.number, current.attempt, audit.slot)
             verdict = self._verdicts.get((place, audit.segment)) or self._verdict_unseen(seen, current, audit, now)
             if verdict is not None:
-                effects += self._submit(verdict, now)
+                effects += self._means.submit(verdict, now)
                 continue
             snapshots = seen.units[audit.slot].snapshots
             before = snapshots[audit.segment - 2] if audit.segment > 1 else None
             after = snapshots[audit.segment - 1]
-            ready, fetches = self._need(seen, now, ("base", "train"))
+            ready, fetches = self._means.need(seen, now, ("base", "train"))
             limit = snapshot_bytes(seen.record.spec)
             for blob in (before, after):
-                if blob is not None and blob not in self._blobs:
-                    ready, fetches = False, [*fetches, *self._fetch(blob, limit, now)]
+                if blob is not None and blob not in self._means.blobs:
+                    ready, fetches = False, [*fetches, *self._means.fetch(blob, limit, now)]
             effects += fetches
-            if ready and self._jobs.free((place, audit.segment), now):
+            if ready and self._means.jobs.free((place, audit.segment), now):
                 unit = unit_of(seen.task, current, audit.slot)
                 job = AuditJob(
-                    self._jobs.next_id(), seen.record.spec, unit, current.base, audit.segment, before, after,
+                    self._means.jobs.next_id(), seen.record.spec, unit, current.base, audit.segment, before, after,
                     audit.leaf, calibrate=seen.units[audit.slot].calibrating,
                 )
-                effects += self._start(job, (place, audit.segment), current)
+                effects += self._means.start(job, (place, audit.segment), current)
         return effects
 
     def _verdict_unseen(self, seen: TaskSeen, current: RoundRecord, audit: Audit, now: int) -> AuditVerdict | None:
@@ -379,36 +358,7 @@ class Rounds:
         lasting = deadlines.audit_ms if current.phase == Phase.AUDIT else deadlines.dispute_ms
         # Blocks are seconds apart: a moment before the deadline might pass without any event.
         soon = now > current.deadline_ms - max(SAFETY_MS, lasting // 4)
-        return blank if needed & self._unavailable and soon else None
-
-    def _aggregate(self, seen: TaskSeen, current: RoundRecord, now: int) -> list[Effect]:
-        if not self._validator or any(a.validator == self._key for a in current.attestations):
-            return []
-        purpose = (seen.task, current.number, current.attempt)
-        result = self._aggregates.get(purpose)
-        if result is not None:
-            return self._submit(result, now)
-        ready, effects = self._need(seen, now, ("base",))
-        limit = snapshot_bytes(seen.record.spec)
-        slots, left_out = [], []
-        # In the second half of the phase, what nobody has is left out: a trainer that shows its update to
-        # its auditor alone would otherwise stall the task for ever.
-        patient = now <= current.deadline_ms - seen.record.spec.deadlines.aggregate_ms // 2
-        for slot in accepted(seen):
-            blob = seen.units[slot].snapshots[-1]
-            if blob in self._blobs or patient or blob not in self._unavailable:
-                slots.append(slot)
-            else:
-                left_out.append(slot)
-            if blob not in self._blobs:
-                ready = ready and slot in left_out
-                effects += self._fetch(blob, limit, now)
-        if ready and self._jobs.free(purpose, now):
-            units = tuple(unit_of(seen.task, current, slot) for slot in slots)
-            updates = tuple(seen.units[slot].snapshots[-1] for slot in slots)
-            job = AggregateJob(self._jobs.next_id(), seen.record.spec, current.base, units, updates)
-            effects += self._start(job, purpose, current, slots=tuple(slots), left_out=tuple(left_out))
-        return effects
+        return blank if needed & self._means.unavailable and soon else None
 
     def _score(self, seen: TaskSeen, now: int) -> list[Effect]:
         """Score the newest model where the ledger has drawn us for it, when nothing of the round is to do."""
@@ -416,65 +366,22 @@ class Rounds:
         if asked is None:
             return []
         if asked.said is not None:
-            return self._submit(asked.said, now)
+            return self._means.submit(asked.said, now)
         if not self._may_train:
             return []
-        effects = [fetch for blob, limit in asked.blobs for fetch in self._fetch(blob, limit, now)]
-        if all(blob in self._blobs for blob, _ in asked.blobs) and self._jobs.free(asked.purpose, now):
-            job = EvaluateJob(self._jobs.next_id(), seen.record.spec, asked.blobs[0][0])
-            self._jobs.start(Running(job.job, asked.purpose, None))
+        effects = [fetch for blob, limit in asked.blobs for fetch in self._means.fetch(blob, limit, now)]
+        if all(blob in self._means.blobs for blob, _ in asked.blobs) and self._means.jobs.free(asked.purpose, now):
+            job = EvaluateJob(self._means.jobs.next_id(), seen.record.spec, asked.blobs[0][0])
+            self._means.jobs.start(Running(job.job, asked.purpose, None))
             effects = [*effects, StartJob(job)]
         return effects
-
-    # ---- means ----------------------------------------------------------------------------
-
-    def _need(self, seen: TaskSeen, now: int, what: tuple[str, ...]) -> tuple[bool, list[Effect]]:
-        """Whether the named blobs are here, and the fetches for those that are not."""
-        spec = seen.record.spec
-        blobs: list[tuple[bytes, int]] = []
-        if "base" in what and seen.round is not None:
-            blobs.append((seen.round.base, model_bytes(spec)))
-        if "train" in what:
-            blobs.append((spec.data.train, data_bytes(spec, samples=spec.data.train_samples)))
-        missing = [(blob, limit) for blob, limit in blobs if blob not in self._blobs]
-        effects: list[Effect] = []
-        for blob, limit in missing:
-            effects += self._fetch(blob, limit, now)
-        return not missing, effects
-
-    def _fetch(self, blob: bytes, max_bytes: int, now: int) -> list[Effect]:
-        """Ask for a blob once; again some time after a failure."""
-        if blob in self._blobs or self._fetching.get(blob, -1) > now:
-            return []
-        self._fetching[blob] = now + 600_000
-        return [Fetch(blob, max_bytes)]
-
-    def _submit(self, body: Body, now: int) -> list[Effect]:
-        """Submit *body* unless the same was submitted a moment ago."""
-        mark = digest(Domain.MESSAGE, encode(body))
-        if now - self._submitted.get(mark, -RESUBMIT_MS) < RESUBMIT_MS:
-            return []
-        self._submitted[mark] = now
-        return [Submit(body)]
-
-    def _start(
-        self, job: TrainJob | AuditJob | AggregateJob, purpose: Purpose, current: RoundRecord, *,
-        slots: tuple[int, ...] = (), left_out: tuple[int, ...] = (),
-    ) -> list[Effect]:
-        self._jobs.start(Running(job.job, purpose, current.phase, slots, left_out))
-        return [StartJob(job)]
 
     def _forget_finished(self, seen: TaskSeen) -> list[Effect]:
         """Drop what belongs to rounds of this task that are over, and old submission marks."""
         now_at = (seen.round.number, seen.round.attempt) if seen.round is not None else (seen.record.round, -1)
         self._verdicts = {k: v for k, v in self._verdicts.items() if k[0][0] != seen.task or k[0][1:3] == now_at}
-        self._aggregates = {k: v for k, v in self._aggregates.items() if k[0] != seen.task or k[1:3] == now_at}
         self._devices = {k: v for k, v in self._devices.items() if k[0] != seen.task or k[1:3] == now_at}
         self._scorer.forget(seen)
-        if len(self._submitted) > 4_096:
-            self._submitted.clear()
-        # What is forgotten here is fetched, or found to be unavailable, again.
-        for remembered in (self._blobs, self._unavailable, self._fetching):
-            if len(remembered) > BLOBS_REMEMBERED:
-                remembered.clear()
+        self._attester.forget(seen.task, but=now_at)
+        self._means.forget()
         return list(self._bound.forget(seen.task, but=now_at))

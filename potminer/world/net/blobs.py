@@ -19,6 +19,7 @@ from potminer.wire.codec import Wire
 from potminer.world.net.fetch import IN_FLIGHT, FetchPlan, FetchTimes
 from potminer.world.net.refusal import OffenceWord
 from potminer.world.store.blobs import BlobStore, NoBlob, Partial, StoreFull
+from potminer.world.store.excerpt import Excerpt
 
 SERVE_PER_PEER = 16
 """Piece requests of one peer that may wait; its pipeline is shorter."""
@@ -61,6 +62,8 @@ class BlobExchange:
         self._clock = clock
         self._load: Counter[bytes] = Counter()
         self._fetches: dict[bytes, _Fetch] = {}
+        self._cuts: dict[bytes, _Fetch] = {}
+        """Excerpts under way, by the blob they are of."""
         self._requests: dict[bytes, deque[PieceWanted]] = {}
         self._asked_for = asyncio.Event()
         self._closing = False
@@ -94,11 +97,11 @@ class BlobExchange:
             case PieceWanted():
                 self._queue(peer, message)
             case BlobHeld(blob, size):
-                if fetch := self._fetches.get(blob):
+                for fetch in self._of(blob):
                     fetch.plan.held(peer, size)
                     fetch.wake.set()
             case BlobMissing(blob):
-                if fetch := self._fetches.get(blob):
+                for fetch in self._of(blob):
                     fetch.plan.gone(peer)
                     fetch.wake.set()
             case Piece():
@@ -106,9 +109,13 @@ class BlobExchange:
 
     def link_down(self, peer: bytes) -> None:
         self._requests.pop(peer, None)
-        for fetch in self._fetches.values():
+        for fetch in (*self._fetches.values(), *self._cuts.values()):
             fetch.plan.gone(peer)
             fetch.wake.set()
+
+    def _of(self, blob: bytes) -> list[_Fetch]:
+        """The fetches of *blob* under way: of all of it, and of an excerpt."""
+        return [fetches[blob] for fetches in (self._fetches, self._cuts) if blob in fetches]
 
     def _holding(self, blob: bytes) -> BlobHeld | BlobMissing:
         try:
@@ -118,11 +125,11 @@ class BlobExchange:
 
     def _receive(self, peer: bytes, piece: Piece) -> None:
         """Keeps what was asked for; anything else was late or unwanted and costs nothing more."""
-        fetch = self._fetches.get(piece.blob)
-        size = fetch.plan.arrived(peer, piece.index) if fetch else None
-        if fetch is not None and size is not None and not fetch.abandoned:
-            fetch.inbox.append((peer, size, piece))
-            fetch.wake.set()
+        for fetch in self._of(piece.blob):
+            size = fetch.plan.arrived(peer, piece.index)
+            if size is not None and not fetch.abandoned:
+                fetch.inbox.append((peer, size, piece))
+                fetch.wake.set()
 
     # ---- serving -------------------------------------------------------------------------
 
@@ -168,6 +175,42 @@ class BlobExchange:
         except TimeoutError:
             pass
         return self._store.has(blob) and self._store.size(blob) <= max_bytes
+
+    async def excerpt(self, cut: Excerpt, *, timeout: float) -> bytes | None:  # noqa: ASYNC109
+        """The blob that *cut* has become within *timeout* seconds; None where its pieces are to be had from nobody."""
+        try:
+            async with asyncio.timeout(timeout):
+                if self._store.has(cut.blob):
+                    await asyncio.to_thread(cut.take)
+                while cut.missing and not self._closing:
+                    await self._collect(cut)
+            return await asyncio.to_thread(cut.finish) if not cut.missing else None
+        except (TimeoutError, NoBlob, StoreFull, OSError):
+            return None
+        finally:
+            await asyncio.to_thread(cut.close)
+
+    async def _collect(self, cut: Excerpt) -> None:
+        """One excerpt of a blob after the other: their pieces come under the same name."""
+        if cut.blob in self._cuts:
+            await self._cuts[cut.blob].done.wait()
+            return
+        fetch = self._cuts[cut.blob] = _Fetch(cut.blob, FetchPlan(self._load, self._times, cut.size))
+        fetch.plan.prove(cut.size, cut.missing)
+        try:
+            while cut.missing and not self._closing:
+                self._ask(fetch)
+                await _event_or_tick(fetch.wake)
+                while fetch.inbox:
+                    peer, _, piece = fetch.inbox.popleft()
+                    wanted = piece.index in cut.missing
+                    if wanted and not await asyncio.to_thread(cut.write, piece.index, piece.data, piece.siblings):
+                        fetch.plan.lied(peer)
+                        self._penalize(peer, "forged")
+        finally:
+            fetch.plan.close()
+            del self._cuts[cut.blob]
+            fetch.done.set()
 
     async def _join(self, blob: bytes, max_bytes: int) -> bool:
         """Waits for the fetch of *blob*; False where it failed for a reason of our own."""
@@ -239,7 +282,7 @@ class BlobExchange:
         fetch.plan.expire(now)
         for peer in fetch.plan.to_ask_whether(list(self._peers()), now):
             self._send(peer, BlobWanted(fetch.blob))
-        if sum(len(other.inbox) for other in self._fetches.values()) >= IN_FLIGHT:
+        if sum(len(other.inbox) for other in (*self._fetches.values(), *self._cuts.values())) >= IN_FLIGHT:
             # What came in is not on the disk yet: more would only pile up in memory.
             return
         while ask := fetch.plan.next_ask(now):

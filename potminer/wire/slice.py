@@ -1,0 +1,56 @@
+"""A slice of a model: some of its elements, in whole blocks, and where they lie in an update's bytes.
+
+A round whose updates are together too much for one validator is aggregated in slices. The rules that are used
+there work on every element by itself, so a slice of the next model follows from the same slice of the base and of
+every update.
+"""
+
+from __future__ import annotations
+
+from potminer.base.blobs import piece_count
+from potminer.wire.model import parameter_count
+from potminer.wire.task import BLOCK, Clipped, TaskSpec, bits_of, snapshot_codings, snapshot_size
+
+Span = tuple[int, int]
+"""First, and first no more."""
+_TAG: Span = (0, 32)
+
+
+def slice_count(spec: TaskSpec, *, units: int, members: int, whole_bytes: int) -> int:
+    """Into how many slices a round of *units* is cut for a committee of *members*; 1 where everybody has everything.
+
+    A slice is fetched in pieces of the update's blob, so there are no more slices than pieces. Centred clipping needs
+    the length of whole updates, and two of its size; it is not cut.
+    """
+    size = snapshot_size(spec, spec.segments)
+    if isinstance(spec.aggregation, Clipped) or units * size <= whole_bytes:
+        return 1
+    return min(members, piece_count(size))
+
+
+def slice_span(spec: TaskSpec, index: int, of: int) -> Span:
+    """The elements of slice *index* of *of*."""
+    count = parameter_count(spec.model)
+    blocks = -(-count // BLOCK)
+    first, last = index * blocks // of, (index + 1) * blocks // of
+    return first * BLOCK, min(last * BLOCK, count)
+
+
+def excerpt_ranges(spec: TaskSpec, index: int, of: int) -> tuple[Span, ...]:
+    """The bytes of an update that slice *index* is made of: its tag, exponents and integers."""
+    (coding,) = snapshot_codings(spec, spec.segments)
+    first, last = slice_span(spec, index, of)
+    exponents = _TAG[1] + 2 * (first // BLOCK), _TAG[1] + 2 * -(-last // BLOCK)
+    integers = _TAG[1] + 2 * -(-parameter_count(spec.model) // BLOCK)
+    bits = bits_of(coding)
+    return _TAG, exponents, (integers + first * bits // 8, integers + -(-last * bits // 8))
+
+
+def excerpt_size(spec: TaskSpec, index: int, of: int) -> int:
+    return sum(last - first for first, last in excerpt_ranges(spec, index, of))
+
+
+def part_size(spec: TaskSpec, index: int, of: int) -> int:
+    """Bytes of a slice of a model: float32 weights and, where there is one, the outer momentum."""
+    first, last = slice_span(spec, index, of)
+    return 4 * (last - first) * (2 if spec.outer_momentum_nano else 1)
