@@ -33,7 +33,18 @@ from potminer.wire.model import Mlp
 from potminer.wire.record import EvaluationRecord, Roster, RoundRecord, Trainer, Validator
 from potminer.wire.residue import leaf_holds, leaf_number
 from potminer.wire.seal import Purpose, statement, verify
-from potminer.wire.task import AuditSpec, Clipped, Deadlines, Evaluation, Mean, Reward, TaskSpec, snapshot_size, spec_fault, task_digest
+from potminer.wire.task import (
+    AuditSpec,
+    Clipped,
+    Deadlines,
+    Evaluation,
+    Mean,
+    Reward,
+    TaskSpec,
+    snapshot_size,
+    spec_fault,
+    task_digest,
+)
 from potminer.wire.tx import (
     Bond,
     CancelTask,
@@ -58,7 +69,8 @@ MODEL = Path(__file__).parents[2] / "docs/spec/model"
 BLOCKS = 100
 TABLES = {
     b"C": "chain", b"K": "committee", b"F": "following", b"V": "roster", b"a": "account", b"t": "trainer",
-    b"v": "validator", b"k": "task", b"r": "round", b"u": "unit", b"p": "pending", b"e": "evaluation", b"d": "update", b"s": "slice",
+    b"v": "validator", b"k": "task", b"r": "round", b"u": "unit", b"p": "pending", b"e": "evaluation", b"d": "update",
+    b"s": "slice",
 }  # fmt: skip
 RULES = {
     "height or time does not follow the parent": "1",

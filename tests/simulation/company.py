@@ -9,9 +9,9 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from potminer.core.rounds.conduct import Conduct, conduct_of
 from potminer.core.committee import committee_of
 from potminer.core.ledger.slices import slices_of
+from potminer.core.rounds.conduct import Conduct, conduct_of
 from potminer.core.rounds.events import (
     BlobFetched,
     DutyChanged,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from msgspec.structs import replace
 
 from potminer.wire import record as records
@@ -76,8 +78,8 @@ def test_slices_cover_everything_once() -> None:
             for of in (2, 3, 7):
                 spans = [slice_span(task, index, of) for index in range(of)]
                 assert spans[0][0] == 0
-                assert all(one[1] == two[0] for one, two in zip(spans, spans[1:], strict=False))
+                assert all(one[1] == two[0] for one, two in pairwise(spans))
                 taken = sorted(span for index in range(of) for span in excerpt_ranges(task, index, of)[1:])
                 assert taken[0][0] == 32
-                assert all(one[1] == two[0] for one, two in zip(taken, taken[1:], strict=False))
+                assert all(one[1] == two[0] for one, two in pairwise(taken))
                 assert taken[-1][1] == snapshot_size(task, task.segments)

@@ -6,7 +6,6 @@ import pytest
 from msgspec.structs import replace
 
 from potminer.core.machine import Persist
-from potminer.core.rounds.means import BLOBS_REMEMBERED, RESUBMIT_MS, RETRY_FETCH_MS
 from potminer.core.rounds.bound import PREFIX
 from potminer.core.rounds.conduct import Conduct, Stubborn, conduct_of
 from potminer.core.rounds.events import (
@@ -15,6 +14,7 @@ from potminer.core.rounds.events import (
     Reported,
 )
 from potminer.core.rounds.job import RETRY_JOB_MS
+from potminer.core.rounds.means import BLOBS_REMEMBERED, RESUBMIT_MS, RETRY_FETCH_MS
 from potminer.wire.codec import encode
 from potminer.wire.record import (
     Attestation,
@@ -450,8 +450,8 @@ def test_many_rounds_leave_no_memory_behind() -> None:
     assert largest == 1
     node.tell(seen(None, round=300, status=TaskStatus.CLOSED))
     assert node.stored == {}
-    means = node.machine._means
-    assert [len(m) for m in (held._seen, held._bound._units, held._verdicts, held._aggregates)] == [0] * 4
+    held = node.machine
+    assert [len(m) for m in (held._seen, held._bound._units, held._verdicts, held._attester._found)] == [0] * 4
 
 
 def test_what_is_remembered_of_blobs_and_words_is_bounded() -> None:
