@@ -131,7 +131,8 @@ class DashboardApp(App[None]):
             if board.EVERY_S:
                 await self._ask(board, source)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), board.EVERY_S or None)
+                async with asyncio.timeout(board.EVERY_S or None):
+                    await self._woken.wait()
 
     async def _ask(self, board: Board, source: Source) -> None:
         """One question; given up where another screen is wanted first."""

@@ -118,7 +118,8 @@ class Processes:
                     process.send_signal(signal.SIGCONT)  # a frozen one hears nothing else
         for process in self._running.values():
             try:
-                await asyncio.wait_for(process.wait(), STOP_S)
+                async with asyncio.timeout(STOP_S):
+                    await process.wait()
             except TimeoutError:
                 _kill_group(process)
                 await process.wait()

@@ -130,7 +130,8 @@ class Prover:
             if view is None or left <= 0 or view.proven is Until.DECIDED or view.proven is until:
                 return view
             try:
-                await asyncio.wait_for(changed.wait(), left)
+                async with asyncio.timeout(left):
+                    await changed.wait()
             except TimeoutError:
                 return await self._view(name)
 

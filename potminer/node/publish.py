@@ -153,7 +153,8 @@ class Publisher:
             await asyncio.sleep(LEAST_MS / 1000)
             try:
                 # Ages and rates move on even where nothing happens.
-                await asyncio.wait_for(self._changed.wait(), 1.0)
+                async with asyncio.timeout(1.0):
+                    await self._changed.wait()
             except TimeoutError:
                 continue
 

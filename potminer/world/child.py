@@ -201,7 +201,8 @@ class Child:
         if process is not None and process.stdin is not None:
             process.stdin.close()
             with suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), patience_ms / 1_000)
+                async with asyncio.timeout(patience_ms / 1_000):
+                    await process.wait()
         supervisor.cancel()
         with suppress(asyncio.CancelledError):
             await supervisor

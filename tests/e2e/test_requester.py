@@ -25,7 +25,8 @@ async def command(datadir: Path, *words: str, cwd: Path | None = None) -> tuple[
         sys.executable, "-m", "potminer.cli.main", "--datadir", str(datadir), *words,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=cwd,
     )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 200)
+    async with asyncio.timeout(200):
+        out, err = await process.communicate()
     return process.returncode or 0, out.decode(), err.decode()
 
 
@@ -56,7 +57,8 @@ async def documented_program(folder: Path, plan: Plan, datadir: Path) -> str:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "program.py", cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 120)
+    async with asyncio.timeout(120):
+        out, _ = await process.communicate()
     assert process.returncode == 0, out.decode()
     return out.decode()
 

@@ -36,7 +36,8 @@ class Aside(Generic[T]):
         self._running = threading.Thread(target=self._work, args=(loop, answer), name=self._name, daemon=True)
         self._running.start()
         try:
-            return await asyncio.wait_for(answer, deadline_ms / 1_000)
+            async with asyncio.timeout(deadline_ms / 1_000):
+                return await answer
         except TimeoutError:
             raise Stuck(f"{self._name} did not answer within {deadline_ms} ms") from None
 
