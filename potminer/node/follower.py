@@ -13,11 +13,13 @@ from potminer.core.light.trust import Terms, Trust
 from potminer.wire import record as records
 from potminer.wire.block import block_digest
 from potminer.wire.genesis import Genesis
-from potminer.wire.proof import EPOCHS_PER_REPLY, Shown, TransactionProof
+from potminer.wire.proof import EPOCHS_PER_REPLY, CertifiedHeader, Shown, TransactionProof
 from potminer.wire.record import TaskRecord
 from potminer.world.api.attach import Client
 
 T = TypeVar("T")
+
+_TRIES: Final = 3
 
 WHY: Final[dict[Flaw, str]] = {
     Flaw.OTHER: "a certificate of something else",
@@ -49,24 +51,41 @@ class Follower:
         status = await node.chain()
         if status.chain != self.trust.chain.hex():
             raise NotProven(f"the node is of another chain, {status.chain[:12]}", "Check the genesis file.")
+        start = self.trust.height
         while self.trust.newest_epoch < status.epoch:
             before = self.trust.newest_epoch
             for step in (await node.epochs(before, EPOCHS_PER_REPLY)).steps:
-                self.trust = self._sound(epochs.learn(self.trust, step, self._terms, now_ms=self._clock()))
+                if not self._passed(step.certified, start):
+                    self.trust = self._sound(epochs.learn(self.trust, step, self._terms, now_ms=self._clock()))
             if self.trust.newest_epoch == before:
                 raise PotminerError(f"the node cannot show the committee of epoch {before + 1}", "Ask another node.")
         for certified in (await node.headers(status.height, 1)).headers:
-            self.trust = self._sound(header.follow(self.trust, certified, self._terms, now_ms=self._clock()))
+            if not self._passed(certified, start):
+                self.trust = self._sound(header.follow(self.trust, certified, self._terms, now_ms=self._clock()))
         return self.trust
+
+    def _passed(self, certified: CertifiedHeader, start: int) -> bool:
+        """Whether we moved on past this header while we asked: blocks come all the time, and somebody else may use
+        the same follower. What was old already at the *start* is a flaw."""
+        return start <= certified.header.height < self.trust.height
 
     async def facts(self, node: Client, keys: Sequence[bytes]) -> tuple[Fact, ...]:
         """The records of *keys*, after the newest block that *node* can prove."""
-        told = await node.show(keys)
+        told = await self._shown(node, keys)
         moved = header.follow(self.trust, told.certified, self._terms, now_ms=self._clock())
         if moved is Flaw.UNKNOWN_EPOCH:
             await self.catch_up(node)
-            told = await node.show(keys)
+            told = await self._shown(node, keys)
         return self._sound(shown.facts(told, keys, self.trust, self._terms, now_ms=self._clock()))
+
+    async def _shown(self, node: Client, keys: Sequence[bytes]) -> Shown:
+        """What *node* shows; again where we moved on while it answered."""
+        for _ in range(_TRIES):
+            start = self.trust.height
+            told = await node.show(keys)
+            if not self._passed(told.certified, start):
+                break
+        return told
 
     async def model(self, node: Client, task: bytes, round: int) -> bytes:
         """Id of *task*'s model after *round* rounds, as a quorum vouched for it then."""

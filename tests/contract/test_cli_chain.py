@@ -21,7 +21,7 @@ from potminer.base.errors import Exit
 from potminer.cli.main import main
 from potminer.node.genesisfile import write_genesis
 from potminer.wire.block import block_digest
-from potminer.wire.proof import Headers
+from potminer.wire.proof import Epochs, Headers
 from potminer.wire.task import task_digest
 from potminer.wire.tx import JoinTask, RegisterTrainer, SubmitTask, Transfer, Unbond, transaction_digest
 from potminer.world.store.store import Store
@@ -281,6 +281,27 @@ async def test_what_is_no_evidence_is_said_to_be_none(tmp_path: Path, capsys: py
         code, _, errors = await potminer(capsys, "chain", "blame", source, "--genesis", home / "genesis.json")
         assert code == Exit.USAGE
         assert errors.startswith("error: ")
+
+
+class Busy(ChainNode):
+    """Executes a block whenever it is asked for epochs."""
+
+    async def epochs(self, first: int, count: int) -> Epochs:
+        await self.step()
+        return await super().epochs(first, count)
+
+
+async def test_a_block_that_comes_in_the_middle_of_the_questions_makes_nobody_a_liar(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with chain_nodes(tmp_path, Busy, epoch_blocks=4) as (world, [(node, address)]):
+        for _ in range(6):
+            await node.step()
+        code, out, err = await potminer(
+            capsys, *datadir(tmp_path, world), "chain", "verify", "--connect", address, "--json"
+        )
+        assert code == Exit.OK, err
+        assert json.loads(out)["to"].startswith("7:")
 
 
 # ---- old, foreign and damaged stores, as processes ---------------------------------------
