@@ -6,8 +6,9 @@ certificate, committee and chain, never of what a node happened to see.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from potminer.base.quorum import is_quorum, is_weak_quorum
 from potminer.wire.block import Certificate
@@ -30,6 +31,10 @@ class Committee:
     total: int = field(init=False, repr=False, compare=False)
     turns: tuple[int, ...] = field(init=False, repr=False, compare=False)
     """The seats that propose, in their order."""
+    even: int = field(init=False, repr=False, compare=False)
+    """The power of each member where all have the same; else 0."""
+    seats: Mapping[bytes, int] = field(init=False, repr=False, compare=False)
+    """The members' places, by their keys."""
 
     def __post_init__(self) -> None:
         if not self.members or len(self.members) != len(self.powers) or len(set(self.members)) != len(self.members):
@@ -42,9 +47,11 @@ class Committee:
         seats = tuple(range(len(self.members)))
         turns = tuple(seat for seat in seats if seat not in self.skipped) if self.skipped else seats
         object.__setattr__(self, "turns", turns)
+        object.__setattr__(self, "even", self.powers[0] if len(set(self.powers)) == 1 else 0)
+        object.__setattr__(self, "seats", {key: seat for seat, key in enumerate(self.members)})
 
     def index_of(self, key: bytes) -> int | None:
-        return self.members.index(key) if key in self.members else None
+        return self.seats.get(key)
 
     def primary(self, *, height: int, view: int) -> int:
         """Index of the replica whose turn it is: the turn passes on with every block and every view."""
@@ -72,8 +79,10 @@ class Committee:
         return tuple(sorted(skipped))
 
     def power_of(self, indices: Iterable[int]) -> int:
-        powers = self.powers
-        return sum([powers[i] for i in set(indices)])
+        distinct = set(indices)
+        if self.even:
+            return self.even * len(distinct)
+        return sum(self.powers[i] for i in distinct)
 
     def is_quorum(self, indices: Iterable[int]) -> bool:
         return is_quorum(self.power_of(indices), self.total)
@@ -91,6 +100,7 @@ def epoch_of(height: int, *, blocks: int) -> int:
     return max(height - 1, 0) // blocks
 
 
+@lru_cache(maxsize=16)
 def committee_of(record: CommitteeRecord) -> Committee:
     """The committee that the ledger's *record* names."""
     return Committee(record.epoch, record.members, record.powers, record.skipped)

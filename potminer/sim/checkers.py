@@ -49,13 +49,13 @@ class Members:
 def own_statement(message: Wire) -> tuple[Purpose, int, int, bytes, bytes] | None:
     """(purpose, height, view, digest, signature) of what the sender itself states in *message*."""
     match message:
+        case Vote():
+            return Purpose(message.purpose), message.height, message.view, message.digest, message.signature
         case PrePrepare():
             header = message.header
             return Purpose.PRE_PREPARE, header.height, message.view, block_digest(header), message.signature
         case NewView():
             return own_statement(message.proposal)
-        case Vote():
-            return Purpose(message.purpose), message.height, message.view, message.digest, message.signature
         case ViewChange():
             value = view_change_digest(prepared=message.prepared)
             return Purpose.VIEW_CHANGE, message.height, message.view, value, message.signature

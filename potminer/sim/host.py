@@ -164,23 +164,25 @@ class Host:
         """Feeds the replica *event* and whatever its effects answer with, in order."""
         if self.replica is None:
             return
-        self._inbox.append(event)
-        if len(self._inbox) > 1:
+        inbox = self._inbox
+        inbox.append(event)
+        if len(inbox) > 1:
             return
-        while self._inbox and self.replica is not None:
+        while inbox and self.replica is not None:
+            replica = self.replica
             try:
-                effects = self.replica.handle(self._inbox[0], GENESIS_MS + self.world.now() + self.skew_ms)
+                effects = replica.handle(inbox[0], GENESIS_MS + self.world.now() + self.skew_ms)
             except BROKEN as error:
                 self.world.broke(self, error)
                 self.crash()
                 return
-            if self.replica.view > self.highest_view:
-                self.highest_view = self.replica.view
+            if replica.view > self.highest_view:
+                self.highest_view = replica.view
             done: Sequence[object] = effects if self.fault is None else self.fault.transform(effects)
             if done:
                 self._perform(done)
-            if self._inbox:
-                self._inbox.popleft()
+            if inbox:
+                inbox.popleft()
 
     def receive(self, peer: bytes, message: Wire) -> None:
         if self._frozen is not None:

@@ -70,7 +70,8 @@ class Chain:
         header = certified.block.header
         if self.counts_turns:
             missed = self.committee.missed(height=header.height, proposer=header.proposer)
-            self.committee = replace(self.committee, skipped=self.committee.skipping(missed))
+            if missed:
+                self.committee = replace(self.committee, skipped=self.committee.skipping(missed))
         self.blocks.append(certified)
         self.executed.update(transaction_digest(t.transaction) for t in certified.block.transactions)
         self.head = state_after(self.head, certified.block)

@@ -79,7 +79,9 @@ class Receipt(Wire, frozen=True):
     refusal: RefusalName | None
 
 
+@lru_cache(maxsize=256)
 def block_digest(header: Header) -> bytes:
+    """The block's name. Asked again and again for the few headers of a height."""
     return digest(Domain.BLOCK, encode(header))
 
 

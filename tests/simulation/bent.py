@@ -284,8 +284,8 @@ class KeepsRecords(Bent):
     class voice(Voice):
         __slots__ = ()
 
-        def _forget_lower_views(self) -> list[Persist]:
-            return []
+        def _is_past(self, kind: int, view: int) -> bool:
+            return False
 
 
 class AnySeat(Bent):

@@ -13,6 +13,9 @@ class Alarms:
     def __init__(self) -> None:
         self._running: dict[str, str] = {}
 
+    def running(self, slot: str) -> bool:
+        return slot in self._running
+
     def fired(self, name: str) -> str | None:
         """The slot whose timer *name* was, or None where it was cancelled or replaced on its way."""
         slot = next((slot for slot, running in self._running.items() if running == name), None)

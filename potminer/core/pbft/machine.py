@@ -236,13 +236,16 @@ class Replica(Timing):
     def _arrived(self, peer: bytes, message: Wire, now: int) -> None:
         """What members say now, and members of the next epoch early. The network lets nobody speak who never
         sits; whoever sat before is late, and no offender."""
-        if not self._member or peer not in self._committee.members:
+        if not self._member or peer not in self._committee.seats:
             self._keep_early(peer, message)
             return
         match message:
-            case Vote() if message.purpose == Purpose.CHECKPOINT:
-                self._out += self._checkpoints.hear(peer, message, self._committee, chain=self._chain)
-            case Vote() | ViewChange() | NewView():
+            case Vote():
+                if message.purpose != Purpose.CHECKPOINT:
+                    self._at_height(peer, message.height, message, now)
+                else:
+                    self._out += self._checkpoints.hear(peer, message, self._committee, chain=self._chain)
+            case ViewChange() | NewView():
                 self._at_height(peer, message.height, message, now)
             case PrePrepare():
                 self._at_height(peer, message.header.height, message, now)

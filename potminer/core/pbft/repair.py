@@ -146,7 +146,7 @@ class Repair:
 
     def _status(self, peer: bytes, status: Status, now: int) -> None:
         """Says again to a peer at our height what it may have missed; points one below it to our head."""
-        member = self._committee.members.index(peer)
+        member = self._committee.seats[peer]
         self._ahead.claim(peer, status.height)
         self._clock.hear(peer, status.time_ms - now)
         if status.height > self.height:

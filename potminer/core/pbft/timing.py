@@ -51,6 +51,8 @@ class Timing(Repair):
         return viewchange.timeout_ms(self._parameters, view, committee=self._committee, height=self.height)
 
     def _tend(self, slot: str, delay_ms: int, wanted: bool) -> None:
+        if not wanted and not self._alarms.running(slot):
+            return
         changing = "/changing" if self._at.stage is Stage.CHANGING else ""
         name = f"pbft/{slot}/{self.height}/{self._at.view}{changing}" if wanted else None
         self._out += self._alarms.tend(slot, name, delay_ms)

@@ -241,21 +241,22 @@ class Voice:
 
     def _tidy(self) -> list[Persist]:
         """Forgets lower views, then the blocks that nothing names any more."""
-        return [*self._forget_lower_views(), *self._forget_bodies()]
-
-    def _forget_lower_views(self) -> list[Persist]:
-        gone = []
-        for record in sorted(self.records):
-            _, at, kind, view = _KEY.unpack_from(record)
-            if at == self.height and view < self.said.view and kind not in (_PREPARED, _BODY, Purpose.CHECKPOINT):
-                gone.append(record)
-        return self._forget(gone)
-
-    def _forget_bodies(self) -> list[Persist]:
         blocks = (self.said.block, self.said.prepared.block if self.said.prepared else None)
         needed = {_body_key(self.height, block_digest(block.header)) for block in blocks if block is not None}
-        bodies = [r for r in sorted(self.records) if _KEY.unpack_from(r)[1:3] == (self.height, _BODY)]
-        return self._forget([record for record in bodies if record not in needed])
+        words, bodies = [], []
+        for record in self.records:
+            _, at, kind, view = _KEY.unpack_from(record)
+            if at != self.height:
+                continue
+            if kind == _BODY:
+                if record not in needed:
+                    bodies.append(record)
+            elif self._is_past(kind, view):
+                words.append(record)
+        return self._forget([*sorted(words), *sorted(bodies)]) if words or bodies else []
+
+    def _is_past(self, kind: int, view: int) -> bool:
+        return view < self.said.view and kind not in (_PREPARED, Purpose.CHECKPOINT)
 
     def _forget(self, gone: list[bytes]) -> list[Persist]:
         for record in gone:
