@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _SOCKET = click.option("--socket", help="The node's api.sock, instead of the one of --datadir.")
 
+_LOOK_S = 0.5
+
 
 @click.group()
 def payout() -> None:
@@ -43,9 +45,10 @@ def show(place: Place, *, socket: str | None, as_json: bool) -> None:
 
 @payout.command(name="set")
 @click.argument("address")
+@click.option("--wait", "wait_s", type=click.IntRange(0, 600), default=60, help="Seconds to wait for the ledger.")
 @_SOCKET
 @click.pass_obj
-def set_(place: Place, address: str, *, socket: str | None) -> None:
+def set_(place: Place, address: str, *, wait_s: int, socket: str | None) -> None:
     """Earnings go to ADDRESS from now on: in the config, and in the ledger where a daemon runs.
 
     What is inside the dispute window already still goes where it was promised.
@@ -59,8 +62,38 @@ def set_(place: Place, address: str, *, socket: str | None) -> None:
         ask(place, lambda node: node.command(SetPayout(address)), socket=socket)
     except Unreachable:
         say("no daemon runs: the ledger learns it at the next start")
+        return
+    height = ask(place, lambda node: _proven(node, address, wait_s), socket=socket)
+    if height is None:
+        say("the ledger has not taken it yet; `potminer payout show` tells when it has")
     else:
-        say("the ledger learns it with one of the next blocks; `potminer payout show` tells")
+        say(f"the ledger pays it: proven by the committee at height {height:,}")
+
+
+async def _proven(node: Client, address: str, wait_s: int) -> int | None:
+    """The height from which a quorum vouches that this node's earnings go to *address*; None where none does in
+    time."""
+    import asyncio
+    from contextlib import suppress
+
+    from potminer.base.address import decode_address
+    from potminer.cli.clock import now_ms
+    from potminer.core.light.trust import Terms, from_genesis
+    from potminer.node.follower import Follower
+    from potminer.wire import record as records
+
+    wanted = decode_address(address)
+    key = records.trainer_key(decode_address((await node.snapshot()).node))
+    follower = Follower(from_genesis(await node.genesis()), Terms(), clock=now_ms)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(wait_s):
+            while True:
+                (fact,) = await follower.facts(node, [key])
+                trainer = fact.record(records.Trainer)
+                if trainer is not None and trainer.payout == wanted:
+                    return fact.height
+                await asyncio.sleep(_LOOK_S)
+    return None
 
 
 def _registered(place: Place, socket: str | None) -> tuple[str | None, str]:

@@ -57,7 +57,7 @@ def miner_view(miner: MinerSample, devices: tuple[str, ...]) -> MinerView:
     state = "dead" if not miner.alive else "paused" if miner.paused else "idle" if miner.hashrate_hs == 0 else "mining"
     return MinerView(
         name=miner.kind,
-        address="",
+        address=miner.name.partition("@")[2],
         version=miner.version or None,
         state=state,
         control=KINDS[miner.kind].control.value if miner.kind in KINDS else "owned",

@@ -14,7 +14,7 @@ _COLUMNS = (
     Column("rate", 10, right=True),
     Column("power", 6, right=True, wide=True),
     Column("ok/bad", 9, right=True),
-    Column("control", 8),
+    Column("control", 11),
     Column("up", 7, right=True, wide=True),
     Column("reply", 9, right=True),
     Column("algorithm", 12, look=Look.QUIET, wide=True),

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from potminer.base.address import encode_address
+from potminer.base.address import decode_address, encode_address
 from potminer.base.bounded import GRAINS_PER_POT
 from potminer.base.digest import Domain, digest
 from potminer.base.errors import Exit
 from potminer.cli.amount import Amount
 from potminer.cli.main import main
 from potminer.node.genesisfile import write_genesis
-from potminer.wire.control import ReceiptStatus, ReceiptView, Until
+from potminer.wire.control import Command, ReceiptStatus, ReceiptView, SetPayout, Snapshot, Until
 from potminer.wire.tx import RegisterTrainer, SignedTransaction, transaction_digest
 from potminer.world.keys import create_key, load_key
 from potminer.world.words import seed_of, words_of
@@ -217,6 +217,29 @@ async def test_a_new_payout_address_reaches_config_and_daemon(
         # This node refuses every such letter; that it says so shows that the letter came.
         assert await told(node, mine, "payout", "set", to, "--socket", str(address)) == Exit.USAGE
         assert "It starts with pot1." in capsys.readouterr().err
+
+
+class Paid(ChainNode):
+    """A node whose own key is rich's, and that registers the address it is told."""
+
+    async def snapshot(self) -> Snapshot:
+        return replace(await super().snapshot(), node=encode_address(key("rich").public))
+
+    async def command(self, command: Command) -> None:
+        assert isinstance(command, SetPayout)
+        register = RegisterTrainer(decode_address(command.address))
+        assert self._take([self.world.sign("rich", register)]) == [None]
+
+
+async def test_a_payout_address_is_said_to_be_taken_when_the_committee_proves_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, to = tmp_path / "mine", encode_address(key("friend").public)
+    async with chain_nodes(tmp_path, Paid) as (_, [(node, address)]):
+        assert await told(node, mine, "payout", "set", to, "--socket", str(address), "--wait", "30") == Exit.OK
+        assert "proven by the committee at height" in capsys.readouterr().out
+        assert await told(node, mine, "payout", "set", to, "--socket", str(address), "--wait", "0") == Exit.OK
+        assert "not taken it yet" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
