@@ -37,6 +37,8 @@ class Worker:
     job: int | None = None
     loaded: bool = False
     """It has torch in memory, or a first job showed that it needs none."""
+    given_up: bool = False
+    """Its job is no longer wanted, also where it has not been given it yet."""
 
 
 @dataclass(slots=True)
@@ -163,12 +165,10 @@ class Crew:
             if isinstance(job, TrainJob):
                 self._hands.worked(job.unit, bus)
             at = f"{bus}: worker {team.workers.index(worker) + 1} of {len(team.workers)}"
-            self._hands.note("debug", f"{at} begins {type(job).__name__} {job.job}")
             try:
-                report = await self._ask(worker, job)
+                report = await self._in_turn(at, worker, job)
             finally:
-                self._hands.note("debug", f"{at} ended {type(job).__name__} {job.job}")
-                worker.job = None
+                worker.job, worker.given_up = None, False
                 self._end_if_finished(bus, team)
                 await self._tell()
             if isinstance(report, Failed) and report.reason == "stopped" and self.willing:
@@ -184,6 +184,7 @@ class Crew:
         for team in self._teams.values():
             for worker in team.workers:
                 if worker.job == job:
+                    worker.given_up = True
                     worker.child.cancel(job)
 
     async def _take(self, job: int) -> tuple[str, Team, Worker] | None:
@@ -198,16 +199,27 @@ class Crew:
                 await self._freed.wait()
         return None
 
-    async def _ask(self, worker: Worker, job: Job) -> Report:
+    async def _in_turn(self, at: str, worker: Worker, job: Job) -> Report:
+        """Give *job* to *worker*; where that makes it load torch, only when no other worker is at that."""
         async with AsyncExitStack() as stack:
-            asked = asyncio.ensure_future(worker.child.request(job))
-            stack.callback(asked.cancel)
-            if self._loading is not None and not worker.loaded:
-                async with self._loading:
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(LOADING_S):
-                            await self._loaded_or_done(worker, asked)
+            if self._loading is None or worker.loaded:
+                return await self._ask(at, worker, job)
+            async with self._loading:
+                if worker.given_up:
+                    return Failed(job.job, "cancelled", "before it began")
+                asked = asyncio.ensure_future(self._ask(at, worker, job))
+                stack.callback(asked.cancel)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOADING_S):
+                        await self._loaded_or_done(worker, asked)
             return await asked
+
+    async def _ask(self, at: str, worker: Worker, job: Job) -> Report:
+        self._hands.note("debug", f"{at} begins {type(job).__name__} {job.job}")
+        try:
+            return await worker.child.request(job)
+        finally:
+            self._hands.note("debug", f"{at} ended {type(job).__name__} {job.job}")
 
     async def _loaded_or_done(self, worker: Worker, asked: asyncio.Future[Report]) -> None:
         async with self._freed:
