@@ -1,4 +1,4 @@
-"""A walk by keys through every screen of a real dashboard in tmux, at three sizes: each is there, nothing breaks.
+"""A walk by keys through every screen of a real dashboard in tmux, at three sizes and in a storm of them.
 
     .venv/bin/python benchmarks/walk.py      needs tmux; --show prints every picture
 """
@@ -35,6 +35,22 @@ def shown_within(word: str, seconds: float) -> tuple[bool, str]:
         time.sleep(0.1)
 
 
+def storm(columns: int, lines: int) -> list[str]:
+    """Forty sizes in four seconds, down to one line: afterwards the picture fits again."""
+    for turn in range(40):
+        size = (str(20 + 37 * turn % 140), str(1 + 13 * turn % 50))
+        tmux("resize-window", "-t", SESSION, "-x", size[0], "-y", size[1])
+        time.sleep(0.1)
+    tmux("resize-window", "-t", SESSION, "-x", str(columns), "-y", str(lines))
+    tmux("send-keys", "-t", SESSION, "2")
+    whole, picture = shown_within("Mining, 24 h", 15)
+    if whole:
+        whole, picture = shown_within("q Quit", 15)
+    if whole and len(picture.splitlines()) == lines:
+        return []
+    return [f"{columns}x{lines}: after the storm of sizes: {picture[-200:]}"]
+
+
 def walk(folder: Path, columns: int, lines: int, *, show: bool) -> list[str]:
     """What went wrong, a line each."""
     potminer = [sys.executable, "-m", "potminer.cli.main"]
@@ -58,6 +74,8 @@ def walk(folder: Path, columns: int, lines: int, *, show: bool) -> list[str]:
             time.sleep(0.4)
         if columns >= 80 and not shown_within("rig-1", 10)[0]:
             faults.append(f"{columns}x{lines}: Enter on Rigs does not visit rig-1")
+        if columns >= 80:
+            faults += storm(columns, lines)
         tmux("send-keys", "-t", SESSION, "q")
         found, picture = shown_within("ended with 0", 15)
         if not found:
