@@ -44,6 +44,8 @@ def explain(unit: UnitOutcome) -> list[str]:
         if unit.noise_ppm is not None and unit.cheat_ppm is not None:
             noise, cheat = parts_per_million(unit.noise_ppm), parts_per_million(unit.cheat_ppm)
             lines.append(f"  here honest work measures {noise} at most, the smallest cheat {cheat}")
+    if unit.outcome is Outcome.ACCEPTED and unit.paid:
+        lines.append("  paid out after the dispute window; what is kept of it as bond then stands in potminer earnings")
     if unit.outcome is Outcome.REJECTED and unit.reason in EXPLAINED:
         lines.append(f"  {EXPLAINED[unit.reason][1]}")
     if unit.height is not None:

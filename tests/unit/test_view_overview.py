@@ -171,6 +171,7 @@ def test_why_names_the_numbers() -> None:
     assert "here honest work measures 1 ppm at most, the smallest cheat 11,029 ppm" in known
     paid = "\n".join(explain(outcome(outcome=Outcome.ACCEPTED, reason="", paid=1_500_000_000)))
     assert "accepted, paid 1.50 POT" in paid
+    assert "kept of it as bond" in paid
 
 
 def test_a_validator_reads_where_it_stands() -> None:
