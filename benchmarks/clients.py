@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 
+from potminer.base import limits
 from potminer.base.digest import Domain, digest, number
 from potminer.core.pbft.application import Head, Timers
 from potminer.sim.host import Host
@@ -22,7 +23,7 @@ RETRY_MS = 2_000
 MORE = 3
 """Members asked besides when the one that was asked says nothing in time."""
 SENDERS = 64
-BLOCK_TRANSACTIONS = 1_000
+BLOCK_TRANSACTIONS = limits.BLOCK_TRANSACTIONS
 
 
 @dataclass(slots=True)

@@ -8,12 +8,17 @@ FRAME_BYTES = 65_535
 VOTE_BYTES = 512
 """A signed vote is about 215 bytes."""
 
-BLOCK_BYTES = 1_048_576
-BLOCK_TRANSACTIONS = 1_000
+BLOCK_BYTES = 4_194_304
+BLOCK_TRANSACTIONS = 10_000
+"""More than any genesis may allow: what a replica holds, executes between two votes, and sends to who lacks it."""
 BLOCK_MESSAGE_BYTES = BLOCK_BYTES + 65_536
 """A block, or all its transactions, and what names it."""
-PROPOSAL_BYTES = 40_960
+BLOCKS_BYTES = 3_145_728
+"""Certified blocks in one answer; a block alone may be larger."""
+PROPOSAL_BYTES = 344_064
 """A header and the leaves of a full block."""
+PLACES_BYTES = 32_768
+"""Places of all transactions of a full block, and what names it."""
 
 VIEW_CHANGE_BYTES = 16_384
 """A certificate of 31 signatures is about 3 KiB; a view-change carries two."""
@@ -58,5 +63,5 @@ SNAPSHOT_CHUNKS = 16_384
 PEERS = 64
 ADDRESSES_PER_EXCHANGE = 32
 
-if FRAME_BYTES > 2**16 - 1 or BLOCK_TRANSACTIONS * 34 >= PROPOSAL_BYTES:
+if FRAME_BYTES > 2**16 - 1 or BLOCK_TRANSACTIONS * 34 >= PROPOSAL_BYTES or BLOCK_TRANSACTIONS * 3 >= PLACES_BYTES:
     raise AssertionError("limits contradict each other")

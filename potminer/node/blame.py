@@ -29,7 +29,7 @@ from potminer.world.store.store import Store
 
 _SQLITE: Final = b"SQLite format 3\0"
 _BATCH: Final = 64
-_BATCH_BYTES: Final = 8 * limits.BLOCK_BYTES
+_BATCH_BYTES: Final = 2 * limits.BLOCK_BYTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from potminer.base import limits
 from potminer.base.errors import Malformed, PotminerError
 from potminer.core import machine as words
 from potminer.core.gossip import events as gossip
@@ -460,7 +459,7 @@ class Engine:
     def _read_work(self) -> pbft.WorkArrived:
         """How much there is when the replica gets to hear of it."""
         self._work_told = False
-        return pbft.WorkArrived(full=len(self._m.ledger.mempool) >= limits.BLOCK_TRANSACTIONS)
+        return pbft.WorkArrived(full=self._m.ledger.is_full)
 
     # ---- things that take time ------------------------------------------------------------
 

@@ -43,7 +43,6 @@ from potminer.world.store.snapshots import Landing, Snapshot
 CHECKPOINT_BLOCKS: Final = 100
 """As the replica's: spec/pbft.md §8."""
 PRUNED_AT_ONCE: Final = 256
-REPLY_BYTES: Final = 3 * limits.BLOCK_BYTES
 EMPTY: Final = trie.root(None)
 
 
@@ -295,7 +294,7 @@ class Leaper:
         self, asked: ReadBlocks, read: Callable[[int, int, int], Awaitable[list[tuple[bytes, bytes]]]],
         send: Callable[[bytes, Wire], bool],
     ) -> None:
-        found = await read(asked.first, asked.count, REPLY_BYTES)
+        found = await read(asked.first, asked.count, limits.BLOCKS_BYTES)
         if not found:
             send(asked.peer, Pruned(await self.snapshots.lowest()))
             return

@@ -44,7 +44,7 @@ from potminer.world.store.store import Store
 BLOCKS_CACHED: Final = 8
 TAKEN_AT_ONCE: Final = 16
 """Transactions of a batch that are verified in one go: about a millisecond."""
-READ_BYTES: Final = 3 * limits.BLOCK_BYTES
+READ_BYTES: Final = limits.BLOCKS_BYTES
 
 
 @dataclass(frozen=True, slots=True)

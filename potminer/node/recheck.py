@@ -18,7 +18,7 @@ from potminer.wire.seal import Purpose
 from potminer.world.store.store import Store
 
 _BATCH: Final = 64
-_BATCH_BYTES: Final = 8 * limits.BLOCK_BYTES
+_BATCH_BYTES: Final = 2 * limits.BLOCK_BYTES
 
 
 @dataclass(frozen=True, slots=True)

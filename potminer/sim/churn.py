@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from potminer.base import limits
 from potminer.base.digest import Domain, digest, number
 from potminer.core.ledger.apply import Applied, apply_block
 from potminer.core.ledger.beacon import Onion, Onions
@@ -60,7 +59,7 @@ class Book(LedgerApplication):
 
     @property
     def full(self) -> bool:
-        return len(self._ledger.mempool) >= limits.BLOCK_TRANSACTIONS
+        return self._ledger.is_full
 
     def forget_executed(self) -> None:
         """The ledger does so itself."""

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from random import Random
 
-from potminer.base import limits
 from potminer.base.digest import Domain, digest, number
 from potminer.base.errors import Malformed
 from potminer.core import misbehave
@@ -50,6 +49,7 @@ RICH = 10**12
 RETRY_MS = 2_000
 """A client that has no receipt by then submits again, to somebody else."""
 EPOCH_BLOCKS = 7
+BLOCK_TRANSACTIONS = 1_000
 """Few, so that a run crosses epochs. Nobody is bonded, so nobody is elected and the same members sit on."""
 
 
@@ -261,7 +261,7 @@ class Town:
                 records = sum(key.startswith(b"pbft/") for key in citizen.disk.records)
                 self.witnesses.held(
                     member=citizen.member, items=citizen.replica.footprint(), records=records,
-                    block=limits.BLOCK_TRANSACTIONS,
+                    block=BLOCK_TRANSACTIONS,
                 )
 
     def _report(self, resumed_ms: int) -> Report:
@@ -296,7 +296,7 @@ def _genesis(keys: list[SigningKey], onions: list[Onion], powers: tuple[int, ...
         for key, onion, power in zip(keys, onions, powers, strict=True)
     )
     accounts = tuple(GenesisAccount(client(index).public, RICH) for index in range(CLIENTS))
-    parameters = Parameters(epoch_blocks=EPOCH_BLOCKS)
+    parameters = Parameters(epoch_blocks=EPOCH_BLOCKS, block_transactions=BLOCK_TRANSACTIONS)
     return Genesis("devnet-town", GENESIS_MS, parameters, validators, accounts, bytes(32))
 
 

@@ -44,6 +44,9 @@ class Parameters(Wire, frozen=True):
     """The least bond of a validator that is elected, and the unit of its power."""
     whole_bytes: Annotated[int, Meta(ge=0, le=2**40)] = 256 * 1024 * 1024
     """Updates of a round that together are larger are aggregated in slices: no validator fetches all of them."""
+    block_transactions: Annotated[int, Meta(ge=1, le=limits.BLOCK_TRANSACTIONS)] = limits.BLOCK_TRANSACTIONS
+    block_bytes: Annotated[int, Meta(ge=2 * limits.TRANSACTION_BYTES, le=limits.BLOCK_BYTES)] = limits.BLOCK_BYTES
+    """Most transactions and bytes of a block: less where validators are slow or their links are."""
     reporter_share_ppm: Share = 50_000
     """Of a slashed validator's bond, to who proved its fault; the rest is burnt, or a cheat would report itself."""
 

@@ -190,7 +190,8 @@ def test_senders_take_turns() -> None:
 
 def test_a_full_mempool_of_a_few_does_not_keep_another_out() -> None:
     world = World()
-    free = State(world.chain, replace(world.genesis.parameters, minimum_fee=0), world.state.tree)
+    parameters = replace(world.genesis.parameters, minimum_fee=0, block_transactions=900)
+    free = State(world.chain, parameters, world.state.tree)
     ledger = Ledger(free, head=world.head, onions=Onions(onion("validator-0")))
     ledger.mempool = Mempool(lambda signed: True)
     for sender in range(5):
@@ -200,7 +201,8 @@ def test_a_full_mempool_of_a_few_does_not_keep_another_out() -> None:
     honest = sign(world, "rich")
     assert ledger.submit(honest) is None
     block = propose(ledger)
-    assert len(block.transactions) == limits.BLOCK_TRANSACTIONS
+    assert ledger.is_full
+    assert len(block.transactions) == 900
     assert honest in block.transactions
 
 
@@ -271,14 +273,29 @@ def test_a_wish_that_cannot_be_paid_is_refused_by_its_receipt_and_not_for_ever()
 
 def test_a_block_has_room_for_its_limit_in_bytes() -> None:
     world = World()
+    world.state = State(world.chain, replace(world.genesis.parameters, block_bytes=1_048_576), world.state.tree)
     ledger = ledger_of(world)
     large = AggregateResult(blob("task"), 0, 0, blob("model"), tuple(range(60_000, 60_000 + limits.UNITS_PER_ROUND)))
     for nonce in range(40):
         for name in world.validators:
             assert ledger.submit(sign(world, name, large, nonce=nonce, fee=0)) is None
     block = propose(ledger)
-    assert limits.BLOCK_BYTES - 2 * 4_096 - len(encode(large)) < len(encode(block)) <= limits.BLOCK_BYTES
+    assert 1_048_576 - 2 * 4_096 - len(encode(large)) < len(encode(block)) <= 1_048_576
     assert ledger.refusal(block, fresh=True, now=block.header.time_ms) is None
+
+
+@pytest.mark.parametrize("limit", [{"block_transactions": 4}, {"block_bytes": 2 * limits.TRANSACTION_BYTES}])
+def test_a_block_above_what_the_genesis_allows_is_refused(limit: dict[str, int]) -> None:
+    world = World()
+    generous = ledger_of(world)
+    large = AggregateResult(blob("task"), 0, 0, blob("model"), tuple(range(60_000, 60_000 + limits.UNITS_PER_ROUND)))
+    for nonce in range(6):
+        assert generous.submit(sign(world, "validator-1", large, nonce=nonce, fee=0)) is None
+    block = propose(generous)
+    world.state = State(world.chain, replace(world.genesis.parameters, **limit), world.state.tree)
+    strict = ledger_of(world)
+    assert generous.refusal(block, fresh=True, now=block.header.time_ms) is None
+    assert strict.refusal(block, fresh=True, now=block.header.time_ms) == "too large"
 
 
 # ---- voting ------------------------------------------------------------------------------

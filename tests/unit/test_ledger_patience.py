@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from potminer.base import limits
 from potminer.core.ledger.ledger import COMPLAINT_MS, RELAY_MS, Ledger
+from potminer.core.ledger.state import State
 from potminer.wire.block import Block, transactions_root
 from potminer.wire.tx import SignedTransaction, Transfer
 from tests.unit.ledger_world import World, key
@@ -86,13 +86,15 @@ def test_what_waits_for_an_earlier_nonce_or_can_not_pay_is_nobodys_fault() -> No
 
 
 def test_a_full_block_leaves_nobody_out() -> None:
-    world, ours, theirs = setting()
+    world = World()
+    world.state = State(world.chain, replace(world.genesis.parameters, block_transactions=9), world.state.tree)
+    ours, theirs = ledger_of(world), ledger_of(world)
     signed = pay(world)
     assert ours.submit(signed) is None
     for _ in range(7):
         step(ours, theirs)
     spare = following(theirs)
-    many = tuple(pay(world, nonce, fee=99) for nonce in range(1, limits.BLOCK_TRANSACTIONS + 1))
+    many = tuple(pay(world, nonce, fee=99) for nonce in range(1, 10))
     full = Block(replace(spare.header, transactions_root=transactions_root(many)), many)
     assert ours.left_out(spare) == signed.digest
     assert ours.left_out(full) is None

@@ -29,6 +29,9 @@ RELAY_MS = 1_000
 COMPLAINT_MS = 5_000
 """Block time for which a ready transaction is left out before it is relayed, and before a primary loses its turn."""
 
+WORTH_A_BLOCK = 1_000
+"""Transactions that share a block's cost so well that more would only make them wait."""
+
 _TRIALS = 8
 _WATCHED = 16
 _HEADER_BYTES = 4_096
@@ -103,7 +106,8 @@ class Ledger:
             return "its time is too far from ours"
         if block.root != header.transactions_root:
             return "its transactions are not those of its header"
-        if len(block.encoded) > limits.BLOCK_BYTES:
+        most = self.state.parameters
+        if len(block.encoded) > most.block_bytes or len(block.transactions) > most.block_transactions:
             return "too large"
         applied = self._try(block)
         return applied.reason if isinstance(applied, InvalidBlock) else None
@@ -119,7 +123,7 @@ class Ledger:
         self.state, self.head = applied.state, block_digest(block.header)
         self.state.follow(before, changed)
         self._trials.clear()
-        self.mempool.settle(self.state, changed, room=_has_room(block))
+        self.mempool.settle(self.state, changed, room=self._has_room(block))
         return applied
 
     def neglected(self, *, stalled: bool) -> list[SignedTransaction]:
@@ -129,13 +133,18 @@ class Ledger:
 
     def left_out(self, block: Block) -> bytes | None:
         """The digest of a transaction that *block*, on our head, leaves out once too often."""
-        if not _has_room(block):
+        if not self._has_room(block):
             return None
         served = {(signed.transaction.sender, signed.transaction.nonce) for signed in block.transactions}
         for signed in islice(self.mempool.left_out(self.state, for_ms=COMPLAINT_MS), _WATCHED):
             if (signed.transaction.sender, signed.transaction.nonce) not in served:
                 return signed.digest
         return None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits that a block need not wait for more."""
+        return len(self.mempool) >= min(WORTH_A_BLOCK, self.state.parameters.block_transactions)
 
     # ---- inside ---------------------------------------------------------------------------
 
@@ -149,6 +158,11 @@ class Ledger:
             self._trials[digest] = apply_block(self.state, block, verifier=self.mempool.verified)
         return self._trials[digest]
 
+    def _has_room(self, block: Block) -> bool:
+        """Whether any transaction at all would have fitted."""
+        most, size = self.state.parameters, len(block.encoded) + limits.TRANSACTION_BYTES + _HEADER_BYTES
+        return size <= most.block_bytes and len(block.transactions) < most.block_transactions
+
     def _preimage(self, proposer: bytes) -> bytes | None:
         validator = self.state.need(Validator, validator_key(proposer))
         revealed = validator.onion_in(self.state.committee.epoch)
@@ -159,13 +173,13 @@ class Ledger:
         chosen: list[SignedTransaction] = []
         spent: dict[bytes, int] = {}
         stopped: set[bytes] = set()
-        size = _HEADER_BYTES
+        size, most = _HEADER_BYTES, self.state.parameters
         for signed in self.mempool.ready(self.state):
             sender = signed.transaction.sender
             if sender in stopped:
                 continue
             size += len(signed.encoded)
-            if len(chosen) >= limits.BLOCK_TRANSACTIONS or size > limits.BLOCK_BYTES:
+            if len(chosen) >= most.block_transactions or size > most.block_bytes:
                 break
             # What a sender's earlier transactions here may spend is counted at its most. Only the fee must
             # be left over: a body that cannot be paid is refused by its receipt.
@@ -178,12 +192,6 @@ class Ledger:
                 continue
             chosen.append(signed)
         return tuple(chosen)
-
-
-def _has_room(block: Block) -> bool:
-    """Whether any transaction at all would have fitted."""
-    room = len(block.encoded) + limits.TRANSACTION_BYTES + _HEADER_BYTES <= limits.BLOCK_BYTES
-    return room and len(block.transactions) < limits.BLOCK_TRANSACTIONS
 
 
 def _most_spent(signed: SignedTransaction) -> int:
