@@ -211,6 +211,8 @@ async def _transaction(follower: Follower, node: Client, name: bytes) -> dict[st
     from potminer.wire.control import Until
 
     view = await node.receipt(name.hex(), wait_ms=10_000, until=Until.DECIDED)
+    if view.proven is None and view.height is not None:
+        raise PotminerError(view.reason, "A node with node.keep_blocks = 0 keeps all.")
     if view.proven is None:
         raise PotminerError("the transaction is in no block yet", "Ask again in a few seconds.")
     fate = await follower.fate(node, proof_of(view), name)
@@ -240,7 +242,13 @@ async def _recheck(place: Place, path: Path, file: Path | None, *, as_json: bool
         "to": f"{found.height}:{found.digest.hex()}",
         "state": found.state_root.hex(),
         "executed": found.transactions,
+        **_let_go(found.first),
     }
+
+
+def _let_go(first: int) -> dict[str, object]:
+    """What was not judged because it is not there any more."""
+    return {} if first == 1 else {"from": f"the snapshot after block {first - 1}: older blocks were let go"}
 
 
 # ---- blame -------------------------------------------------------------------------------
@@ -257,7 +265,7 @@ def blame_command(
 ) -> None:
     """Who broke agreement, from what stopped nodes stored. Without arguments: from this node's own folder."""
     from potminer.base.errors import NotPermitted
-    from potminer.node.blame import hear, joined, judge, seats_of
+    from potminer.node.blame import hear, joined, judge, oldest, seats_of
     from potminer.node.genesisfile import read_genesis
     from potminer.wire.codec import encode
     from potminer.wire.genesis import chain_id
@@ -272,10 +280,10 @@ def blame_command(
             export.write_bytes(encode(joined(told)))
         except OSError as error:
             raise NotPermitted(f"{export} cannot be written: {error.strerror or error}", "Check the folder.") from error
-    _print_judgement(found, len(paths), as_json=as_json)
+    _print_judgement(found, len(paths), asyncio.run(oldest(paths)), as_json=as_json)
 
 
-def _print_judgement(found: Judgement, sources: int, *, as_json: bool) -> None:
+def _print_judgement(found: Judgement, sources: int, first: int, *, as_json: bool) -> None:
     from potminer.base.address import encode_address
     from potminer.view.text import plural
 
@@ -286,9 +294,11 @@ def _print_judgement(found: Judgement, sources: int, *, as_json: bool) -> None:
                      "height": c.first.height, "views": sorted({c.first.view, (c.second or c.first).view})}
                     for c in found.culprits]  # fmt: skip
         print_json({"forks": forks, "culprits": culprits, "contradictory": found.contradictory,
-                    "statements": found.statements, "sources": sources})  # fmt: skip
+                    "statements": found.statements, "sources": sources, "first": first})  # fmt: skip
         return
     say(f"read {plural(found.statements, 'statement')} of {plural(sources, 'source')}")
+    if first > 1:
+        say(f"blocks below {first:,} were let go by one of them: there it can contradict nobody")
     for fork in found.forks:
         blocks = " and ".join(digest.hex()[:16] for _, digest in (fork.first, fork.second))
         say(f"fork at height {fork.height:,}: {blocks} are both final")

@@ -50,6 +50,16 @@ async def hear(sources: Sequence[Path]) -> list[Deposition]:
     return [await _complete(source, told, heights) for source, told in zip(sources, found, strict=True)]
 
 
+async def oldest(sources: Sequence[Path]) -> int:
+    """The first block that every stored chain of *sources* still has: below it a source cannot contradict another."""
+    first = 1
+    for path in (database(source) for source in sources):
+        if _is_store(path):
+            async with Store.open(path, rules=RULES) as store:
+                first = max(first, await store.lowest())
+    return first
+
+
 def judge(told: Sequence[Deposition], seats: Seats, *, chain: bytes) -> Judgement:
     """UsageError where a source is of another chain: nothing it says could be evidence."""
     if any(each.chain != chain for each in told):

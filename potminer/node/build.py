@@ -24,6 +24,7 @@ from potminer.core.ledger.state import State, genesis_state, restored
 from potminer.core.misbehave import Censoring, Kind, Misbehaviour
 from potminer.core.pbft.application import Application, Head, Timers
 from potminer.core.pbft.machine import Replica
+from potminer.core.pbft.memory import SINCE, Memory
 from potminer.core.rounds.conduct import conduct_of
 from potminer.core.rounds.events import DutyChanged
 from potminer.core.rounds.machine import Rounds
@@ -63,7 +64,7 @@ from potminer.wire.record import Validator
 from potminer.wire.seal import SigningKey
 from potminer.world.api.lockfile import Lock
 from potminer.world.api.serve import ApiServer
-from potminer.world.keys import NODE_KEY, load_or_create_key
+from potminer.world.keys import NODE_KEY, load_or_create_key, mark_used
 from potminer.world.net.blobs import BlobExchange
 from potminer.world.net.network import Network
 from potminer.world.net.refusal import LinkRefused
@@ -155,6 +156,7 @@ async def _compose(
     sits = key.public in state.committee.members
     # Whoever may sit one day holds a replica from the beginning; without a seat it only follows.
     votes = config.node.role == "validator" or sits
+    memory = await _remember(journal, store, paths, head, votes=votes, silent_s=config.node.silent_s)
     trains = config.node.role == "trainer" and not sits
     onions = OwnOnions(key, known) if votes else None
     ledger = Ledger(state, head=head.digest, onions=onions.held if onions is not None else None)
@@ -209,7 +211,7 @@ async def _compose(
     )
     machines = Machines(
         ledger=ledger,
-        replica=_replica(key, chain, _application(ledger, fault, seats), head, journal) if votes else None,
+        replica=_replica(key, chain, _application(ledger, fault, seats), head, journal, memory) if votes else None,
         gossip=Gossip(key.public, chain, os.urandom(32)),
         sync=Sync(chain, seats.committee, Tip(head.height, head.digest, head.state_root)),
         leap=Leap(head.height, lambda: LightJudge.at_head(ledger), kept=recalled(await store.target())),
@@ -297,6 +299,21 @@ async def _recover(genesis: Genesis, chain: bytes, store: Store) -> tuple[State,
     return state, Head(head.height, head.digest, head.time_ms, head.state_root)
 
 
+async def _remember(
+    journal: dict[bytes, bytes], store: Store, paths: Paths, head: Head, *, votes: bool, silent_s: int
+) -> Memory:
+    """How far back a replica on this disk remembers what its key signed."""
+    used = votes and mark_used(paths.keys / NODE_KEY)
+    if SINCE not in journal and not head.height:
+        begun = Memory(unix_ms(), lost=used).begun()
+        await store.persist(begun)
+        journal.update(begun)
+    memory = Memory.of(journal, silent_ms=1_000 * silent_s)
+    if votes and not memory.reaches(head):
+        LOG.warning("this key is older than its disk: it says nothing for %s s of the chain", silent_s)
+    return memory
+
+
 async def _recall_takings(history: History, store: Store) -> None:
     """The sums as the store added them up; a store that never did begins with what the facts still tell."""
     rows = await store.takings()
@@ -326,13 +343,13 @@ async def _following(onions: OwnOnions | None, revealed: bytes) -> Onion:
 
 
 def _replica(
-    key: SigningKey, chain: bytes, application: Application, head: Head, journal: dict[bytes, bytes],
+    key: SigningKey, chain: bytes, application: Application, head: Head, journal: dict[bytes, bytes], memory: Memory,
 ) -> Replica:
     others = (b"work/", b"duty/", OWED, DAY_KEY)
     persisted = {name: value for name, value in journal.items() if not name.startswith(others)}
     return Replica(
         key=key, chain=chain, application=application, head=head, persisted=persisted,
-        parameters=Timers(),
+        parameters=Timers(), memory=memory,
     )
 
 

@@ -126,6 +126,12 @@ class NodeSettings:
     bootstrap: tuple[Seed, ...] = setting(
         many(_SEED, most=BOOTSTRAP), "nodes to begin with: host:port or key@host:port", default=()
     )
+    silent_s: int = setting(
+        integer(0, 3_600),
+        "seconds of the chain that a validator says nothing after its disk was lost, so that it never contradicts what "
+        "it signed before; 0 only where the network stands still and this key signs nowhere else",
+        default=60,
+    )
     keep_blocks: int = setting(
         integer(0, 1_000_000_000),
         "blocks below the head that are kept, beside those since the last but one checkpoint; 0 keeps all, so that "

@@ -63,7 +63,8 @@ class Archive(Protocol):
 
 
 class LightJudge:
-    """A light client that begins at our own head: what it knows of committees our own ledger says."""
+    """A light client that begins at our own head. It begins with one committee, the next block's: the step to each
+    later one is fetched and kept, for light clients of ours who begin at the genesis."""
 
     def __init__(self, trust: Trust, terms: Terms) -> None:
         self._trust, self._terms = trust, terms
@@ -74,7 +75,7 @@ class LightJudge:
         state = ledger.state
         trust = Trust(
             state.chain, state.parameters.epoch_blocks, state.head.height, ledger.head, state.head.time_ms,
-            (_seated(state.committee), _seated(state.following)),
+            (_seated(state.committee),),
         )  # fmt: skip
         return LightJudge(trust, Terms())
 
@@ -236,7 +237,9 @@ class Snapshots:
     async def land(self, effect: Install, state: State) -> None:
         """Durable on return: the store begins with this state now, as after any block."""
         told, certified = effect.manifest, effect.certified
-        steps = tuple((STEP, each.certified.header.height, encode(each)) for each in effect.steps)
+        # Steps of later epochs come with their own blocks.
+        known = [step for step in effect.steps if step.certified.header.height <= told.height]
+        steps = tuple((STEP, step.certified.header.height, encode(step)) for step in known)
         snapshot = Snapshot(told.height, encode(certified), told.depths, told.digests)
         parent = certified.header.parent
         await self._archive.land(Landing(snapshot, parent, state.root, state.head.time_ms, steps), EMPTY)

@@ -23,6 +23,8 @@ CHANGES: Final = 20_000
 
 OUTCOMES: Final = "outcomes"
 STEP: Final = "step"
+HEADER: Final = "header"
+"""The header that shows a model's proof, kept for ever as that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Past:
 
     def __init__(self, state: State) -> None:
         self._kept: deque[Kept] = deque([Kept(state, None, 0)])
+        self._shows = True
+        """The next header is needed for what was stored with this block; after a start, perhaps."""
         self.newest: frozenset[bytes] = frozenset()
         """Transactions of the block that was executed last: their receipts may not be stored yet."""
 
@@ -72,6 +76,7 @@ class Past:
         self._kept.clear()
         self._kept.append(Kept(state, None, 0))
         self.newest = frozenset()
+        self._shows = False
 
     def follow(self, applied: Applied, certified: CertifiedHeader) -> tuple[Row, ...]:
         """Takes an executed block; what must be stored with it to prove it later."""
@@ -81,7 +86,10 @@ class Past:
         ):
             self._kept.popleft()
         self.newest = frozenset(receipt.transaction for receipt in applied.receipts)
-        return (*_outcomes(applied), *_models(applied), *self._step(certified))
+        shows = [(HEADER, certified.header.height, encode(certified))] if self._shows else []
+        models_of = tuple(_models(applied))
+        self._shows = bool(models_of)
+        return (*_outcomes(applied), *models_of, *shows, *self._step(certified))
 
     def _step(self, certified: CertifiedHeader) -> Iterator[Row]:
         """The last header of an epoch shows the committee of the next, for as long as the chain lives."""

@@ -18,7 +18,7 @@ from potminer.core.ledger.apply import RULES
 from potminer.core.ledger.ledger import Ledger
 from potminer.core.ledger.refusal import Refusal
 from potminer.core.light.epochs import KEYS as STEP_KEYS
-from potminer.node.past import OUTCOMES, STEP, Past, models
+from potminer.node.past import HEADER, OUTCOMES, STEP, Past, models
 from potminer.wire.answers import ChainStatus, Handed, HandedIn, PeerHead, Seat
 from potminer.wire.block import Block, Certificate, Receipt
 from potminer.wire.codec import decode, encode
@@ -143,6 +143,8 @@ class Prover:
         if found is None:
             return waiting if name in self._past.newest else None
         height, position, code, _ = found
+        if height < await self._store.lowest():
+            return _let_go(name, height, code)
         proof = await self._prove(height, position)
         return ReceiptView(
             transaction=name.hex(),
@@ -203,6 +205,9 @@ class Prover:
     async def headers(self, first: int, count: int) -> Headers:
         """Consecutive certified headers from *first* on, perhaps fewer than *count*."""
         blocks = await self._store.blocks(first, min(count, HEADERS_PER_REPLY), READ_BYTES)
+        if not blocks and 0 < first < await self._store.lowest():
+            kept = await self._store.proof(HEADER, first)
+            return Headers(() if kept is None else (decode(CertifiedHeader, kept, max_bytes=PROOF_BYTES),))
         return Headers(tuple(_certified(*stored) for stored in blocks))
 
     async def show(self, keys: Sequence[bytes], height: int | None) -> Shown:
@@ -242,6 +247,9 @@ class Prover:
             return None
         past = decode(PastProof, stored, max_bytes=PROOF_BYTES)
         certified = await self._certified(past.height + 1)
+        if certified is None and past.height + 1 < await self._store.lowest():
+            hint = "It was let go (node.keep_blocks); ask a node that keeps all blocks."
+            raise UsageError(f"the header after block {past.height} is not here any more", hint)
         if certified is None:
             raise Unreachable("it can be proven with the next block", "Ask again in a few seconds.")
         return Shown(certified, (past.proof,))
@@ -249,6 +257,14 @@ class Prover:
     async def _certified(self, height: int) -> CertifiedHeader | None:
         headers = (await self.headers(height, 1)).headers
         return headers[0] if headers else None
+
+
+def _let_go(name: bytes, height: int, code: str) -> ReceiptView:
+    """Of a block that this node pruned: what became of the transaction is known, and proven by nobody here."""
+    status = ReceiptStatus.REFUSED if code else ReceiptStatus.APPLIED
+    reason = f"{code}; " if code else ""
+    said = f"{reason}block {height} was let go here (node.keep_blocks): ask another node for the proof"
+    return ReceiptView(transaction=name.hex(), status=status, height=height, reason=said)
 
 
 def list_block(block: Block, certificate: Certificate, outcomes: BlockOutcomes) -> Listed:

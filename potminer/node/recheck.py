@@ -1,4 +1,5 @@
-"""A stored chain judged again from the genesis: every certificate, every block executed, every root compared."""
+"""A stored chain judged again from the genesis: every certificate, every block executed, every root compared. Where
+blocks were let go, from the oldest snapshot on: committees lead to its header, and the header proves it."""
 
 from __future__ import annotations
 
@@ -8,12 +9,20 @@ from typing import Final
 
 from potminer.base import limits
 from potminer.base.errors import ConfigError, Malformed, NotProven
+from potminer.core import trie
+from potminer.core.chunks import Plan
 from potminer.core.committee import certificate_holds, committee_of
 from potminer.core.ledger.apply import Applied, InvalidBlock, apply_block
 from potminer.core.ledger.state import State, genesis_state
+from potminer.core.light import epochs, header
+from potminer.core.light.flaw import Flaw
+from potminer.core.light.trust import Terms, Trust, from_genesis
+from potminer.node.leaping import read_chunk, read_snapshot
+from potminer.node.past import STEP
 from potminer.wire.block import Block, Certificate, Header, block_digest
 from potminer.wire.codec import decode
 from potminer.wire.genesis import Genesis, chain_id
+from potminer.wire.proof import PROOF_BYTES, Shown
 from potminer.wire.seal import Purpose
 from potminer.world.store.store import Store
 
@@ -23,9 +32,10 @@ _BATCH_BYTES: Final = 2 * limits.BLOCK_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Rechecked:
-    """Everything up to *height* is as it was decided. *transactions* counts those executed."""
+    """Everything from block *first* up to *height* is as it was decided. *transactions* counts those executed."""
 
     chain: bytes
+    first: int
     height: int
     digest: bytes
     state_root: bytes
@@ -44,6 +54,12 @@ async def recheck(store: Store, genesis: Genesis, tell: Callable[[int, int], Non
     state, digest, transactions = genesis_state(genesis, chain=chain), chain, 0
     roots, digests = await store.state_roots(), await store.digests()
     _same(state.root, roots.get(0), 0, "state root")
+    first = await store.lowest()
+    if first > 1:
+        state, digest = await _landed(store, genesis, first)
+    if state.head.height + 1 < first:
+        raise NotProven(f"blocks {state.head.height + 1} to {first - 1} are missing", _HINT)
+    first = state.head.height + 1
     while state.head.height < head.height:
         first = state.head.height + 1
         batch = await store.blocks(first, _BATCH, _BATCH_BYTES)
@@ -58,10 +74,44 @@ async def recheck(store: Store, genesis: Genesis, tell: Callable[[int, int], Non
         tell(state.head.height, head.height)
     if dict(state.items()) != await store.load_state():
         raise NotProven("the stored ledger is not what its blocks make", _HINT)
-    return Rechecked(chain, head.height, digest, state.root, state.head.time_ms, transactions)
+    return Rechecked(chain, first, head.height, digest, state.root, state.head.time_ms, transactions)
 
 
 _HINT: Final = "Move potminer.sqlite away: the node fetches the chain again from its peers. Keys are kept elsewhere."
+
+
+async def _landed(store: Store, genesis: Genesis, first: int) -> tuple[State, bytes]:
+    """The oldest snapshot that leads to block *first*, and its block's digest, proven from the genesis on."""
+    held = [each for each in await store.snapshots() if each.height + 1 >= first]
+    if not held:
+        raise NotProven("blocks were let go, and no snapshot is left that could stand for them", _HINT)
+    trust, terms = from_genesis(genesis), Terms()
+    try:
+        for step in [decode(Shown, each, max_bytes=PROOF_BYTES) for each in await store.proofs(STEP)]:
+            trust = _sound(epochs.learn(trust, step, terms, now_ms=step.certified.header.time_ms))
+        certified, manifest = read_snapshot(held[0])
+        now_ms = certified.header.time_ms
+        flaw = header.flaw_in(certified, trust, terms, now_ms=now_ms)
+        if flaw is not None or certified.header.height != manifest.height + 1:
+            raise NotProven(f"the header of the snapshot after block {manifest.height} does not hold ({flaw})", _HINT)
+        plan = Plan.proven(manifest, certified.header.state_root)
+        nodes = {} if plan is None else {index: await _chunk(store, plan, index) for index in plan.wanted()}
+    except Malformed as error:
+        raise NotProven(f"the snapshot cannot be read: {error}", _HINT) from error
+    if plan is None or None in nodes.values():
+        raise NotProven(f"the snapshot after block {manifest.height} is not the state of its header", _HINT)
+    return State(trust.chain, genesis.parameters, plan.joined(nodes)), certified.header.parent
+
+
+async def _chunk(store: Store, plan: Plan, index: int) -> trie.Node:
+    body = await store.chunk(plan.digests[index])
+    return None if body is None else plan.grown(index, read_chunk(body))
+
+
+def _sound(told: Trust | Flaw) -> Trust:
+    if isinstance(told, Flaw):
+        raise NotProven(f"a stored step from committee to committee does not hold ({told})", _HINT)
+    return told
 
 
 def _judged(height: int, body: bytes, proof: bytes, state: State, parent: bytes) -> tuple[Block, Applied]:

@@ -229,8 +229,11 @@ class Witnesses:
     def submitted(self, transaction: bytes) -> None:
         self.validity.submitted(transaction)
 
-    def said(self, *, member: int, honest: bool, message: Wire, durable: Mapping[bytes, bytes]) -> None:
-        """*member* put *message* on the network while *durable* was what it had written."""
+    def said(
+        self, *, member: int, honest: bool, message: Wire, durable: Mapping[bytes, bytes], bad_disk: bool = False
+    ) -> None:
+        """*member* put *message* on the network while *durable* was what it had written. Of a *bad_disk* only what was
+        said counts: it may not hold what was written."""
         stated = own_statement(message)
         if stated is None:
             return
@@ -242,7 +245,8 @@ class Witnesses:
         if not honest:
             return
         self.double_votes.stated(member, purpose, height, view, value, self.report)
-        self.written.stated(member, stated, durable, self.report)
+        if not bad_disk:
+            self.written.stated(member, stated, durable, self.report)
 
     def executed(self, *, member: int, head: Head, block: Block, certificate: Certificate, known: set[bytes]) -> None:
         """An honest *member* executed *block* on *head*; *known* are the transactions executed before."""

@@ -23,6 +23,7 @@ from potminer.core.ledger.state import State, restored
 from potminer.core.misbehave import Censoring
 from potminer.core.pbft.application import Application, Head, Timers
 from potminer.core.pbft.machine import Replica
+from potminer.core.pbft.memory import SINCE, Memory
 from potminer.core.rounds.machine import Rounds
 from potminer.core.steward import Steward
 from potminer.core.sync.machine import Sync
@@ -43,6 +44,7 @@ from potminer.wire.block import Block, Certificate
 from potminer.wire.codec import Wire, decode
 from potminer.wire.genesis import Genesis, chain_id
 from potminer.wire.hello import Hello
+from potminer.wire.leap import Chunk, Manifest
 from potminer.wire.seal import SigningKey
 from potminer.wire.trainer import Job, Report
 from potminer.wire.tx import SignedTransaction
@@ -51,6 +53,7 @@ from potminer.world.store.snapshots import Landing
 CHECKPOINT_BLOCKS = 3
 FAR_BLOCKS = 3
 """Few, so that whoever was away for some seconds leaps."""
+SILENT_MS = 15_000
 WRITE_MS = 3
 """How long a commit takes: the disks that were measured do three hundred a second."""
 
@@ -69,6 +72,17 @@ class Town(Protocol):
     def executed(self, citizen: Citizen, head: Head, block: Block, certificate: Certificate, state: State) -> None: ...
     def landed(self, citizen: Citizen, landing: Landing) -> None: ...
     def broke(self, citizen: Citizen, error: BaseException | str) -> None: ...
+
+
+def spoilt(message: Wire) -> Wire:
+    """What a false server says instead: half of a chunk, and the manifest of nothing at odd heights."""
+    match message:
+        case Chunk() if message.items:
+            return Chunk(message.height, message.index, message.items[: len(message.items) // 2])
+        case Manifest() if message.height % 2:
+            return Manifest(message.height, b"\x00", bytes(32))
+        case _:
+            return message
 
 
 class Doorway(Inbox):
@@ -90,7 +104,8 @@ class Citizen:
 
     def __init__(
         self, town: Town, genesis: Genesis, key: SigningKey, onion: Onion, *, name: int, member: int, skew_ms: int,
-        honest: bool, forgetful: bool, fault: Fault | None, victims: frozenset[bytes], make: type[Engine],
+        honest: bool, forgetful: bool, false_server: bool, fault: Fault | None, victims: frozenset[bytes],
+        make: type[Engine],
     ) -> None:
         self.make = make
         self.town, self.genesis, self.key, self.onion = town, genesis, key, onion
@@ -100,6 +115,9 @@ class Citizen:
         self.life: Life | None = None
         self.fuse: int | None = None
         self.lives = self.stops = self.highest_view = 0
+        self.false_server = false_server
+        self.spoke = False
+        """A replica with this key has lived: known wherever the key is."""
 
     # ---- what chaos looks at and does (chaos.Struck) --------------------------------------
 
@@ -123,12 +141,11 @@ class Citizen:
         if self.life is not None:
             return
         try:
-            journal = self.disk.read()
+            self.life = Life(self, self.disk.read())
         except DiskFault:
             self.stops += 1
             return
         self.lives += 1
-        self.life = Life(self, journal)
         self.town.began(self)
 
     def crash(self) -> None:
@@ -179,13 +196,14 @@ class Life:
         if citizen.victims:
             application = Censoring(application, citizen.victims)
         self.replica = Replica(
-            key=key, chain=chain, application=application, head=head, persisted=journal, parameters=Timers()
+            key=key, chain=chain, application=application, head=head, persisted=journal,
+            parameters=Timers(checkpoint_blocks=CHECKPOINT_BLOCKS), memory=self._memory(journal),
         )
         self.inbox = Doorway(self._note)
         past, drawer = Past(state), Drawer(shelf, self._write, lambda landing: self.town.landed(citizen, landing))
         snapshots = Snapshots(
             drawer, self._note, epoch_blocks=genesis.parameters.epoch_blocks, every=CHECKPOINT_BLOCKS,
-            keep_blocks=citizen.member % 2,
+            keep_blocks=1,
         )
         machines = Machines(
             ledger=self.ledger,
@@ -225,6 +243,18 @@ class Life:
         self.task = asyncio.get_running_loop().create_task(self.engine.run())
         self.task.add_done_callback(self._done)
 
+    def _memory(self, journal: dict[bytes, bytes]) -> Memory:
+        """As the node has it: its disk's age, and whether its key is older (a mark that lies with the keys)."""
+        citizen = self.citizen
+        if SINCE not in journal and not citizen.shelf.head.height:
+            now = GENESIS_MS + self.town.now() + citizen.skew_ms
+            for key, value in Memory(now, citizen.spoke).begun():
+                journal[key] = value
+                citizen.disk.write(key, value)
+            citizen.disk.sync()
+        citizen.spoke = True
+        return Memory.of(journal, silent_ms=SILENT_MS)
+
     def submit(self, signed: SignedTransaction) -> None:
         self.engine.submit([signed])
 
@@ -256,7 +286,7 @@ class Life:
 
     def _send(self, peer: bytes, message: Wire) -> bool:
         self._burn()
-        return self.town.send(self.citizen, peer, message)
+        return self.town.send(self.citizen, peer, spoilt(message) if self.citizen.false_server else message)
 
     async def _persist(self, entries: Sequence[tuple[bytes, bytes | None]]) -> None:
         """Durable on return. A crash meanwhile loses all of it, or what the tear leaves."""

@@ -63,8 +63,10 @@ class Role(StrEnum):
     """Asks for huge views, and votes in them."""
     FLOOD = "flood"
     """Floods everybody with votes that nobody signed."""
+    FALSE_SERVER = "false-server"
+    """Votes honestly, and sends false manifests and chunks to whoever leaps (the town only)."""
     FORGETFUL = "forgetful"
-    """Honest, but its disk is lost: what it signed before, it may contradict."""
+    """Honest, but its disk is lost. A bare replica may then contradict what it signed; a node's is silent."""
     ASTRAY = "astray"
     """Honest, its clock is half a minute off."""
 

@@ -23,7 +23,8 @@ from potminer.node.engine import Engine
 from potminer.sim.adversary import ADVERSARIES, Fault
 from potminer.sim.chaos import Chaos
 from potminer.sim.checkers import Members, Witnesses
-from potminer.sim.citizen import Citizen
+from potminer.sim.citizen import CHECKPOINT_BLOCKS as CUT
+from potminer.sim.citizen import Citizen, Life
 from potminer.sim.ledger import GENESIS_MS
 from potminer.sim.loop import LoopClock, VirtualLoop
 from potminer.sim.network import Network
@@ -33,7 +34,7 @@ from potminer.wire.block import Block, Certificate
 from potminer.wire.codec import Wire
 from potminer.wire.genesis import Genesis, GenesisAccount, GenesisValidator, Parameters, chain_id
 from potminer.wire.registry import pack, unpack
-from potminer.wire.seal import SigningKey
+from potminer.wire.seal import Purpose, SigningKey
 from potminer.wire.tx import (
     Evidence,
     SignedTransaction,
@@ -83,6 +84,7 @@ class Town:
         self._violated_ms: int | None = None
         self._executed_at: dict[bytes, int] = {}
         self.leaps = 0
+        self._looked: dict[int, tuple[Life | None, int]] = {}
 
     def _citizen(self, name: int, key: SigningKey, onion: Onion) -> Citizen:
         seat = name % TWIN
@@ -91,6 +93,7 @@ class Town:
             self, self.genesis, key, onion, name=name, member=seat,
             skew_ms=self.plan.skews_ms.get(seat, 0) + (1 if name >= TWIN else 0),
             honest=role in (None, Role.ASTRAY, Role.FORGETFUL), forgetful=role is Role.FORGETFUL,
+            false_server=role is Role.FALSE_SERVER,
             fault=self._fault(role, key), victims=frozenset({client(0).public}) if role is Role.CENSOR else frozenset(),
             make=self._make,
         )
@@ -115,9 +118,9 @@ class Town:
 
     def send(self, citizen: Citizen, peer: bytes, message: Wire) -> bool:
         row, body = pack(message)
-        witnessed = citizen.honest and not citizen.forgetful
         self.witnesses.said(
-            member=citizen.member, honest=witnessed, message=message, durable=citizen.disk.records
+            member=citizen.member, honest=citizen.honest, message=message, durable=citizen.disk.records,
+            bad_disk=citizen.forgetful,
         )
         for target in self.citizens:
             if target.key.public == peer and target.life is not None:
@@ -263,6 +266,19 @@ class Town:
                     member=citizen.member, items=citizen.replica.footprint(), records=records,
                     block=BLOCK_TRANSACTIONS,
                 )
+                self._cut(citizen)
+
+    def _cut(self, citizen: Citizen) -> None:
+        """Of heights that were over when it was looked at last nothing is left in its log, but for the newest
+        CHECKPOINT vote."""
+        life, over = self._looked.get(citizen.name, (None, 0))
+        if life is citizen.life:
+            kept = [key for key in citizen.disk.records if key.startswith(b"pbft/")]
+            places = [(key[13], int.from_bytes(key[5:13], "big")) for key in kept]
+            old = {(kind, at) for kind, at in places if at <= over - (kind == Purpose.CHECKPOINT) * 2 * CUT}
+            if old:
+                self.witnesses.report(f"log: member {citizen.member} keeps records of {sorted(old)} after block {over}")
+        self._looked[citizen.name] = (citizen.life, citizen.height)
 
     def _report(self, resumed_ms: int) -> Report:
         return Report(
@@ -281,6 +297,7 @@ class Town:
             virtual_ms=self.clock.now,
             violated_ms=self._violated_ms,
             fingerprint=self._trace.hexdigest(),
+            leaps=self.leaps,
         )
 
 

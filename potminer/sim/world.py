@@ -65,6 +65,8 @@ class Report:
     violated_ms: int | None
     """When the first violation was seen."""
     fingerprint: str
+    leaps: int = 0
+    """How often a member landed on a snapshot (the town only)."""
 
     @property
     def replay(self) -> str:

@@ -108,6 +108,16 @@ def load_or_create_key(path: Path) -> SigningKey:
     return load_key(path)
 
 
+def mark_used(path: Path) -> bool:
+    """Whether a replica with the key at *path* has lived before; from now on one has. The mark lies beside the key, so
+    it is there where a disk with all that the replica signed is not."""
+    mark = path.with_name(f"{path.name}.used")
+    if mark.exists():
+        return True
+    _create_private(mark, b"A replica with this key has signed. Keep this file with the key.\n")
+    return False
+
+
 def _write_private(path: Path, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:

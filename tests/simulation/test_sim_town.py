@@ -18,6 +18,7 @@ from potminer.core.machine import Persist
 from potminer.node.engine import Engine
 from potminer.sim.catalogue import drawn
 from potminer.sim.loop import VirtualLoop
+from potminer.sim.plan import Fault, Kind, Plan, Role
 from potminer.sim.scenarios import SCENARIOS
 from potminer.sim.sweep import run_seeds
 from potminer.sim.town import run_town
@@ -41,6 +42,21 @@ def test_a_swarm_of_towns_violates_nothing() -> None:
     assert sum(report.restarts for report in reports) > SEEDS
     assert sum(report.stops for report in reports) > SEEDS / 4
     assert max(report.highest_view for report in reports) >= 2
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_wiped_members_leap_past_false_servers_and_contradict_nothing(seed: int) -> None:
+    """Two of seven: one loses its disk again and again, one sends false manifests and chunks. The one without memory
+    is held to every promise: it must not sign twice what an earlier life of it signed."""
+    wipes = tuple(Fault(Kind.WIPE, at, 2_000, (0,)) for at in (6_000, 26_000, 46_000))
+    crashes = (Fault(Kind.CRASH, 12_000, 9_000, (2,), 3), Fault(Kind.SPLIT, 30_000, 14_000, (3,)))
+    plan = Plan(
+        "leaps", seed, (1,) * 7, roles={0: Role.FORGETFUL, 1: Role.FALSE_SERVER}, faults=(*wipes, *crashes),
+        transactions=60, chaos_ms=60_000,
+    )
+    report = run_town(plan)
+    assert not report.violations, report.violations
+    assert report.leaps >= 2
 
 
 def test_an_equivocator_is_accused_on_the_ledger_and_nobody_else() -> None:
@@ -83,6 +99,14 @@ class ForgetsToWrite(Engine):
         await super()._perform([effect for effect in effects if not isinstance(effect, Persist)])
 
 
+class Hoards(Engine):
+    """Never forgets a record: its log grows with the chain."""
+
+    async def _perform(self, effects: Sequence[object]) -> None:
+        kept = [effect for effect in effects if not (isinstance(effect, Persist) and effect.value is None)]
+        await super()._perform(kept)
+
+
 class DropsTimers(Engine):
     """A timer that is set while another runs is lost."""
 
@@ -93,7 +117,10 @@ class DropsTimers(Engine):
 
 @pytest.mark.parametrize(
     ("engine", "promise"),
-    [(SpeaksFirst, "spoke before writing"), (ForgetsToWrite, "spoke before writing"), (DropsTimers, "liveness")],
+    [
+        (SpeaksFirst, "spoke before writing"), (ForgetsToWrite, "spoke before writing"), (DropsTimers, "liveness"),
+        (Hoards, "log"),
+    ],
 )
 def test_a_broken_engine_is_seen(engine: type[Engine], promise: str) -> None:
     report = run_town(drawn("crash-partition", 0, nodes=4), make_engine=engine)

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from potminer.core import chunks, trie
-from potminer.core.leap.contents import grains_in
+from potminer.core.leap.contents import KEY_SIZES, grains_in
 from potminer.core.leap.events import (
     Begin,
     Effect,
@@ -179,7 +179,7 @@ def test_a_header_then_a_manifest_then_chunks_of_all_and_the_state_is_whole() ->
     node.hears(asked_first.peer, servers[asked_first.peer].answer(asked_first.message) or Head(0, bytes(32)))
     install = node.landed()
     assert install.certified == of.headers[AT]
-    assert [step.certified.header.height for step in install.steps] == [8, 12, 16, 20, 24]
+    assert [step.certified.header.height for step in install.steps] == [4, 8, 12, 16, 20, 24]
     assert node.leap.stage is Stage.INSTALLING
     asked = [sum(isinstance(each, ChunkWanted) for each in server.asked) for server in servers.values()]
     assert sum(asked) == len(servers[A].bodies) > 2, "no chunk twice"
@@ -421,6 +421,19 @@ def test_records_out_of_their_bounds_are_none() -> None:
     assert grains_in((good, (records.CHAIN, long))) is None
     assert grains_in(((good[0], good[1] + b"\x00"),)) is None
     assert decode(ChainRecord, encode(world().state.head), max_bytes=1 << 20) == world().state.head
+
+
+def test_every_table_has_its_keys_length() -> None:
+    """A new table whose keys are longer would make every honest state look impossible."""
+    name = bytes(32)
+    keys = {
+        records.CHAIN, records.COMMITTEE, records.FOLLOWING, records.ROSTER, records.RECEIPTS,
+        records.account_key(name), records.trainer_key(name), records.validator_key(name), records.task_key(name),
+        records.round_key(name), records.unit_key(name, 1), records.slice_key(name, 1), records.pending_key(name, 1),
+        records.evaluation_key(name), records.update_key(name, name),
+    }
+    assert {key[:1] for key in keys} == set(records.RECORD_TYPES)
+    assert {key[:1]: KEY_SIZES.get(key[:1], 33) for key in keys} == {key[:1]: len(key) for key in keys}
 
 
 def test_questions_of_a_peer_are_answered_within_its_quota() -> None:

@@ -46,6 +46,7 @@ from potminer.core.pbft.events import (
 )
 from potminer.core.pbft.gather import Gathering
 from potminer.core.pbft.height import Stage, Table
+from potminer.core.pbft.memory import WHOLE, Memory
 from potminer.core.pbft.normal import proposal_fault
 from potminer.core.pbft.repair import STATUS
 from potminer.core.pbft.timing import Timing
@@ -83,12 +84,14 @@ class Replica(Timing):
         head: Head,
         persisted: Mapping[bytes, bytes],
         parameters: Timers,
+        memory: Memory = WHOLE,
     ) -> None:
         self._key = key
         self._chain = chain
         self._application = application
         self._parameters = parameters
         self._head = head
+        self._memory = memory
         self._ahead = Ahead()
         self._clock = CommitteeClock()
         self._checkpoints = Checkpoints()
@@ -158,10 +161,10 @@ class Replica(Timing):
     # ---- heights -------------------------------------------------------------------------
 
     def _sit(self, committee: Committee, records: Mapping[bytes, bytes]) -> None:
-        """Takes this key's seat in *committee*; without one the replica only follows."""
+        """Takes this key's seat in *committee*; without one, or while it may have forgotten, it only follows."""
         me = committee.index_of(self._key.public)
         self._committee = committee
-        self._member = me is not None
+        self._member = me is not None and self._memory.reaches(self._head)
         self._me = -1 if me is None else me
         self._voice = Voice.remembering(
             records, key=self._key, chain=self._chain, epoch=committee.epoch, signer=max(self._me, 0)
@@ -187,6 +190,7 @@ class Replica(Timing):
             return
         if self._at.stage is Stage.EXECUTING and executed.height == self.height and executed.digest != self._at.decided:
             raise AssertionError("another block was executed than the one decided")
+        self._meet_chain(executed.time_ms)
         self._head = Head(executed.height, executed.digest, executed.time_ms, executed.state_root)
         self._take_seats()
         self._begin_height()
@@ -201,6 +205,7 @@ class Replica(Timing):
         committee = self._application.committee
         if committee.epoch == self._committee.epoch:
             self._committee = committee  # the same, but for who is skipped
+            self._member = self._me >= 0 and self._memory.reaches(self._head)
             return
         self._sit(committee, self._voice.records)
         self._checkpoints = Checkpoints()

@@ -16,6 +16,7 @@ from potminer.core.pbft.complaint import Complaints
 from potminer.core.pbft.events import Behind, ClockOff, Effect
 from potminer.core.pbft.gather import answer
 from potminer.core.pbft.height import Table
+from potminer.core.pbft.memory import Memory
 from potminer.core.pbft.normal import is_whole
 from potminer.core.pbft.voice import Voice
 from potminer.wire import sync
@@ -52,6 +53,7 @@ class Repair:
     _head: Head
     _me: int
     _member: bool
+    _memory: Memory
     _out: list[Effect]
     _parameters: Timers
     _served: set[tuple[bytes, str]]
@@ -61,6 +63,12 @@ class Repair:
     def height(self) -> int:
         """The height being agreed on: one above the head."""
         return self._head.height + 1
+
+    def _meet_chain(self, time_ms: int) -> None:
+        """The head moves: the first block that comes to this disk may show that the chain is older than it."""
+        if self._head.height == 0 and not self._voice.said.messages():
+            self._memory, written = self._memory.met(time_ms)
+            self._out += written
 
     def _take_checkpoint(self) -> None:
         if not self._member or self._head.height % self._parameters.checkpoint_blocks:
