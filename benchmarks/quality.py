@@ -117,8 +117,8 @@ def gradient(at: Setting, *, rate: float, compression: str = "lan") -> Curve:
     return _priced(network(at.folder, spec, trainers=TRAINERS, seed=at.seed, threads=at.threads), spec)
 
 
-def central_gpt(at: Setting) -> Curve:
-    """nanoGPT's recipe for its CPU preset: batch 12, AdamW 1e-3 to 1e-4, warming up for a twentieth."""
+def central_gpt(at: Setting, *, rate: float = 1e-3) -> Curve:
+    """nanoGPT's recipe for its CPU preset: batch 12, AdamW from *rate* to a tenth of it, warming up for a twentieth."""
     steps = at.samples // 12
 
     def optimiser(module: torch.nn.Module) -> torch.optim.Optimizer:
@@ -127,7 +127,7 @@ def central_gpt(at: Setting) -> Curve:
             {"params": [p for p in every if p.dim() > 1], "weight_decay": 0.1},
             {"params": [p for p in every if p.dim() < 2], "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.99))
+        return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99))
 
     spec = task(at.folder, GPT, shakespeare(at.folder, at.text), seed=at.seed)
     return plain(
@@ -182,7 +182,9 @@ PARTS: dict[str, tuple[int, dict[str, Row]]] = {
     }),
     "gpt": (24_000, {
         "central, batch 12": central_gpt,
+        "central, batch 12, thrice the rate": partial(central_gpt, rate=0.003),
         "local, 4 x 3, 50 steps, lan": partial(local_gpt, steps=50, batch=3, rate=0.001, outer=0.7, mu=0.6),
+        "local, 4 x 6, 50 steps, lan": partial(local_gpt, steps=50, batch=6, rate=0.003, outer=0.7, mu=0.6),
     }),
     "skewed": (480_000, {
         f"MLP, {name}": partial(
