@@ -21,6 +21,7 @@ from potminer.wire.genesis import (
 )
 
 HINT = "Get the genesis file of your network again; every node must hold the same bytes of meaning."
+FIRST = "Put the genesis file of your network there; `potminer devnet` makes a network on this computer for a first look."
 
 
 def write_genesis(path: Path, genesis: Genesis) -> None:
@@ -48,7 +49,7 @@ def read_genesis(path: Path) -> Genesis:
             raise ConfigError(f"{path} is larger than any genesis", HINT)
         raw = json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise ConfigError(f"there is no genesis at {path}", HINT) from error
+        raise ConfigError(f"there is no genesis at {path}", FIRST) from error
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read: {error}", HINT) from error
     try:
