@@ -183,7 +183,7 @@ class DashboardSettings:
         many(_RIG, most=RIGS), "API sockets of your other rigs, on screen Rigs; reach them with ssh -L", default=()
     )
     keymap: tuple[str, ...] = setting(
-        many(_KEY, most=32), "keys of your own, as pause=f5 or leave=ctrl+q; a wrong action is answered with all", default=()
+        many(_KEY, most=32), "keys of your own, as pause=f5 or leave=ctrl+q; a wrong action brings the list", default=()
     )
 
 

@@ -21,7 +21,7 @@ from potminer.wire.genesis import (
 )
 
 HINT = "Get the genesis file of your network again; every node must hold the same bytes of meaning."
-FIRST = "Put the genesis file of your network there; `potminer devnet` makes a network on this computer for a first look."
+FIRST = "Put the genesis file of your network there; `potminer devnet` makes one on this computer for a look."
 
 
 def write_genesis(path: Path, genesis: Genesis) -> None:
