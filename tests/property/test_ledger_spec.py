@@ -15,7 +15,7 @@ from potminer.wire.record import Outcome
 from potminer.wire.tx import Body
 from tests.property.ledger_race import MODEL, MoneyRace, Race
 
-MONEY, WORK = range(4), range(8)
+MONEY, WORK = range(4), (0, 1, 2, 3, 4, 5, 11, 12)
 RARE = {"BAD_TASK", "TOO_MANY", "NOT_ASKED", "LATE", "WRONG_PHASE", "SLASHED", "EXPELLED", "COMMITMENT_MISMATCH"}
 """Refusals that some of the histories must have seen."""
 
