@@ -108,12 +108,12 @@ class Mempool:
     def settle(self, state: State, changed: Iterable[bytes] | None = None, *, room: bool = False) -> None:
         """Forget what *state* has done, outlived or made impossible. Who was served goes to the end of the turns.
 
-        *changed* are the keys of the records that the last block changed: only those senders are looked at,
-        the rest (whose transactions may have expired) every SWEEP blocks. *room*: it could have held more.
+        *changed* are the keys of the records that the last block changed: only those senders are looked at, and of
+        theirs what comes next; the rest (which may have expired) every SWEEP blocks. *room*: it could have held more.
         """
         height = state.head.height + 1
-        senders = list(self._by_sender)
-        if changed is not None and height % SWEEP:
+        senders, sweeps = list(self._by_sender), changed is None or height % SWEEP == 0
+        if changed is not None and not sweeps:
             touched = {key[1:] for key in changed}
             senders = [sender for sender in senders if sender in touched]
         for sender in senders:
@@ -122,7 +122,7 @@ class Mempool:
                 self._by_sender[sender] = self._by_sender.pop(sender)
                 self._patience.served(sender)
             for used, digest in list(waiting.items()):
-                if used < nonce or self._is_hopeless(state, digest, height):
+                if used < nonce or ((sweeps or used == nonce) and self._is_hopeless(state, digest, height)):
                     del self._by_leaf[self._by_digest.pop(waiting.pop(used)).leaf]
             if not waiting:
                 del self._by_sender[sender]
