@@ -70,20 +70,24 @@ class Busy(World):
 
     def _ask(self, name: bytes, count: int) -> None:
         asked = self.requests[name]
-        if asked.done_ms is not None:
-            return
+        if asked.done_ms is None:
+            self._also(name, count)
+            self.clock.after(RETRY_MS, partial(self._ask, name, MORE))
+
+    def _also(self, name: bytes, count: int) -> None:
+        asked = self.requests[name]
         others = [host for host in self.hosts if host.name not in asked.hosts] or self.hosts
         for host in self.chance.sample(others, min(count, len(others))):
             asked.hosts.add(host.name)
             self.clock.after(self._hop(), partial(self._reaches, host, name))
-        self.clock.after(RETRY_MS, partial(self._ask, name, MORE))
 
     def _hop(self) -> int:
         return self.plan.weather.least_ms + self.chance.randrange(self.plan.weather.spread_ms)
 
     def _reaches(self, host: Host, name: bytes) -> None:
         asked = self.requests[name]
-        if host.replica is None:
+        if host.replica is None:  # its system refuses the connection, so the library asks another one at once
+            self.clock.after(self._hop(), partial(self._refused, name))
             return
         if name in host.chain.executed:
             self._answered(asked)
@@ -94,6 +98,10 @@ class Busy(World):
             for other in self.hosts:
                 if other.member != host.member:
                     self.network.carry(host.name, other.name, other.submit, asked.signed)
+
+    def _refused(self, name: bytes) -> None:
+        if self.requests[name].done_ms is None:
+            self._also(name, 1)
 
     def _answered(self, asked: Asked) -> None:
         if asked.done_ms is None:

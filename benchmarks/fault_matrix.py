@@ -3,8 +3,8 @@
 Each row runs the real replicas on simulated links for --seconds of virtual time at --rate requests
 a second (defaults: 60 and 50; --long: 1,000 and 100, so 100,000 requests a row). Nothing that is
 measured depends on the machine. Certificates are in hand when an honest member that the client
-asked has executed the block and its answer has come back. A client asks one member, and three more
-every two seconds.
+asked has executed the block and its answer has come back. A client asks one member, another at once where
+its process is dead (the connection is refused), and three more every two seconds.
 """
 
 from __future__ import annotations

@@ -59,6 +59,15 @@ def test_an_idle_replica_asks_nobody() -> None:
     assert [t for t in of(SetTimer, bench.work()) if "votes" in t.name]
 
 
+def test_nobody_is_asked_again_before_it_would_answer_again() -> None:
+    bench = Bench(me=0)
+    (first,) = [t for t in of(SetTimer, bench.work()) if "votes" in t.name]
+    (second,) = [t for t in of(SetTimer, bench.do(TimerFired(first.name))) if "votes" in t.name]
+    assert (first.delay_ms, second.delay_ms) == (bench.timers.votes_ms, bench.timers.status_ms)
+    (anew,) = [t for t in of(SetTimer, bench.ring("view", [SetTimer("pbft/view/1/0", 0)])) if "votes" in t.name]
+    assert anew.delay_ms == bench.timers.votes_ms
+
+
 def test_a_few_are_asked_at_a_time_in_turn_and_who_was_heard_first() -> None:
     bench = Bench(size=7, me=0)
     block = bench.block(1)

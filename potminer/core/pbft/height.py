@@ -65,7 +65,7 @@ class Table:
         self.opening: PrePrepare | NewView | None = said.new_view or (said.accepted if said.view == 0 else None)
         """What began this view, to be passed on to who did not hear it."""
         self.votes_asked = 0
-        """How often others were asked what they heard."""
+        """How often others were asked in this view what they heard."""
         self.gathering: Gathering | None = None
         """The proposal whose transactions are being gathered, in that stage and no other."""
         self.decided: bytes | None = None
@@ -143,7 +143,7 @@ class Table:
         """Leaves every lower view behind; what stood there is forgotten, except in *said*."""
         if view < self.view:
             raise AssertionError("views only rise")
-        self.view, self.proposal, self.opening = view, None, None
+        self.view, self.proposal, self.opening, self.votes_asked = view, None, None, 0
         self.wanted.clear()
         self.move(stage)
 

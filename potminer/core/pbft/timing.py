@@ -41,7 +41,7 @@ class Timing(Repair):
         self._tend("batch", p.batch_ms, batch)
         self._tend("empty", p.empty_block_ms, empty)
         self._tend("gather", p.gather_ms, gather)
-        self._tend("votes", p.votes_ms, votes)
+        self._tend("votes", p.status_ms if at.votes_asked else p.votes_ms, votes)  # nobody answers sooner twice
 
     @property
     def _patience_ms(self) -> int:
