@@ -141,7 +141,7 @@ def _candidacy(seen: ProvenValidator, genesis: Genesis) -> str:
     if seen.slashed:
         return "no: slashed for good"
     if seen.candidate and seen.candidates < seen.needed:
-        return f"yes, but one of {seen.candidates}: with fewer than {seen.needed} the committee stays as it is"
+        return f"yes, one of {seen.candidates}: with fewer than {seen.needed} those who sat before stay beside you"
     if seen.candidate:
         return f"yes: what is elected now sits in epoch {seen.epoch + 2}"
     least = _money(genesis.parameters.validator_bond)

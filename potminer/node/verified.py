@@ -70,7 +70,7 @@ class Owed:
 class ProvenValidator:
     """After block *height*, in the *epoch* of the next one. *power* is of this epoch's committee and *coming_power* of
     the next one's, None without a seat there. *known*: was registered once. *candidate*: one of the *candidates*;
-    with fewer than *needed* of them nobody is elected."""
+    with fewer than *needed* of them others stay without a bond."""
 
     height: int
     epoch: int

@@ -188,10 +188,14 @@ class Witness:
     def _election(self, began: EpochBegan) -> None:
         bonds = {k: self._validator(k).bond for k in self.state.need(Roster, records.ROSTER).candidates}
         ranked = sorted(bonds, key=lambda key: (-bonds[key], key))[:31]
-        if not began.kept and self.state.following.members != tuple(ranked):
+        before, after = self.state.committee.members, self.state.following.members
+        if after[: len(ranked)] != tuple(ranked) or (len(ranked) >= 4 and len(after) > len(ranked)):
             self.report(f"election: of epoch {began.epoch + 1} is not by bond")
-        if began.kept and (len(ranked) >= 4 or self.state.following.members != self.state.committee.members):
-            self.report(f"election: of epoch {began.epoch + 1} kept a committee without need")
+        stayed = after[len(ranked) :]
+        if not set(stayed) <= set(before) or len(after) < min(4, len(before)):
+            self.report(f"election: of epoch {began.epoch + 1} was filled up with strangers, or not at all")
+        if len(after) > 4 and ranked and any(self._validator(key).slashed for key in stayed):
+            self.report(f"election: of epoch {began.epoch + 1} keeps a cheat without need")
         for key, who in self.names.items():
             found = self.state.get(Validator, records.validator_key(key))
             if found is not None and found.slashed and who != self.liar:

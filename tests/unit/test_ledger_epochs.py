@@ -75,12 +75,47 @@ def test_a_slashed_member_sits_until_its_epochs_end_and_not_after() -> None:
     assert world.state.committee.skipped == ()
 
 
-def test_a_committee_is_kept_rather_than_made_unable_to_bear_a_fault() -> None:
+def test_a_proven_cheat_stays_only_while_nobody_else_is_there() -> None:
     world = world_of(4)
     world.step(("validator-0", true_evidence(world, "validator-3")))
+    to_height(world, 2 * E)
+    record = world.state.committee
+    assert members(record) == {f"validator-{i}" for i in range(4)}, "three bear no fault"
+    assert record.members[3] == key("validator-3").public
+    assert record.powers == (10, 10, 10, 1), "but those with a bond decide alone"
+    assert record.skipped == (3,)
+    assert world.step(("rich", RegisterValidator(onion("rich").outside, BOND))) == [None]
+    to_height(world, 4 * E)
+    assert members(world.state.committee) == {"validator-0", "validator-1", "validator-2", "rich"}
+    assert not any(each.kept for each in world.happened(event.EpochBegan))
+
+
+def test_who_left_stays_before_a_cheat_where_too_few_are_bonded() -> None:
+    world = world_of(5)
+    world.step(("validator-0", true_evidence(world, "validator-4")))
+    for name in ("validator-2", "validator-3"):
+        assert world.step((name, UnbondValidator(BOND))) == [None]
+    to_height(world, 2 * E)
+    record = world.state.committee
+    assert members(record) == {f"validator-{i}" for i in range(4)}
+    assert {key(name).public for name in ("validator-0", "validator-1")} == set(record.members[:2])
+    assert record.powers == (1, 1, 1, 1), "no other division leaves everybody below a third"
+    assert world.step(("rich", RegisterValidator(onion("rich").outside, BOND))) == [None]
+    to_height(world, 4 * E)
+    assert "rich" in members(world.state.committee), "a bond gets in at once, and does not wait for three others"
+    assert len(world.state.committee.members) == 5
+    assert world.state.committee.powers[3:] == (1, 1)
+
+
+def test_without_any_bond_the_committee_is_kept() -> None:
+    world = World(validators=5, epoch_blocks=E)
+    first = world.state.committee
     to_height(world, 3 * E)
-    assert members(world.state.committee) == {f"validator-{i}" for i in range(4)}
+    assert (world.state.committee.members, world.state.committee.powers) == (first.members, first.powers)
     assert all(each.kept for each in world.happened(event.EpochBegan))
+    assert world.step(("rich", RegisterValidator(onion("rich").outside, BOND))) == [None]
+    to_height(world, 5 * E)
+    assert set(world.state.committee.members) == {key("rich").public, *first.members}
 
 
 def test_what_is_unbonded_stays_in_reach_two_epochs_after_its_last_seat() -> None:

@@ -569,9 +569,15 @@ class Ledger:
     def _elect(self, before: Committee) -> Committee:
         bonds = {key: self.get("validator", key).bond for key in self.get("roster").candidates}
         members = sorted(bonds, key=lambda key: (-bonds[key], key))[:COMMITTEE]
-        if len(members) < min(4, len(before.members)):
+        if not members:
             return Committee(before.epoch + 1, before.members, before.powers)
-        powers = [bonds[key] // self.rules.validator_bond for key in members]
+        least = min(4, len(before.members))
+        if len(members) < least:
+            staying = [key for key in before.members if key not in members]
+            members += [key for key in staying if not self.get("validator", key).slashed]
+            members += [key for key in staying if self.get("validator", key).slashed][: max(0, least - len(members))]
+            members = members[:COMMITTEE]
+        powers = [max(1, bonds.get(key, 0) // self.rules.validator_bond) for key in members]
         for most in range(100, 0, -1):
             capped = [min(power, most) for power in powers]
             if 3 * max(capped) < sum(capped):

@@ -18,8 +18,8 @@ from potminer.wire import record as records
 from potminer.wire.record import CommitteeRecord, Roster, Validator
 
 FEWEST = 4
-"""The smallest committee that bears a fault. An election that would go below it, or below the committee
-before it where that is smaller, keeps that committee: consensus goes on with those who were there."""
+"""The smallest committee that bears a fault. An election that finds fewer, or fewer than there were where they
+were fewer, is filled up with those who sat before: consensus goes on with those who were there."""
 GREATEST_POWER = 100
 
 
@@ -48,13 +48,27 @@ def end_epoch(draft: Draft, events: list[Event]) -> None:
 
 
 def elect(draft: Draft) -> tuple[tuple[bytes, ...], tuple[int, ...]] | None:
-    """Members by falling bond, ties by key, and their powers; None where too few are bonded."""
+    """Members by falling bond, ties by key, and their powers; None where nobody is bonded: all stays as it is."""
     candidates = draft.need(Roster, records.ROSTER).candidates
     bonded = {key: draft.need(Validator, records.validator_key(key)).bond for key in candidates}
     members = tuple(sorted(bonded, key=lambda key: (-bonded[key], key))[: limits.COMMITTEE])
-    if len(members) < min(FEWEST, len(draft.need(CommitteeRecord, records.FOLLOWING).members)):
+    if not members:
         return None
-    return members, powers_of([bonded[key] // draft.parameters.validator_bond for key in members])
+    before = draft.need(CommitteeRecord, records.FOLLOWING).members
+    if len(members) < min(FEWEST, len(before)):
+        members = _filled(draft, members, before)
+    units = [bonded.get(key, 0) // draft.parameters.validator_bond for key in members]
+    return members, powers_of([max(1, each) for each in units])
+
+
+def _filled(draft: Draft, elected: tuple[bytes, ...], before: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """*elected*, too few, and with them everybody of *before* who was never slashed, in the order of the seats; of
+    the slashed only as many as it takes: a proven cheat sits where nobody else is there."""
+    staying = [key for key in before if key not in elected]
+    clean = [key for key in staying if not _slashed(draft, key)]
+    cheats = [key for key in staying if _slashed(draft, key)]
+    missing = max(0, min(FEWEST, len(before)) - len(elected) - len(clean))
+    return (*elected, *clean, *cheats[:missing])[: limits.COMMITTEE]
 
 
 def powers_of(bonds_each: list[int]) -> tuple[int, ...]:

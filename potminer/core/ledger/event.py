@@ -135,8 +135,8 @@ class ValidatorSlashed:
 
 @dataclass(frozen=True, slots=True)
 class EpochBegan:
-    """From the next block on *members* decide. *kept*: too few are bonded for an election, so the committee
-    of the epoch after this one is the same again."""
+    """From the next block on *members* decide. *kept*: nobody is bonded, so the committee of the epoch
+    after this one is the same again."""
 
     epoch: int
     members: tuple[bytes, ...]
