@@ -68,8 +68,8 @@ def _print_status(seen: ChainStatus) -> None:
 
 
 @chain.command()
-@click.option("--from", "start", default="GENESIS", show_default=True, metavar="GENESIS|HEIGHT:DIGEST",
-              help="What is trusted. A block: take it from somebody you trust.")
+@click.option("--from", "start", metavar="GENESIS|HEIGHT:DIGEST",
+              help="What is trusted. A block: take it from somebody you trust. [default: what was proven before]")
 @click.option("--account", metavar="ADDRESS", help="Prove this account.")
 @click.option("--task", "task", metavar="ID", help="Prove this task, its model and its round in progress.")
 @click.option("--round", "round", type=click.IntRange(1, 2**32 - 1),
@@ -78,12 +78,12 @@ def _print_status(seen: ChainStatus) -> None:
 @click.option("--trust-days", type=click.IntRange(1, 36_500), help="Believe no committee that is older than this.")
 @click.option("--genesis", "file", type=click.Path(path_type=Path), help="Genesis file, if not the data folder's.")
 @click.option("--connect", "--socket", "where", metavar="ADDRESS", help=CONNECT)
-@click.option("--store", type=click.Path(path_type=Path), help="Judge a stopped node's database again, block by block.")
+@click.option("--store", type=click.Path(path_type=Path), help="Judge a node's database again, block by block.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def verify(
-    place: Place, *, start: str, account: str | None, task: str | None, round: int | None, transaction: str | None,
-    trust_days: int | None, file: Path | None, where: str | None, store: Path | None, as_json: bool,
+    place: Place, *, start: str | None, account: str | None, task: str | None, round: int | None,
+    transaction: str | None, trust_days: int | None, file: Path | None, where: str | None, store: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Follow the chain by its certificates, believing no node. Ends with 8 where something does not hold."""
     if store is not None:
@@ -102,12 +102,13 @@ class _Questions:
     """What the command line asks, read before anybody is spoken to."""
 
     def __init__(
-        self, start: str, account: str | None, task: str | None, round: int | None, transaction: str | None,
+        self, start: str | None, account: str | None, task: str | None, round: int | None, transaction: str | None,
         days: int | None, genesis: Path | None,
     ) -> None:  # fmt: skip
         from potminer.base.address import decode_address
 
-        self.anchor = None if start.upper() == "GENESIS" else _anchor(start)
+        self.afresh = start is not None
+        self.anchor = None if start is None or start.upper() == "GENESIS" else _anchor(start)
         self.account = None if account is None else decode_address(account)
         self.task = None if task is None else _digest(task, "a task")
         self.round = round
@@ -135,6 +136,7 @@ def _digest(text: str, what: str) -> bytes:
 
 async def _follow(place: Place, where: str | None, questions: _Questions) -> dict[str, object]:
     from potminer.core.light.trust import Terms, from_genesis
+    from potminer.node import believed
     from potminer.node.follower import Follower, anchored
     from potminer.world.api.address import address_from_flag
     from potminer.world.api.attach import Client, find
@@ -142,16 +144,21 @@ async def _follow(place: Place, where: str | None, questions: _Questions) -> dic
     address = find(place.paths()) if where is None else address_from_flag(where)
     async with Client(address) as node:
         genesis, own = await _genesis(place, node, questions.genesis)
-        if questions.anchor is None:
-            trust = from_genesis(genesis)
-        else:
+        path, step = place.paths().datadir / believed.NAME, None
+        if questions.anchor is not None:
             trust = await anchored(node, genesis, height=questions.anchor[0], digest=questions.anchor[1])
+        elif own and not questions.afresh:
+            trust, step = believed.recall(path, genesis)
+        else:
+            trust = from_genesis(genesis)
         follower = Follower(trust, Terms(questions.trusting_ms), clock=now_ms)
         end = await follower.catch_up(node)
+        if own and questions.anchor is None and path.parent.is_dir():
+            believed.remember(path, end, follower.step or step)
         told: dict[str, object] = {
             "chain": trust.chain.hex(),
             "genesis": "our own" if own else "on the node's word: give --genesis",
-            "from": f"{trust.height}:{trust.digest.hex()}" if questions.anchor else "the genesis",
+            "from": f"{trust.height}:{trust.digest.hex()}" if trust.height else "the genesis",
             "to": f"{end.height}:{end.digest.hex()}",
             "epochs": f"{trust.committees[0].epoch} to {trust.epoch_of(max(end.height, 1))}",
             "time_ms": end.time_ms,
@@ -225,7 +232,7 @@ async def _recheck(place: Place, path: Path, file: Path | None, *, as_json: bool
     from potminer.node.blame import database
     from potminer.node.genesisfile import read_genesis
     from potminer.node.recheck import recheck
-    from potminer.world.store.store import Store
+    from potminer.world.store.copy import open_for_reading
 
     where = database(path)
     beside = where.parent / "genesis.json"
@@ -235,7 +242,7 @@ async def _recheck(place: Place, path: Path, file: Path | None, *, as_json: bool
         if not as_json and sys.stderr.isatty():
             click.echo(f"\r{height:,} of {of:,} blocks", nl=height == of, err=True)
 
-    async with Store.open(where, rules=RULES) as opened:
+    async with open_for_reading(where, rules=RULES) as opened:
         found = await recheck(opened, genesis, tell)
     return {
         "chain": found.chain.hex(),
@@ -263,7 +270,7 @@ def _let_go(first: int) -> dict[str, object]:
 def blame_command(
     place: Place, *, sources: tuple[Path, ...], file: Path | None, export: Path | None, as_json: bool
 ) -> None:
-    """Who broke agreement, from what stopped nodes stored. Without arguments: from this node's own folder."""
+    """Who broke agreement, from what nodes stored, running or not. Without arguments: from this node's own folder."""
     from potminer.base.errors import NotPermitted
     from potminer.node.blame import hear, joined, judge, oldest, seats_of
     from potminer.node.genesisfile import read_genesis

@@ -25,7 +25,7 @@ from potminer.wire.block import Certificate
 from potminer.wire.codec import Wire, decode, encode
 from potminer.wire.genesis import Genesis
 from potminer.wire.proof import EVIDENCE_BYTES, PROOF_BYTES, Deposition, Shown
-from potminer.world.store.store import Store
+from potminer.world.store.copy import open_for_reading
 
 _SQLITE: Final = b"SQLite format 3\0"
 _BATCH: Final = 64
@@ -136,7 +136,7 @@ async def _blocks(source: Path) -> Deposition:
     path = database(source)
     if not _is_store(path):
         return _read_file(path)
-    async with Store.open(path, rules=RULES) as store:
+    async with open_for_reading(path, rules=RULES) as store:
         chain = await store.genesis_digest()
         if chain is None:
             raise UsageError(f"{path} holds no chain", "Give the data folder of a node that has run.")
@@ -151,7 +151,7 @@ async def _complete(source: Path, told: Deposition, heights: set[int]) -> Deposi
     path = database(source)
     if not _is_store(path):
         return told
-    async with Store.open(path, rules=RULES) as store:
+    async with open_for_reading(path, rules=RULES) as store:
         read = [await store.certificate(height) for height in sorted(heights)]
     certificates = tuple(decode(Certificate, c, max_bytes=limits.VIEW_CHANGE_BYTES) for c in read if c is not None)
     kept = tuple(block for block in told.blocks if block[0] in heights)

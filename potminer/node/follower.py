@@ -43,6 +43,8 @@ class Follower:
 
     def __init__(self, trust: Trust, terms: Terms, *, clock: Callable[[], int]) -> None:
         self.trust = trust
+        self.step: Shown | None = None
+        """What showed us the newest committees; None where we have not learnt any."""
         self._terms = terms
         self._clock = clock
 
@@ -57,6 +59,7 @@ class Follower:
             for step in (await node.epochs(before, EPOCHS_PER_REPLY)).steps:
                 if not self._passed(step.certified, start):
                     self.trust = self._sound(epochs.learn(self.trust, step, self._terms, now_ms=self._clock()))
+                    self.step = step
             if self.trust.newest_epoch == before:
                 raise PotminerError(f"the node cannot show the committee of epoch {before + 1}", "Ask another node.")
         for certified in (await node.headers(status.height, 1)).headers:

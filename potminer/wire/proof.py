@@ -11,7 +11,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from potminer.base import limits
-from potminer.base.bounded import U16, Hash, Height
+from potminer.base.bounded import U16, Hash, Height, Millis
 from potminer.wire.block import Certificate, Header, RefusalName
 from potminer.wire.codec import Wire
 from potminer.wire.tx import SignedTransaction
@@ -96,6 +96,17 @@ class Deposition(Wire, frozen=True):
     certificates: tuple[Certificate, ...]
     statements: tuple[Annotated[bytes, Meta(min_length=1, max_length=limits.NEW_VIEW_BYTES)], ...]
     steps: tuple[Shown, ...]
+
+
+class Believed(Wire, frozen=True):
+    """What a light client of ours has come to believe, as it keeps it in a file: the newest block, and the *step* that
+    showed it the newest committees."""
+
+    chain: Hash
+    height: Height
+    digest: Hash
+    time_ms: Millis
+    step: Shown
 
 
 class PastProof(Wire, frozen=True):

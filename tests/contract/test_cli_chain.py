@@ -19,9 +19,11 @@ from msgspec.structs import replace
 from potminer.base.address import encode_address
 from potminer.base.errors import Exit
 from potminer.cli.main import main
+from potminer.node import believed
 from potminer.node.genesisfile import write_genesis
 from potminer.wire.block import block_digest
-from potminer.wire.proof import Epochs, Headers
+from potminer.wire.codec import decode, encode
+from potminer.wire.proof import PROOF_BYTES, Believed, Epochs, Headers
 from potminer.wire.task import task_digest
 from potminer.wire.tx import JoinTask, RegisterTrainer, SubmitTask, Transfer, Unbond, transaction_digest
 from potminer.world.store.store import Store
@@ -281,6 +283,54 @@ async def test_what_is_no_evidence_is_said_to_be_none(tmp_path: Path, capsys: py
         code, _, errors = await potminer(capsys, "chain", "blame", source, "--genesis", home / "genesis.json")
         assert code == Exit.USAGE
         assert errors.startswith("error: ")
+
+
+async def test_what_was_proven_once_is_where_the_next_run_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with chain_nodes(tmp_path, ChainNode, epoch_blocks=4) as (world, [(node, address)]):
+        where = (*datadir(tmp_path, world), "chain", "verify", "--connect", address, "--json")
+
+        async def verify(*more: str) -> tuple[int, dict[str, str]]:
+            code, out, err = await potminer(capsys, *where, *more)
+            return code, json.loads(out) if code == Exit.OK else {"error": err}
+
+        for _ in range(6):
+            await node.step()
+        code, first = await verify()
+        assert (code, first["from"]) == (Exit.OK, "the genesis")
+        code, again = await verify()
+        assert (code, again["from"], again["to"]) == (Exit.OK, first["to"], first["to"])
+        for _ in range(5):
+            await node.step()
+        code, later = await verify()
+        assert (code, later["from"]) == (Exit.OK, first["to"])
+        assert later["to"].startswith("11:")
+        assert (await verify("--from", "GENESIS"))[1]["from"] == "the genesis"
+        path = tmp_path / "own" / believed.NAME
+        kept = decode(Believed, path.read_bytes(), max_bytes=PROOF_BYTES)
+        path.write_bytes(encode(replace(kept, digest=blob("another block"))))
+        assert (await verify())[0] == Exit.BAD_SIGNATURE, "two final blocks of one height"
+        path.write_bytes(b"noise")
+        assert (await verify())[0] == Exit.CONFIG
+        path.write_bytes(encode(replace(kept, height=kept.height + 1_000)))
+        assert (await verify())[0] == Exit.CONFIG
+        path.write_bytes(encode(replace(kept, chain=blob("another chain"))))
+        assert (await verify())[1]["from"] == "the genesis"
+
+
+async def test_a_store_that_a_node_holds_is_judged_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with chain_nodes(tmp_path) as (world, [(node, _)]):
+        home = tmp_path / "node-0"
+        write_genesis(home / "genesis.json", world.genesis)
+        for _ in range(3):
+            await node.step()
+        code, out, err = await potminer(capsys, "chain", "verify", "--store", home, "--json")
+        assert (code, json.loads(out or "{}").get("to", err).partition(":")[0]) == (Exit.OK, "3")
+        code, out, err = await potminer(capsys, "chain", "blame", home, "--json")
+        assert (code, json.loads(out or "{}").get("forks", err)) == (Exit.OK, [])
 
 
 class Busy(ChainNode):

@@ -246,6 +246,10 @@ OTHERS: tuple[Wire, ...] = (
         chain=CHAIN, blocks=((70_000, hash_of("block")),), certificates=(CERTIFICATE,),
         statements=(b"\x0c" + encode(VIEW_CHANGE),), steps=(proof.Shown(certified=CERTIFIED, proofs=(IN_STATE,)),),
     ),
+    proof.Believed(
+        chain=CHAIN, height=70_000, digest=hash_of("block"), time_ms=1_700_000_000_000,
+        step=proof.Shown(certified=CERTIFIED, proofs=(IN_STATE,)),
+    ),
     proof.PastProof(height=70_000, proof=IN_STATE),
     proof.BlockOutcomes(record=IN_STATE, refusals=(None, "bad-nonce")),
 )  # fmt: skip
