@@ -117,11 +117,11 @@ class Town:
         """Until everybody has executed a block."""
         for member in self.plan.validators:
             self._addresses[member.name] = (await self.processes.face(member)).address
-        for member in self.plan.validators:
-            await self.until(lambda member=member: self._has(member, 1), 60)
 
-    async def _has(self, member: Member, height: int) -> bool:
-        return (await self.height_of(member) or 0) >= height
+        async def began() -> bool:
+            return min([await self.height_of(member) or 0 for member in self.plan.validators]) >= 1
+
+        await self.until(began, 60)
 
     async def until(self, holds: Callable[[], Awaitable[bool]], within_s: float) -> bool:
         end = time.monotonic() + within_s
@@ -256,7 +256,6 @@ class Town:
 
 
 # ---- faults ------------------------------------------------------------------------------
-
 Fault = Callable[[Town], Awaitable[None]]
 
 

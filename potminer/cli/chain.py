@@ -83,7 +83,8 @@ def _print_status(seen: ChainStatus) -> None:
 @click.pass_obj
 def verify(
     place: Place, *, start: str | None, account: str | None, task: str | None, round: int | None,
-    transaction: str | None, trust_days: int | None, file: Path | None, where: str | None, store: Path | None, as_json: bool,
+    transaction: str | None, trust_days: int | None, file: Path | None, where: str | None, store: Path | None,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Follow the chain by its certificates, believing no node. Ends with 8 where something does not hold."""
     if store is not None:
