@@ -41,7 +41,6 @@ from potminer.wire.control import Until
 from potminer.wire.genesis import GenesisAccount, chain_id
 from potminer.wire.record import CommitteeRecord
 from potminer.world.api.address import Address
-from potminer.world.store.store import Store
 
 DEADLINE_S = 10.0
 GIVE_UP_S = 30.0
@@ -457,13 +456,8 @@ async def judged(plan: Plan) -> Figures:
     told = await hear([member.datadir for member in plan.members])
     genesis = read_genesis(plan.genesis)
     found = judge(told, seats_of(told, genesis), chain=chain_id(genesis))
-    heights = []
-    for member in plan.members:
-        async with Store.open(member.datadir / "potminer.sqlite") as store:
-            head = await store.head()
-            heights.append(0 if head is None else head.height)
     return {
-        "heights": [min(heights), max(heights)],
+        "height": verified.height,
         "roots_agree": verified.roots_agree,
         "supply_ok": verified.supply_ok,
         "slashed": len(verified.slashed),
