@@ -55,7 +55,7 @@ async def oldest(sources: Sequence[Path]) -> int:
     first = 1
     for path in (database(source) for source in sources):
         if _is_store(path):
-            async with Store.open(path, rules=RULES) as store:
+            async with open_for_reading(path, rules=RULES) as store:
                 first = max(first, await store.lowest())
     return first
 
