@@ -327,6 +327,18 @@ def test_the_newest_that_is_proven_is_chosen_and_an_old_one_gains_nothing() -> N
     assert not alone.said(Install)
 
 
+def test_a_clock_that_is_behind_bans_nobody() -> None:
+    of = world()
+    node = Node(of)
+    node.now -= 3_600_000
+    node.meets(A, Server(of))
+    assert not node.said(Install)
+    assert not node.shunned
+    node.now += 3_600_000
+    node.waits(REST_MS)
+    node.landed()
+
+
 def test_an_unasked_answer_is_not_even_looked_at() -> None:
     of = world()
     node = Node(of)

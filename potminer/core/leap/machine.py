@@ -68,6 +68,8 @@ FAR_BLOCKS: Final = 1_000
 PEERS_ASKED: Final = 4
 REST_MS: Final = 30_000
 REFUSED_KEPT: Final = 16
+OF_CLOCKS: Final = ("future", "expired", "stale")
+"""Flaws of light clients (spec/light.md §3) that no forger needs."""
 
 
 class Stage(StrEnum):
@@ -227,6 +229,8 @@ class Leap:
     def _needed(self) -> bool:
         """Somebody is far ahead, or all who are ahead let go of the block that we need next. A claim costs a
         question, no more."""
+        if self._peers.highest() <= self._tip:
+            return False
         ahead = [peer for _, peer in self._peers.able() if peer.claimed > self._tip]
         return any(peer.claimed - self._tip > self._far for peer in ahead) or self._stuck()
 
@@ -282,7 +286,7 @@ class Leap:
                 continue
             flaw = self._judge.learn(step, now=now)
             if flaw is not None:
-                self._shun(key, f"a step to another committee that is {flaw}")
+                self._blame(key, "a step to another committee", flaw)
                 return
         certified = offer.certified
         if certified is None:
@@ -293,7 +297,7 @@ class Leap:
             return
         flaw = self._judge.flaw(certified, now=now)
         if flaw is not None:
-            self._shun(key, f"a header that is {flaw}")
+            self._blame(key, "a header", flaw)
             return
         self._offers[key] = certified
 
@@ -440,6 +444,11 @@ class Leap:
         self._chosen = self._target = None
         self._move(Stage.RESTING)
         self._rest_until = now + REST_MS // 10
+
+    def _blame(self, key: bytes, what: str, flaw: str) -> None:
+        """What only a clock makes wrong may be our clock's fault: it is not believed, and nobody is banned for it."""
+        if flaw not in OF_CLOCKS:
+            self._shun(key, f"{what} that is {flaw}")
 
     def _shun(self, key: bytes, why: str) -> None:
         self._peers.shun(key)

@@ -93,6 +93,10 @@ class Peers:
         if key in self._peers:
             self._peers[key].question = None
 
+    def highest(self) -> int:
+        """What anybody claims."""
+        return max((peer.claimed for peer in self._peers.values()), default=0)
+
     def able(self) -> Iterator[tuple[bytes, Peer]]:
         """Those that may be believed to answer, the best first."""
         trusted = [(key, peer) for key, peer in self._peers.items() if key not in self._shunned]

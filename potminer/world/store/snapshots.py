@@ -72,9 +72,11 @@ def own(connection: Connection) -> list[Snapshot]:
 
 
 def aim(connection: Connection, snapshot: Snapshot) -> None:
-    """What is being fetched from now on."""
+    """What is being fetched from now on. Chunks of what was given up go; a snapshot that is being made meanwhile
+    may lose some of its own, and is then not kept."""
     give_up(connection)
     _write(connection, TARGET, snapshot)
+    _sweep(connection)
 
 
 def give_up(connection: Connection) -> None:
