@@ -14,9 +14,9 @@ from potminer.base.errors import Exit
 from potminer.cli.policy import policy
 
 if TYPE_CHECKING:
+    from potminer.sim.report import Report
     from potminer.sim.sweep import Tally
     from potminer.sim.twins import Space
-    from potminer.sim.world import Report
 
 PATIENCE_S = 60.0
 """How long a failing run is shrunk."""
@@ -50,8 +50,8 @@ class Kind(NamedTuple):
     "--leads",
     default="twin",
     show_default=True,
-    type=click.Choice(["twin", "turn"]),
-    help="Twins: who leads the rounds.",
+    type=click.Choice(["twin", "turn", "skip"]),
+    help="Twins: who leads the rounds: twins, each in turn, or in turn but for who missed one.",
 )
 @click.option(
     "--cut",
@@ -202,7 +202,8 @@ def _twins(leads: str, cut: str, *, index: int | None, limit: int | None, jobs: 
     else:
         click.echo(
             f"twins, led by {leads}, cut at {cut}: {total.played} of {space.size} scenarios, {len(total.violating)} "
-            f"with violations, {total.reproposed} with a re-proposed block, highest view {total.highest_view}, "
+            f"with violations, {total.reproposed} with a re-proposed block, {total.skipping} with skipped turns, "
+            f"highest view {total.highest_view}, "
             f"at most {total.worst_heal} views to a block after the heal, {took:.1f} s, "
             f"{total.played / max(took, 0.001):.0f} scenarios/s"
         )

@@ -38,11 +38,13 @@ HEAL_VIEWS = 10
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptedCommittee(NotedCommittee):
     """Leaders as the script says for its rounds (a round is a view, or the next height), then by turn.
-    A script's turns say nothing of who missed one."""
+    A script's turns say nothing of who missed one; where it names nobody, the turns are the product's."""
 
     leaders: tuple[int, ...]
 
     def primary(self, *, height: int, view: int) -> int:
+        if not self.leaders:
+            return NotedCommittee.primary(self, height=height, view=view)
         passed = height - 1 + view
         return self.leaders[passed] if passed < len(self.leaders) else (height + view) % len(self.members)
 
@@ -73,6 +75,8 @@ class Verdict:
     healed_views: int
     reproposals: int
     """NEW-VIEWs said that had to begin with a prepared block."""
+    skipping: int = 0
+    """Rounds and views that began with an honest host for whom somebody had no turn any more."""
     evidence: tuple[Wire, ...] = ()
 
 
@@ -151,7 +155,7 @@ class Arena:
         self._near: deque[tuple[Actor, Actor, Wire]] = deque()
         self._far: deque[tuple[Actor, Actor, Wire]] = deque()
         self._held: list[tuple[int, int, Wire]] = []
-        self._reproposals = 0
+        self._reproposals = self._skipping = 0
         self._evidence: dict[Wire, None] = {}
 
     def _actor(self, name: int, seat: int, committee: Committee, start: Head) -> Actor:
@@ -162,7 +166,7 @@ class Arena:
             chain_id=CHAIN,
             parameters=_TIMERS,
             world=self,
-            chain=Chain(head=start, committee=committee, counts_turns=False),
+            chain=Chain(head=start, committee=committee, counts_turns=not self.script.leaders),
             skew_ms=name,  # so that twins build different blocks
             honest=seat >= self.script.twins,
             make=self.stands.make,
@@ -237,11 +241,13 @@ class Arena:
             highest_view=max(host.highest_view for host in self.hosts),
             healed_views=healed,
             reproposals=self._reproposals,
+            skipping=self._skipping,
             evidence=tuple(self._evidence),
         )
 
     def play_round(self, split: tuple[int, ...]) -> None:
         self._sides = split
+        self._note_turns()
         self._release()
         self._ring("pbft/view")
         self._ring("pbft/empty")
@@ -252,8 +258,10 @@ class Arena:
         """Everybody hears everybody again. Views until each honest host has a block above all that was final."""
         self._sides, self._holds = (0,) * len(self.hosts), False
         self._release()
-        goal = max(host.height for host in self.hosts) + 1
+        goal = max(host.height for host in self.hosts) + (1 if self.script.leaders else 2)
+        """Where turns are skipped one block more: one that somebody without a turn has not proposed."""
         for views in range(HEAL_VIEWS + 1):
+            self._note_turns()
             for slot in ("pbft/empty", "pbft/batch", "pbft/status"):
                 self._ring(slot)
                 self._settle()
@@ -264,6 +272,15 @@ class Arena:
             self._round += 1
         self.witnesses.starved(f"no block {goal} everywhere within {HEAL_VIEWS} views after the heal")
         return HEAL_VIEWS
+
+    def _note_turns(self) -> None:
+        """Whoever has executed the same blocks has the same turns."""
+        turns: dict[int, tuple[int, ...]] = {}
+        for host in (host for host in self.hosts if host.honest):
+            skipped = host.chain.committee.skipped
+            if turns.setdefault(host.height, skipped) != skipped:
+                self.witnesses.report(f"turns: at height {host.height} not everybody skips {skipped}")
+        self._skipping += any(turns.values())
 
     def _ring(self, slot: str) -> None:
         for host in self.hosts:

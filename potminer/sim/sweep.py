@@ -13,9 +13,10 @@ from potminer.sim.arena import Stands
 from potminer.sim.catalogue import drawn
 from potminer.sim.notary import Notary
 from potminer.sim.plan import Plan
+from potminer.sim.report import Report
 from potminer.sim.shrink import kind_of
 from potminer.sim.twins import Space
-from potminer.sim.world import Report, run
+from potminer.sim.world import run
 
 STRETCH = 450
 """Scenarios per piece of work; all but the first few share their first two rounds with the one before."""
@@ -66,11 +67,13 @@ def fails_as(
 @dataclass(frozen=True, slots=True)
 class Tally:
     """What a stretch of scenarios came to. *worst_heal* is in views, *reproposed* counts scenarios with a view
-    that had to begin with a prepared block: without those, nothing is proven about view changes."""
+    that had to begin with a prepared block: without those, nothing is proven about view changes. *skipping* counts
+    those in which somebody had lost its turns while the network was still cut, or before the last block."""
 
     played: int
     violating: tuple[tuple[int, tuple[str, ...]], ...]
     reproposed: int
+    skipping: int
     highest_view: int
     worst_heal: int
     blocks: int
@@ -93,6 +96,7 @@ def tally(space: Space, stretch: range) -> Tally:
         played=len(verdicts),
         violating=tuple((index, verdict.violations) for index, verdict in verdicts if verdict.violations),
         reproposed=sum(verdict.reproposals > 0 for _, verdict in verdicts),
+        skipping=sum(verdict.skipping > 0 for _, verdict in verdicts),
         highest_view=max((verdict.highest_view for _, verdict in verdicts), default=0),
         worst_heal=max((verdict.healed_views for _, verdict in verdicts), default=0),
         blocks=sum(verdict.height for _, verdict in verdicts),
@@ -104,6 +108,7 @@ def together(tallies: list[Tally]) -> Tally:
         played=sum(t.played for t in tallies),
         violating=tuple(found for t in tallies for found in t.violating),
         reproposed=sum(t.reproposed for t in tallies),
+        skipping=sum(t.skipping for t in tallies),
         highest_view=max((t.highest_view for t in tallies), default=0),
         worst_heal=max((t.worst_heal for t in tallies), default=0),
         blocks=sum(t.blocks for t in tallies),

@@ -29,7 +29,8 @@ from potminer.sim.ledger import GENESIS_MS
 from potminer.sim.loop import LoopClock, VirtualLoop
 from potminer.sim.network import Network
 from potminer.sim.plan import TWIN, Plan, Role
-from potminer.sim.world import CLIENTS, LOOK_MS, Report, client
+from potminer.sim.report import Report, report_of
+from potminer.sim.world import CLIENTS, LOOK_MS, client
 from potminer.wire.block import Block, Certificate
 from potminer.wire.codec import Wire
 from potminer.wire.genesis import Genesis, GenesisAccount, GenesisValidator, Parameters, chain_id
@@ -281,24 +282,12 @@ class Town:
         self._looked[citizen.name] = (citizen.life, citizen.height)
 
     def _report(self, resumed_ms: int) -> Report:
-        return Report(
-            scenario=self.plan.name,
-            seed=self.plan.seed,
-            nodes=self.plan.nodes,
-            faulty=tuple(sorted(self.plan.faulty)),
-            violations=tuple(self.witnesses.violations),
-            blocks=max(citizen.height for citizen in self.citizens),
-            highest_view=max(citizen.highest_view for citizen in self.citizens),
-            restarts=sum(citizen.lives - 1 for citizen in self.citizens if citizen.lives),
-            stops=sum(citizen.stops for citizen in self.citizens),
-            messages=self.network.carried,
-            events=self.clock.steps,
-            resumed_ms=resumed_ms,
-            virtual_ms=self.clock.now,
-            violated_ms=self._violated_ms,
+        return report_of(
+            self.plan, self.citizens, violations=self.witnesses.violations, violated_ms=self._violated_ms,
+            resumed_ms=resumed_ms, messages=self.network.carried, events=self.clock.steps, now=self.clock.now,
             fingerprint=self._trace.hexdigest(),
             leaps=self.leaps,
-        )
+        )  # fmt: skip
 
 
 def transfer(chain: bytes, index: int, nonce: int, fee: int) -> SignedTransaction:

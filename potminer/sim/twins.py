@@ -24,6 +24,8 @@ class Leads(StrEnum):
     """A pair of twins, in every round: the published form, and the hardest."""
     TURN = "turn"
     """The turn passes, as it does in a network; twins lead when it is theirs."""
+    SKIP = "skip"
+    """The turns are the chain's own, also between heights: whoever misses one is skipped for the rest of the run."""
 
 
 class Cut(StrEnum):
@@ -42,15 +44,15 @@ class Script:
     nodes: int
     twins: int
     leaders: tuple[int, ...]
-    """The seat that leads each round."""
+    """The seat that leads each round; empty where the chain says whose turn it is."""
     sides: tuple[tuple[int, ...], ...]
     """Per round and host, the side of the partition it is on."""
     cut: Cut
 
     def __post_init__(self) -> None:
         hosts = self.nodes + self.twins
-        if not 0 <= self.twins <= self.nodes or len(self.leaders) != len(self.sides):
-            raise AssertionError("a scenario has seats for its twins, and as many leaders as partitions")
+        if not 0 <= self.twins <= self.nodes or len(self.leaders) not in (0, len(self.sides)):
+            raise AssertionError("a scenario has seats for its twins, and as many leaders as partitions, or none")
         if any(len(split) != hosts for split in self.sides) or any(not 0 <= s < self.nodes for s in self.leaders):
             raise AssertionError("every host is on a side, every leader has a seat")
 
@@ -85,6 +87,8 @@ class Space:
         return Script(self.nodes, self.twins, self._leaders(), tuple(reversed(chosen)), self.cut)
 
     def _leaders(self) -> tuple[int, ...]:
+        if self.leads is Leads.SKIP:
+            return ()
         if self.leads is Leads.TWIN:
             return tuple(number % max(self.twins, 1) for number in range(self.rounds))
         return tuple(number % self.nodes for number in range(self.rounds))

@@ -6,7 +6,6 @@ The same plan gives the same run to the byte; the report's fingerprint shows it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import blake2b
 from random import Random
 from typing import Any
@@ -26,6 +25,7 @@ from potminer.sim.ledger import Chain, genesis
 from potminer.sim.network import Clock, Network
 from potminer.sim.notary import SHARED, Notary, NotedCommittee, NotedKey
 from potminer.sim.plan import TWIN, Plan, Role
+from potminer.sim.report import Report, report_of
 from potminer.sim.scenarios import Scenario, draw
 from potminer.wire.block import CertifiedBlock
 from potminer.wire.codec import Wire
@@ -43,34 +43,6 @@ _CHANCE = 0
 MakeCommittee = Callable[[tuple[bytes, ...], tuple[int, ...]], Committee]
 """How hosts build their committee; tests put a broken rule here."""
 Listen = Callable[[Wire], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    scenario: str
-    seed: int
-    nodes: int
-    faulty: tuple[int, ...]
-    violations: tuple[str, ...]
-    blocks: int
-    highest_view: int
-    restarts: int
-    stops: int
-    """How often a disk stopped a node."""
-    messages: int
-    events: int
-    resumed_ms: int
-    """From the heal until every honest replica of the core had executed everything."""
-    virtual_ms: int
-    violated_ms: int | None
-    """When the first violation was seen."""
-    fingerprint: str
-    leaps: int = 0
-    """How often a member landed on a snapshot (the town only)."""
-
-    @property
-    def replay(self) -> str:
-        return f"potminer simulate --scenario {self.scenario} --seed {self.seed}"
 
 
 class World:
@@ -220,23 +192,11 @@ class World:
 
     def _report(self, resumed_ms: int) -> Report:
         self._note_violation()
-        return Report(
-            scenario=self.plan.name,
-            seed=self.plan.seed,
-            nodes=self.plan.nodes,
-            faulty=tuple(sorted(self.plan.faulty)),
-            violations=tuple(self.witnesses.violations),
-            blocks=max(host.height for host in self.hosts),
-            highest_view=max(host.highest_view for host in self.hosts),
-            restarts=sum(host.lives - 1 for host in self.hosts if host.lives),
-            stops=sum(host.stops for host in self.hosts),
-            messages=self.network.carried,
-            events=self.clock.steps,
-            resumed_ms=resumed_ms,
-            virtual_ms=self.clock.now,
-            violated_ms=self._violated_ms,
+        return report_of(
+            self.plan, self.hosts, violations=self.witnesses.violations, violated_ms=self._violated_ms,
+            resumed_ms=resumed_ms, messages=self.network.carried, events=self.clock.steps, now=self.clock.now,
             fingerprint=self._trace.hexdigest(),
-        )
+        )  # fmt: skip
 
     def _plan_transactions(self) -> None:
         for serial in range(self.plan.transactions):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,23 @@ def test_an_invariant_names_a_test_that_exists(number: str, text: str) -> None:
         assert (ROOT / path).exists(), f"invariant {number}: {path} does not exist"
         if function:
             assert f"def {function}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path} has no {function}"
+
+
+@pytest.mark.parametrize(("number", "text"), INVARIANTS, ids=[number for number, _ in INVARIANTS])
+def test_an_invariant_names_code_that_exists(number: str, text: str) -> None:
+    """A path is there, and a symbol is defined in one of the files that the invariant names, where it names any."""
+    named = [name for name in re.findall(r"`([^`]+)`", text) if not name.startswith("tests/")]
+    paths = [name for name in named if "/" in name or name.endswith((".toml", ".md"))]
+    missing = [path for path in paths if not (ROOT / "potminer" / path).exists() and not (ROOT / path).exists()]
+    assert not missing, f"invariant {number}: {missing} does not exist"
+    files = [ROOT / "potminer" / path for path in paths if path.endswith(".py") and not path.startswith("docs/")]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in files) or SOURCE
+    undefined = [name for name in set(named) - set(paths) if not all(map(partial(defines, code), name.split(".")))]
+    assert not undefined, f"invariant {number}: {undefined} is not defined in {paths or 'potminer/'}"
+
+
+def defines(code: str, name: str) -> bool:
+    return re.search(rf"(?m)^\s*(?:(?:async )?def|class) {name}\b|^\s*{name}(?:: [^=\n]+)? =", code) is not None
 
 
 @pytest.mark.parametrize("doc", DOCS, ids=lambda doc: doc.relative_to(ROOT).as_posix())

@@ -1,9 +1,10 @@
 """B1-B30, the bugs of shipped PBFT code, and two that our own design invites, each put into our replica and hunted.
 
-Three hunters: the tables of attacks on one replica (and on sync), the scenarios of the simulator,
-the Twins scenarios. The command prints the kill matrix:
+Five hunters: the tables of attacks on one replica (and on sync), the scenarios of the simulator, its swarm,
+the Twins scenarios, the race against the executable spec. The command prints the kill matrix, with that of the
+ledger's mutants (``ledger_mutants.py``) below it:
 
-    python -m tests.simulation.mutants > docs/mutants.md
+    nice -n 15 python -m tests.simulation.mutants > docs/mutants.md
 """
 
 from __future__ import annotations
@@ -22,20 +23,26 @@ import click
 import pytest
 
 from potminer.core.committee import Committee
+from potminer.core.pbft.log import Log
 from potminer.core.pbft.machine import Replica
 from potminer.core.sync.machine import Sync
 from potminer.sim.arena import ScriptedCommittee, Stands
-from potminer.sim.scenarios import SCENARIOS
+from potminer.sim.catalogue import drawn
+from potminer.sim.notary import Notary
 from potminer.sim.twins import Cut, Leads, Space
-from potminer.sim.world import EPOCH, simulate
-from tests.simulation import bent
+from potminer.sim.world import EPOCH, MakeCommittee, run
+from potminer.wire.pbft import NewView, ViewChange
+from tests.simulation import bent, ledger_mutants
 from tests.simulation.control import Bent
+from tests.simulation.race import Race
 from tests.unit import test_pbft_attacks, test_pbft_gather, test_pbft_normal, test_pbft_viewchange, test_sync_machine
 from tests.unit.pbft_bench import Subject, on_the_bench
 
-HUNTS = {"storm-lossy": 60, "storm-lossy-equivocate": 60, "crash-partition": 8, "storm-twins": 6, "calm": 1}
+HUNTS = {"storm-lossy": 4, "storm-lossy-equivocate": 18, "crash-partition": 2, "storm-twins": 2, "calm": 1}
 """Scenarios and seeds: a mutant that survives all of them is left to the other hunters."""
-TWINS = 150
+SWARM = 20
+TWINS = 90
+RACES = 40
 FAILURES = (
     ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError, struct.error,
     pytest.fail.Exception,
@@ -96,11 +103,31 @@ MUTANTS = (
     of("P1", bent.PreparesUnseen),
     of("P2", bent.TakesAnything),
 )  # fmt: skip
+def no_watermarks() -> None:
+    """A `ViewChange` has a height, a view and one certificate, of which none is a checkpoint's; a `NewView` has
+    view changes of its own height alone; a `Log` is of one height."""
+    assert ViewChange.__struct_fields__ == ("epoch", "height", "view", "prepared", "signer", "signature")
+    assert NewView.__struct_fields__ == ("height", "view", "view_changes", "proposal")
+    assert "height" in Log.__slots__
+    assert not {"low", "high", "stable", "checkpoint"} & set(Log.__slots__)
+
+
+@dataclass(frozen=True)
+class Impossible:
+    """Why a bug cannot be written here, and what would fail if that changed."""
+
+    reason: str
+    assertion: Callable[[], None]
+
+
 IMPOSSIBLE = {
-    "B9": "There are no watermarks: one height is in flight (`core/pbft/log.py`, `Log.height`), and a `ViewChange` "
-    "(`wire/pbft.py`) says nothing of checkpoints, so no subset of view changes can be tested for them."
+    "B9": Impossible(
+        "There are no watermarks: one height is in flight (`core/pbft/log.py`, `Log.height`), and a `ViewChange` "
+        "(`wire/pbft.py`) says nothing of checkpoints, so no subset of view changes can be tested for them.",
+        no_watermarks,
+    )
 }
-"""Bugs that cannot be written here, and why."""
+"""Bugs that cannot be written here."""
 
 
 # ---- hunters -----------------------------------------------------------------------------
@@ -160,28 +187,56 @@ def attacked(mutant: Mutant) -> Iterator[tuple[Attack, str | None]]:
 
 def simulated(mutant: Mutant) -> Iterator[tuple[str, str | None]]:
     """Runs of the simulator, and the first violation in each."""
+    notary = Notary()
     for seed in range(max(HUNTS.values())):
         for name, seeds in HUNTS.items():
             if seed < seeds:
-                yield f"{name} {seed}", violation(mutant, name, seed)
+                yield f"{name} {seed}", violation(mutant, name, seed, notary=notary)
 
 
-def violation(mutant: Mutant, name: str, seed: int) -> str | None:
+def committee_maker(mutant: Mutant) -> MakeCommittee | None:
     def committee(members: tuple[bytes, ...], powers: tuple[int, ...]) -> Committee:
         return mutant.committee(epoch=EPOCH, members=members, powers=powers)
 
-    seen: list[str] = []
-    bent_committee = None if mutant.committee is Committee else committee
+    return None if mutant.committee is Committee else committee
 
-    def run() -> None:
-        report = simulate(SCENARIOS[name], seed, make_committee=bent_committee, make_replica=mutant.replica)
+
+def violation(mutant: Mutant, name: str, seed: int, *, notary: Notary | None = None) -> str | None:
+    """The first violation in run *seed* of a scenario, or of the swarm."""
+    seen: list[str] = []
+
+    def run_it() -> None:
+        report = run(
+            drawn(name, seed), make_committee=committee_maker(mutant), make_replica=mutant.replica, notary=notary,
+            until_violated=True,
+        )  # fmt: skip
         seen.extend(report.violations)
 
-    return survived(run) or next(iter(seen), None)
+    return survived(run_it) or next(iter(seen), None)
+
+
+def swarmed(mutant: Mutant) -> Iterator[tuple[str, str | None]]:
+    """Runs of the swarm, from its first seed on."""
+    notary = Notary()
+    for seed in range(SWARM):
+        yield f"swarm {seed}", violation(mutant, "swarm", seed, notary=notary)
+
+
+def raced(mutant: Mutant) -> Iterator[tuple[str, str | None]]:
+    """Histories told to *mutant* and to the executable spec."""
+    with on_the_bench(Subject(mutant.replica, mutant.committee)):
+        for seed in range(RACES):
+            differs: list[str] = []
+
+            def race(seed: int = seed, differs: list[str] = differs) -> None:
+                found = Race(seed).run()
+                differs.extend(() if found is None else (found.partition(": ")[2],))
+
+            yield f"race {seed}", survived(race) or next(iter(differs), None)
 
 
 def twinned(mutant: Mutant) -> Iterator[tuple[str, str | None]]:
-    """Twins scenarios drawn by one seed from all four spaces, and the first violation in each."""
+    """Twins scenarios drawn by one seed from all six spaces, and the first violation in each."""
     chance = Random("twins")
     stands = Stands(make=mutant.replica, make_committee=mutant.scripted)
     spaces = [Space(leads=leads, cut=cut) for cut in Cut for leads in Leads]
@@ -209,20 +264,21 @@ def first(runs: Iterator[tuple[str, str | None]]) -> str:
     return f"- ({tried})"
 
 
+HUNTERS = (simulated, swarmed, twinned, raced)
+
+
 def row(mutant: Mutant) -> str:
     begun = monotonic()
     shown = [(attack, found) for attack, found in attacked(mutant)]
     killers = [attack.name for attack, found in shown if found is not None]
     table = f"{len(killers)} of {len(shown)}" + (f": `{killers[0]}`" if killers else "")
-    consensus = mutant.sync is Sync
-    scenario = first(simulated(mutant)) if consensus else "not in consensus"
-    twins = first(twinned(mutant)) if consensus else "not in consensus"
-    return f"| {mutant.bug} | {mutant.about} | {table} | {scenario} | {twins} | {monotonic() - begun:.1f} |"
+    hunted = [first(hunter(mutant)) if mutant.sync is Sync else "not in consensus" for hunter in HUNTERS]
+    return " | ".join((f"| {mutant.bug}", mutant.about, table, *hunted, f"{monotonic() - begun:.1f} |"))
 
 
 HEAD = f"""# Mutants: thirty bugs of shipped PBFT code, in ours
 
-Written by `python -m tests.simulation.mutants > docs/mutants.md`.
+Written by `python -m tests.simulation.mutants > docs/mutants.md`, all of it.
 
 B1 to B30 are bugs that PBFT-family code had in production, P1 and P2 those that proposals without transactions
 invite (docs/adr/0012-proposals-name-transactions.md). Each is put into our replica by inheritance
@@ -231,14 +287,26 @@ invite (docs/adr/0012-proposals-name-transactions.md). Each is put into our repl
 - **attacks**: the tables of attacks on one replica ({len(PBFT_ATTACKS)}) or on sync ({len(SYNC_ATTACKS)}); how many
   see the mutant, and the first of them;
 - **simulator**: {", ".join(f"{name} ({seeds})" for name, seeds in HUNTS.items())}: scenarios and seeds, taken in turn;
-- **Twins**: {TWINS} scenarios drawn from all four spaces.
+- **swarm**: the first {SWARM} of its seeds, of which CI plays 2,000;
+- **Twins**: {TWINS} scenarios drawn from all six spaces;
+- **spec**: {RACES} histories of one height, told to the replica and to the executable spec (docs/spec/model/pbft.py).
 
 In brackets: how many runs the kill took, or how many the mutant survived. A dash is no gap where another column
 kills: a rule about a forged message is seen by the attack that forges it, for nobody in the simulator does.
 The control repeats our rules with nothing bent: it must survive everything.
 
-| bug | what is bent | attacks | simulator | Twins | s |
-|---|---|---|---|---|---|"""
+| bug | what is bent | attacks | simulator | swarm | Twins | spec | s |
+|---|---|---|---|---|---|---|---|"""
+LEDGER_HEAD = f"""
+## The ledger's
+
+Faults that a ledger could have, each put into a copy of its source (`tests/simulation/ledger_mutants.py`) and
+raced against the executable spec of ledger.md and rounds.md: the first history of up to {ledger_mutants.HISTORIES}
+that shows it, from one that is known to on, and where the two differ first. *Stops by itself*: an assertion of the
+ledger's own is quicker.
+
+| what is bent | file | first seen in | by |
+|---|---|---|---|"""
 
 
 @click.command()
@@ -248,8 +316,13 @@ def main() -> None:
     for mutant in (CONTROL, *MUTANTS):
         click.echo(row(mutant))
     click.echo("\n## Cannot be written here\n")
-    for bug, reason in IMPOSSIBLE.items():
-        click.echo(f"- **{bug}**: {reason}")
+    for bug, impossible in IMPOSSIBLE.items():
+        impossible.assertion()
+        said = " ".join((impossible.assertion.__doc__ or "").split())
+        click.echo(f"- **{bug}**: {impossible.reason} Asserted by `{impossible.assertion.__name__}`: {said}")
+    click.echo(LEDGER_HEAD)
+    for line in ledger_mutants.rows():
+        click.echo(line)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ from potminer.core.forensics import Seats, blame, forks, proves
 from potminer.node.blame import joined, judge
 from potminer.sim import arena, world
 from potminer.sim.arena import Stands
+from potminer.sim.report import Report
 from potminer.sim.scenarios import OVERRUN, SCENARIOS, draw
 from potminer.sim.twins import Cut, Leads, Space
-from potminer.sim.world import Report, simulate
+from potminer.sim.world import simulate
 from potminer.wire.block import block_digest
 from potminer.wire.codec import Wire
 from potminer.wire.proof import Deposition

@@ -37,13 +37,17 @@ def test_the_space_has_50625_scenarios_each_with_its_number() -> None:
 
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: f"{space.leads}-{space.cut}")
 def test_a_slice_of_every_space_violates_nothing(space: Space) -> None:
-    tallies = [tally(space, range(begin, begin + 225)) for begin in BEGINNINGS]
+    tallies = [tally(space, range(begin, begin + 150)) for begin in BEGINNINGS]
     total = together(tallies)
     assert not total.violating, f"potminer simulate --twins --leads {space.leads} --cut {space.cut} --scenario-index"
-    assert total.played == 225 * len(BEGINNINGS)
+    assert total.played == 150 * len(BEGINNINGS)
     assert total.worst_heal <= 3
     if space.cut is Cut.COMMIT:  # else there would be nothing to lose in a view change
         assert total.reproposed > total.played // 2
+    if space.leads is Leads.SKIP:  # somebody of the committee has no turn, and the chain goes on
+        assert total.skipping > total.played // 4
+    else:
+        assert not total.skipping
 
 
 def test_scenarios_that_share_their_first_rounds_end_as_if_played_alone() -> None:
