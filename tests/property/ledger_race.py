@@ -51,6 +51,7 @@ from potminer.wire.tx import (
     Evidence,
     RegisterTrainer,
     RegisterValidator,
+    RevealWork,
     SignedTransaction,
     Spoken,
     SubmitTask,
@@ -344,6 +345,11 @@ class Race(Play):
         price = chance.choice((7, 1_000_003))
         made = replace(made, reward=Reward(10**8, price))
         return replace(made, reward=Reward(chance.choice((10**8, smallest_budget(made))), price))
+
+    def _reveal(self, task: bytes, current: RoundRecord, slot: int) -> RevealWork:
+        """Now and then something that was not committed to."""
+        work = super()._reveal(task, current, slot)
+        return work if self.random.randrange(12) else replace(work, loss_micro=work.loss_micro + 1)
 
     # ---- acts at the edges ---------------------------------------------------------------
 

@@ -36,6 +36,8 @@ def test_a_foreign_layer_has_nothing_inside() -> None:
     assert onion.inside(blob("elsewhere")) is None
     assert onion.inside(Onion(blob("other"), layers=600).outside) is None
     assert onion.inside(peel(onion.outside)) is None, "outside the outermost there is nothing of ours"
+    assert onion.inside(onion.outside) is not None
+    assert onion.inside(peel(onion.outside)) is None, "also while the outermost layers are remembered"
 
 
 def test_whoever_reveals_decides_nothing_but_the_next_value() -> None:

@@ -26,9 +26,10 @@ def stir(beacon: bytes, preimage: bytes) -> bytes:
 
 
 class Onion:
-    """A validator's secret onion. Keeps every 512th layer, so a reveal costs about a thousand hashes."""
+    """A validator's secret onion. Keeps every 512th layer, and the layers between the two it peels at the moment: a
+    reveal costs a look-up, and 512 hashes once in 512 reveals."""
 
-    __slots__ = ("_anchors", "_index", "outside")
+    __slots__ = ("_anchors", "_index", "_near", "outside")
 
     def __init__(self, secret: bytes, layers: int = ONION_LAYERS) -> None:
         self._anchors: list[bytes] = []
@@ -40,9 +41,18 @@ class Onion:
         self.outside = layer
         self._index = {anchor: index * _STRIDE for index, anchor in enumerate(self._anchors)}
         self._index[self.outside] = layers
+        self._near: dict[bytes, tuple[int, bytes]] = {}
+        """Of the layers between two that are kept: how many lie inside each, and the next of them."""
+
+    def left_near(self, revealed: bytes) -> int | None:
+        """How many layers lie inside *revealed*, where that is known without a search."""
+        return self._near[revealed][0] if revealed in self._near else self._index.get(revealed)
 
     def left(self, revealed: bytes) -> int | None:
         """How many layers lie inside *revealed*; None where it is no layer of ours."""
+        known = self.left_near(revealed)
+        if known is not None:
+            return known
         layer = revealed
         for steps in range(_STRIDE):
             if layer in self._index:
@@ -55,11 +65,19 @@ class Onion:
         left = self.left(revealed)
         if not left:
             return None
-        index = left - 1
-        value = self._anchors[index // _STRIDE]
-        for _ in range(index % _STRIDE):
-            value = peel(value)
-        return value
+        if revealed not in self._near:
+            self._unroll((left - 1) // _STRIDE)
+        return self._near[revealed][1]
+
+    def _unroll(self, place: int) -> None:
+        """Remembers the layers above kept layer number *place*, up to the next one that is kept, or the outside."""
+        inner, near = self._anchors[place], dict[bytes, tuple[int, bytes]]()
+        last = min((place + 1) * _STRIDE, self._index[self.outside])
+        for index in range(place * _STRIDE + 1, last + 1):
+            layer = peel(inner)
+            near[layer] = (index, inner)
+            inner = layer
+        self._near = near
 
 
 class Onions:
@@ -80,7 +98,13 @@ class Onions:
 
     def left(self, revealed: bytes) -> int | None:
         """How many more blocks we can propose after *revealed*; None where it is no layer of ours."""
+        near = (onion.left_near(revealed) for onion in self._held)
+        found = next((left for left in near if left is not None), None)
+        if found is not None:
+            return found
         return next((left for onion in self._held if (left := onion.left(revealed)) is not None), None)
 
     def inside(self, revealed: bytes) -> bytes | None:
-        return next((layer for onion in self._held if (layer := onion.inside(revealed)) is not None), None)
+        """The layer inside *revealed*. Whoever is peeled already is asked first: a search through another is dear."""
+        held = sorted(self._held, key=lambda onion: onion.left_near(revealed) is None)
+        return next((layer for onion in held if (layer := onion.inside(revealed)) is not None), None)
