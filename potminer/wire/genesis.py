@@ -43,7 +43,8 @@ class Parameters(Wire, frozen=True):
     validator_bond: Annotated[int, Meta(ge=1, le=2**53)] = 1_000 * GRAINS_PER_POT
     """The least bond of a validator that is elected, and the unit of its power."""
     whole_bytes: Annotated[int, Meta(ge=0, le=2**40)] = 256 * 1024 * 1024
-    """Updates of a round that together are larger are aggregated in slices: no validator fetches all of them."""
+    """Updates of a round that together are larger, and larger than two models, are aggregated in slices: no validator
+    fetches all of them. 0 slices whatever has pieces."""
     block_transactions: Annotated[int, Meta(ge=1, le=limits.BLOCK_TRANSACTIONS)] = limits.BLOCK_TRANSACTIONS
     block_bytes: Annotated[int, Meta(ge=2 * limits.TRANSACTION_BYTES, le=limits.BLOCK_BYTES)] = limits.BLOCK_BYTES
     """Most transactions and bytes of a block: less where validators are slow or their links are."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from potminer.base.blobs import piece_count
 from potminer.wire.model import parameter_count
-from potminer.wire.task import BLOCK, Clipped, TaskSpec, bits_of, snapshot_codings, snapshot_size
+from potminer.wire.task import BLOCK, Clipped, TaskSpec, bits_of, model_bytes, snapshot_codings, snapshot_size
 
 Span = tuple[int, int]
 """First, and first no more."""
@@ -20,10 +20,12 @@ def slice_count(spec: TaskSpec, *, units: int, members: int, whole_bytes: int) -
     """Into how many slices a round of *units* is cut for a committee of *members*; 1 where everybody has everything.
 
     A slice is fetched in pieces of the update's blob, so there are no more slices than pieces. Centred clipping needs
-    the length of whole updates, and two of its size; it is not cut.
+    the length of whole updates; it is not cut. Nor is what is no larger than *whole_bytes* or two models, whose parts
+    would travel instead: four bytes a number, where an update has one or less. *whole_bytes* 0 cuts whatever can be.
     """
     size = snapshot_size(spec, spec.segments)
-    if isinstance(spec.aggregation, Clipped) or units * size <= whole_bytes:
+    whole = whole_bytes and max(whole_bytes, 2 * model_bytes(spec))
+    if isinstance(spec.aggregation, Clipped) or units * size <= whole:
         return 1
     return min(members, piece_count(size))
 

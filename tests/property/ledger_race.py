@@ -167,6 +167,7 @@ def facts_of(state: State) -> Any:
         signed=holds,
         spoken=spoken,
         sound=lambda task: not spec_fault(task) and largest_blob(task) <= limits.BLOB_BYTES,
+        model_bytes=model_bytes,
         update_bytes=lambda task: snapshot_size(task, task.segments),
         task_id=lambda task, requester, nonce: task_digest(task, requester=requester, nonce=nonce),
         commitment=lambda body, trainer: commitment(body, trainer=trainer),

@@ -38,6 +38,8 @@ class Facts(NamedTuple):
     """A task's specification does not contradict itself, and no blob of it is larger than 8 GiB (training.md)."""
     update_bytes: Callable[[Any], int]
     """The size of a task's updates (training.md)."""
+    model_bytes: Callable[[Any], int]
+    """The most bytes that a model of it has."""
     task_id: Callable[[Any, bytes, int], bytes]
     commitment: Callable[[Any, bytes], bytes]
     """What a reveal of this trainer opens (wire.md)."""

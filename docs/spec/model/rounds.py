@@ -322,7 +322,8 @@ class Rounds(Ledger):
     def _slices(self, spec: Any, units: int) -> int:
         """§6: one where the updates together are small enough, or the rule looks at whole updates."""
         size = self.facts.update_bytes(spec)
-        if hasattr(spec.aggregation, "bucket") or units * size <= self.rules.whole_bytes:
+        whole = self.rules.whole_bytes and max(self.rules.whole_bytes, 2 * self.facts.model_bytes(spec))
+        if hasattr(spec.aggregation, "bucket") or units * size <= whole:
             return 1
         return min(len(self.committee.members), -(-size // PIECE_BYTES))
 
