@@ -41,6 +41,7 @@ from potminer.wire.task import (
     Mean,
     Reward,
     TaskSpec,
+    model_bytes,
     snapshot_size,
     spec_fault,
     task_digest,

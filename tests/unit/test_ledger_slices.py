@@ -64,6 +64,8 @@ def test_small_rounds_are_not_sliced() -> None:
 def test_into_how_many_slices() -> None:
     task = spec(model=WIDE)
     size = snapshot_size(task, task.segments)
+    assert slice_count(task, units=7, members=31, whole_bytes=1) == 1, "no larger than two models"
+    assert slice_count(task, units=9, members=31, whole_bytes=1) == 3
     assert slice_count(task, units=10, members=31, whole_bytes=10 * size) == 1
     assert slice_count(task, units=11, members=31, whole_bytes=10 * size) == 3
     assert slice_count(task, units=11, members=2, whole_bytes=10 * size) == 2
