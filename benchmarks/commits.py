@@ -22,6 +22,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import msgspec
 import psutil
 from chains import GRAINS, key, transfer
 from record import Figures, finish, parser, per_second, percentile
@@ -96,12 +97,13 @@ def simulated(nodes: int, *, transactions: int, one_way_ms: int, seed: int = 1) 
 # ---- two: real processes -----------------------------------------------------------------
 
 
-def enriched(plan: Plan) -> None:
-    """The plan's genesis again, with SENDERS funded accounts."""
+def enriched(plan: Plan, *, block: int) -> None:
+    """The plan's genesis again, with SENDERS funded accounts and blocks of at most *block* transactions."""
     accounts = tuple(GenesisAccount(key("sender", index).public, GRAINS) for index in range(SENDERS))
     genesis = read_genesis(plan.genesis)
     genesis = type(genesis)(
-        genesis.network, genesis.time_ms, genesis.parameters, genesis.validators, accounts, genesis.seed
+        genesis.network, genesis.time_ms, msgspec.structs.replace(genesis.parameters, block_transactions=block),
+        genesis.validators, accounts, genesis.seed,
     )
     write_genesis(plan.genesis, genesis)
     for member in plan.members:
@@ -293,7 +295,7 @@ async def real(options: argparse.Namespace, how: str) -> Figures:
     try:
         plan = make_plan(folder / "devnet", validators=4, trainers=1, seed=1, byzantine=[])
         plan = replace(plan, members=plan.validators)
-        enriched(plan)
+        enriched(plan, block=options.block)
         chain = chain_id(read_genesis(plan.genesis))
         most = int(options.seconds * (2_000 * options.feeders if how == "gossip" else 5_000))
         transactions = list(signed_transfers(chain, most))
@@ -469,6 +471,10 @@ def main() -> None:
     made.add_argument("--seconds", type=float, default=20.0)
     made.add_argument("--feeders", type=int, default=2, help="gossiping peers; each may push 2,000 items a second")
     made.add_argument("--clients", type=int, default=48, help="lanes of API requests")
+    made.add_argument(
+        "--block", type=int, default=2_000,
+        help="most transactions of a block: where much waits, more raise the latency and name what has only just come",
+    )
     made.add_argument("--only", choices=("simulated", "gossip", "api", "batch"), default=None)
     made.add_argument("--py-spy", default=shutil.which("py-spy"), help="path of py-spy, for the profile")
     options = made.parse_args()
