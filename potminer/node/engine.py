@@ -21,7 +21,6 @@ from potminer.core.leap.machine import Leap
 from potminer.core.ledger.beacon import Onion
 from potminer.core.ledger.ledger import Ledger
 from potminer.core.ledger.refusal import Refusal
-from potminer.core.ledger.slices import slices_of
 from potminer.core.pbft import events as pbft
 from potminer.core.pbft.machine import Replica
 from potminer.core.rounds import events as rounds
@@ -34,6 +33,7 @@ from potminer.node.history import Fact, History
 from potminer.node.inbox import Inbox, To
 from potminer.node.leaping import Leaper
 from potminer.node.outbox import Outbox
+from potminer.node.outlook import task_seen
 from potminer.node.past import Past
 from potminer.node.seats import Seats
 from potminer.wire import record as records
@@ -42,7 +42,7 @@ from potminer.wire.codec import Wire, encode
 from potminer.wire.control import Standing
 from potminer.wire.gossip import Item, Topic
 from potminer.wire.proof import CertifiedHeader
-from potminer.wire.record import EvaluationRecord, RoundRecord, TaskRecord, Trainer, UnitRecord, Validator
+from potminer.wire.record import Validator
 from potminer.wire.trainer import Job, Report
 from potminer.wire.tx import Body, RegisterValidator, SignedTransaction, decode_signed
 from potminer.world.store.takings import Row as TakingsRow
@@ -397,17 +397,8 @@ class Engine:
 
     def _see_tasks(self, ended: tuple[bytes, ...] = ()) -> None:
         state = self._m.ledger.state
-        registered = state.get(Trainer, records.trainer_key(self._own)) is not None
         for task in dict.fromkeys((*state.head.open_tasks, *ended)):
-            record = state.need(TaskRecord, records.task_key(task))
-            current = state.get(RoundRecord, records.round_key(task))
-            count = 0 if current is None else len(current.slots)
-            units = tuple(state.need(UnitRecord, records.unit_key(task, slot)) for slot in range(count))
-            evaluation = state.get(EvaluationRecord, records.evaluation_key(task))
-            seen = rounds.TaskSeen(
-                task, record, current, units, registered, state.head.time_ms, evaluation,
-                slices_of(state, task, current), self._seats.committee,
-            )
+            seen = task_seen(state, task, own=self._own, committee=self._seats.committee)
             self._soon.append((To.ROUNDS, seen))
 
     async def _perform_leap(self, effect: leap.Doing) -> None:

@@ -70,7 +70,8 @@ class TaskHistory:
     opened_ms: int
     rounds: deque[RoundView] = field(default_factory=lambda: deque(maxlen=HISTORY))
     losses: deque[LossPoint] = field(default_factory=lambda: deque(maxlen=HISTORY))
-    open: OpenRound | None = None
+    open: dict[int, OpenRound] = field(default_factory=dict)
+    """Rounds in progress, by number."""
     accepted: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     my_rejected: Counter[str] = field(default_factory=Counter)
@@ -156,16 +157,16 @@ class History:
             case events.TaskCalibrated():
                 task.calibration = each.calibration
             case events.RoundOpened():
-                task.open = OpenRound(each.round, each.attempt, time_ms, each.units, entered_ms=time_ms)
+                task.open[each.round] = OpenRound(each.round, each.attempt, time_ms, each.units, entered_ms=time_ms)
             case events.PhaseEntered():
-                if task.open is not None:
-                    task.open.enter(each.phase.name.lower(), time_ms)
+                if each.round in task.open:
+                    task.open[each.round].enter(each.phase.name.lower(), time_ms)
             case events.UnitEnded():
                 self._unit_ended(task, each, height, time_ms)
             case events.RoundClosed():
                 self._round_closed(task, each, time_ms)
             case events.RoundFailed():
-                task.open = None
+                task.open.pop(each.round, None)
             case events.Rewarded():
                 self.takings.add(time_ms, each.task, earned=self._mine(each.shares))
             case events.Paid():
@@ -181,7 +182,8 @@ class History:
                 mine = self._mine(each.shares)
                 self.takings.add(time_ms, each.task, earned=mine, released=mine)
             case events.TaskEnded():
-                task.ended, task.ended_ms, task.open = each.reason, time_ms, None
+                task.ended, task.ended_ms = each.reason, time_ms
+                task.open.clear()
 
     def _lose_everything(self, task: bytes, time_ms: int) -> None:
         """Expelled from one task is expelled from all: what is pending anywhere and the bond are gone."""
@@ -226,7 +228,7 @@ class History:
         )
 
     def _round_closed(self, task: TaskHistory, each: events.RoundClosed, time_ms: int) -> None:
-        opened, task.open = task.open, None
+        opened = task.open.pop(each.round, None)
         if opened is not None:
             opened.enter("closed", time_ms)
         rejected = Counter(

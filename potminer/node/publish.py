@@ -193,7 +193,7 @@ class Publisher:
         record = self._ledger.state.get(TaskRecord, records.task_key(task_id))
         if record is None:
             return None
-        current = self._ledger.state.get(RoundRecord, records.round_key(task_id))
+        current = self._ledger.state.get(RoundRecord, records.round_key(task_id, record.round))
         accepted, rejected = task.accepted, task.rejected
         took = self._history.takings.task(task_id).accepted
         mine = sum(task.my_rejected.values()) + took
@@ -305,7 +305,7 @@ class Publisher:
         record = self._ledger.state.get(TaskRecord, records.task_key(task_id))
         if record is None:
             return None
-        current = self._ledger.state.get(RoundRecord, records.round_key(task_id))
+        current = self._ledger.state.get(RoundRecord, records.round_key(task_id, record.round))
         return TaskView(
             task=task_id.hex(),
             name=task.name,

@@ -236,6 +236,9 @@ class AuditSection:
     tolerance_ppm: int = setting(
         integer(10, 20_000), "most relative error that calibration may allow a segment, in ppm", default=1_000
     )
+    overlap: bool = setting(
+        yes_or_no(), "the next round may train while this one is audited, where all trainers have a bond", default=False
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

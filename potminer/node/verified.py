@@ -124,11 +124,12 @@ def _power(committee: CommitteeRecord, key: bytes) -> int | None:
 
 async def task(follower: Follower, node: Client, name: bytes) -> ProvenTask | None:
     """None where it is proven that no such task was ever ordered."""
-    head, current = await follower.facts(node, [records.task_key(name), records.round_key(name)])
+    head, *places = await follower.facts(node, [records.task_key(name), *(records.round_key(name, n) for n in (0, 1))])
     try:
-        record, opened = head.record(TaskRecord), current.record(RoundRecord)
+        record = head.record(TaskRecord)
         if record is None:
             return None
+        opened = places[record.round % 2].record(RoundRecord)
         outcomes, left = await _units(follower, node, name, opened)
     except Malformed as error:
         raise _unknown(error) from error
@@ -154,11 +155,10 @@ async def _units(
     follower: Follower, node: Client, name: bytes, opened: RoundRecord | None
 ) -> tuple[dict[str, int], int]:
     """Units of the round in progress by outcome, and how many have none yet."""
-    slots = range(0 if opened is None else len(opened.slots))
+    keys = [] if opened is None else [records.unit_key(name, opened.number, s) for s in range(len(opened.slots))]
     found: list[Fact] = []
-    for first in range(0, len(slots), KEYS_PER_REPLY):
-        keys = [records.unit_key(name, slot) for slot in slots[first : first + KEYS_PER_REPLY]]
-        found += await follower.facts(node, keys)
+    for first in range(0, len(keys), KEYS_PER_REPLY):
+        found += await follower.facts(node, keys[first : first + KEYS_PER_REPLY])
     ends = [unit.judgement for unit in (fact.record(UnitRecord) for fact in found) if unit is not None]
     outcomes = Counter(end.outcome.value for end in ends if end is not None)
     return dict(outcomes), sum(end is None for end in ends)

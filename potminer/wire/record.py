@@ -169,6 +169,8 @@ class Member(Wire, frozen=True):
     last_auditor: PublicKey | None
     capacity: U8 = 0
     """Units it holds in a round; 0 until a first one is over: as many as a trainer may."""
+    doubted: U32 = 0
+    """No round opens ahead of one before this that it has a unit in: its work made others do theirs again."""
 
 
 class Metric(Wire, frozen=True):
@@ -199,7 +201,7 @@ class Calibration(Wire, frozen=True):
 
 
 class TaskRecord(Wire, frozen=True):
-    """*round* is the one in progress or next; *model* is theta(round)."""
+    """*round* is the first that has not closed; *model* is theta(round)."""
 
     spec: TaskSpec
     requester: PublicKey
@@ -214,6 +216,8 @@ class TaskRecord(Wire, frozen=True):
     calibration: Calibration | None = None
     arrivals: Annotated[tuple[Millis, ...], Meta(max_length=64)] = ()
     """Milliseconds from the opening of a round to a trainer's last commitment, newest last."""
+    voided: U32 = 0
+    """Attempts of the round after *round* that were opened ahead and are void."""
 
 
 class Audit(Wire, frozen=True):
@@ -267,8 +271,9 @@ class SliceRecord(Wire, frozen=True):
 
 
 class RoundRecord(Wire, frozen=True):
-    """The round in progress. *slots* is the trainer of every unit, by slot; *slices* is into how many the next model
-    is cut when it is aggregated."""
+    """A round in progress. *slots* is the trainer of every unit, by slot; *slices* is into how many the next model is
+    cut when it is aggregated. *base* is theta(number), or, where the round before has not closed, the model that it
+    will close with if all its units are accepted."""
 
     number: U32
     attempt: U32
@@ -310,7 +315,7 @@ class Judgement(Wire, frozen=True):
 
 
 class UnitRecord(Wire, frozen=True):
-    """One unit of the round in progress. *verdicts* are its auditors', *judges* are the committee's in a dispute.
+    """One unit of a round in progress. *verdicts* are its auditors', *judges* are the committee's in a dispute.
     *residues* is the root that it is bound to, *openings* what it showed of them. *stake* is what its trainer stood to
     lose when its audits were drawn, *allowed_ppm* the error that they let pass. *device* computed it; where it is
     *calibrating*, a measured error proves nothing yet.
@@ -385,12 +390,13 @@ def task_key(task: bytes) -> bytes:
     return b"k" + task
 
 
-def round_key(task: bytes) -> bytes:
-    return b"r" + task
+def round_key(task: bytes, number: int) -> bytes:
+    """A task has two places for rounds: two in a row may be in progress, never more."""
+    return b"r" + task + (number % 2).to_bytes(1, "big")
 
 
-def unit_key(task: bytes, slot: int) -> bytes:
-    return b"u" + task + slot.to_bytes(2, "big")
+def unit_key(task: bytes, number: int, slot: int) -> bytes:
+    return b"u" + task + (number % 2).to_bytes(1, "big") + slot.to_bytes(2, "big")
 
 
 def pending_key(task: bytes, number: int) -> bytes:

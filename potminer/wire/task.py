@@ -53,10 +53,12 @@ class Deadlines(Wire, frozen=True):
 
 class AuditSpec(Wire, frozen=True):
     """How the work is checked. *rate_ppm* is the least share of units audited, *tolerance_ppm* the
-    most relative L2 error of a segment that calibration may allow."""
+    most relative L2 error of a segment that calibration may allow. *overlap*: the next round may train while
+    this one is audited."""
 
     rate_ppm: Annotated[int, Meta(ge=30_000, le=1_000_000)]
     tolerance_ppm: Annotated[int, Meta(ge=10, le=20_000)]
+    overlap: bool = False
 
 
 class Reward(Wire, frozen=True):

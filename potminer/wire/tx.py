@@ -132,13 +132,14 @@ class AuditVerdict(Wire, frozen=True, tag=11):
 
 class AggregateResult(Wire, frozen=True, tag=12):
     """A validator's attestation of the next model. *malformed* lists slots whose update is
-    no update, or could be fetched from nobody."""
+    no update, or could be fetched from nobody. *early*: said while audits go on, of all that was revealed."""
 
     task: Hash
     round: U32
     attempt: U32
     model: BlobId
     malformed: Annotated[tuple[Slot, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
+    early: bool = False
 
 
 class SliceResult(Wire, frozen=True, tag=18):

@@ -119,7 +119,9 @@ def differing(ours: Any, theirs: Any) -> str:
 def place(stored: bytes) -> tuple[object, ...]:
     """The model's key of a record."""
     table, name = TABLES[stored[:1]], stored[1:]
-    if table in ("unit", "pending"):
+    if table == "unit":
+        return table, name[:32], name[32], int.from_bytes(name[33:], "big")
+    if table in ("round", "pending"):
         return table, name[:32], int.from_bytes(name[32:], "big")
     if table == "slice":
         return table, name[:32], name[32]
@@ -206,6 +208,7 @@ class Race(Play):
         self.blocks: list[Block] = []
         self.events: list[Event] = []
         self.seen: list[tuple[bytes, ...]] = []
+        self.bonded = seed % 3 == 2
         self.told: list[str] = []
         """What happened: kinds of transactions with what became of them, and rules that refused a block."""
         genesis = replace(self.world.genesis, parameters=fewer)
@@ -319,9 +322,9 @@ class Race(Play):
         """Times at which something is still in time, and the milliseconds after them."""
         state, found = self.state, list[int]()
         for task in state.head.open_tasks:
-            current = state.get(RoundRecord, records.round_key(task))
+            rounds = [state.get(RoundRecord, records.round_key(task, number)) for number in (0, 1)]
             scored = state.get(EvaluationRecord, records.evaluation_key(task))
-            found += [each.deadline_ms for each in (current, scored) if each is not None]
+            found += [each.deadline_ms for each in (*rounds, scored) if each is not None]
         leaving = (*state.head.releases, *state.need(Roster, records.ROSTER).unbondings)
         found += [each.time_ms for each in leaving]
         return [at + late for at in found for late in (0, 1)]
@@ -339,14 +342,19 @@ class Race(Play):
             name=f"task-{number}", rounds=chance.choice((1, 3, 12)), min_trainers=chance.choice((1, 1, 2)),
             max_trainers=chance.choice((3, 8)), units_per_trainer=chance.choice((1, 2, 3)),
             deadlines=Deadlines(5_000, 4_000, 4_000, 4_000, 4_000),
-            audit=AuditSpec(chance.choice((30_000, 300_000)), chance.choice((1_000, 1_000, 6_000))),
+            audit=AuditSpec(chance.choice((30_000, 300_000)), chance.choice((1_000, 1_000, 6_000)), bool(number)),
             evaluation=chance.choice((Evaluation(), Evaluation(1, 3, 0), Evaluation(1, 2, 900_000))),
             compression=chance.choice(("lan", "lan", "wan2")), aggregation=chance.choice((Mean(), Mean(), Clipped())),
             model=chance.choice((Mlp(64, (8,), 10), Mlp(64, (45_000,), 10))),
         )  # fmt: skip
         price = chance.choice((7, 1_000_003))
         made = replace(made, reward=Reward(10**8, price))
-        return replace(made, reward=Reward(chance.choice((10**8, smallest_budget(made))), price))
+        made = replace(made, reward=Reward(chance.choice((10**8, smallest_budget(made))), price))
+        if not (number and self.bonded):
+            return made
+        # Long enough that trainers are trusted with a round beside the one that is audited.
+        evaluation = chance.choice((Evaluation(), Evaluation(3, 3, 0), Evaluation(5, 2, 900_000)))
+        return replace(made, rounds=12, min_trainers=1, reward=Reward(10**9, price), evaluation=evaluation)
 
     def _reveal(self, task: bytes, current: RoundRecord, slot: int) -> RevealWork:
         """Now and then something that was not committed to."""

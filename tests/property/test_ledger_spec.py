@@ -44,6 +44,11 @@ def test_the_ledger_does_what_its_spec_says() -> None:
     raise AssertionError(f"never seen: {WANTED - seen}")
 
 
+def test_rounds_beside_audits_are_those_of_the_spec() -> None:
+    for seed in (20, 41):
+        assert Race(seed, blocks=120).run() is None, f"history {seed}"
+
+
 def test_the_words_of_the_model_are_those_of_the_ledger() -> None:
     """A refusal that only one of them knows would be seen by no history."""
     text = "".join(path.read_text(encoding="utf-8") for path in MODEL.glob("*.py"))

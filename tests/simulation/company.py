@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from potminer.core.committee import committee_of
-from potminer.core.ledger.slices import slices_of
 from potminer.core.rounds.conduct import Conduct, conduct_of
 from potminer.core.rounds.events import (
     BlobFetched,
@@ -21,15 +20,13 @@ from potminer.core.rounds.events import (
     Reported,
     StartJob,
     Submit,
-    TaskSeen,
 )
 from potminer.core.rounds.machine import Rounds
+from potminer.node.outlook import task_seen
 from potminer.train import bookwork
 from potminer.train.bench import Bench
 from potminer.train.cheat import Cheat, cheat
 from potminer.train.folder import Folder
-from potminer.wire import record as records
-from potminer.wire.record import EvaluationRecord, RoundRecord, TaskRecord, Trainer, UnitRecord
 from potminer.wire.trainer import AggregateJob, AssembleJob, AuditJob, EvaluateJob, Job, Report, SliceJob, TrainJob
 from potminer.wire.tx import Body
 from tests.unit.ledger_world import World, key
@@ -121,24 +118,9 @@ class Company:
         bodies, self.submitted = self.submitted, []
         self.order.shuffle(bodies)
         self.world.step(*bodies)
-        seen = self._seen()
         names = list(self.machines)
         self.order.shuffle(names)
         for name in names:
-            registered = self.world.state.get(Trainer, records.trainer_key(key(name).public)) is not None
             state = self.world.state
-            slices = slices_of(state, seen[0], seen[2])
-            told = TaskSeen(
-                *seen[:4], registered, state.head.time_ms, seen[4], slices, committee_of(state.committee)
-            )
-            self.tell(name, told)
-
-    def _seen(
-        self,
-    ) -> tuple[bytes, TaskRecord, RoundRecord | None, tuple[UnitRecord, ...], EvaluationRecord | None]:
-        state, task = self.world.state, self.world.task
-        current = state.get(RoundRecord, records.round_key(task))
-        slots = range(0 if current is None else len(current.slots))
-        units = tuple(state.need(UnitRecord, records.unit_key(task, slot)) for slot in slots)
-        scores = state.get(EvaluationRecord, records.evaluation_key(task))
-        return task, state.need(TaskRecord, records.task_key(task)), current, units, scores
+            committee = committee_of(state.committee)
+            self.tell(name, task_seen(state, self.world.task, own=key(name).public, committee=committee))

@@ -58,7 +58,7 @@ class Watched(Company):
 
     def _watch(self, slots: int) -> None:
         for slot in range(slots):
-            unit = self.world.state.need(UnitRecord, records.unit_key(self.world.task, slot))
+            unit = self.world.state.need(UnitRecord, records.unit_key(self.world.task, 0, slot))
             if unit.snapshots:
                 self.units[slot] = unit
                 if slot < self.hiders:

@@ -146,6 +146,8 @@ class World:
         """Who never proposes."""
         self.blocks: list[Block] = []
         self.calibrated = calibrated
+        self.ahead = 0
+        """1 where what is said is about the round ahead."""
 
     def sign(self, name: str, body: Body, *, fee: int = 10, nonce: int | None = None) -> SignedTransaction:
         sender = key(name)
@@ -214,10 +216,13 @@ class World:
 
     @property
     def round(self) -> RoundRecord:
-        return self.state.need(RoundRecord, records.round_key(self.task))
+        """The round in progress; the one ahead of it where *ahead* is set."""
+        found = self.state.need(RoundRecord, records.round_key(self.task, self.record.round + self.ahead))
+        assert found.number == self.record.round + self.ahead
+        return found
 
     def unit(self, slot: int) -> UnitRecord:
-        return self.state.need(UnitRecord, records.unit_key(self.task, slot))
+        return self.state.need(UnitRecord, records.unit_key(self.task, self.round.number, slot))
 
     def name_of(self, public: bytes) -> str:
         return next(n for n in ("ann", "ben", "cy", "dee", "rich", *self.validators) if key(n).public == public)
@@ -298,8 +303,9 @@ class World:
                 continue
             ppm = 900_000 if first and audit.slot in bad else 3
             bodies.append((self.name_of(audit.auditor), self.verdict_of(audit.slot, ppm, segment=audit.segment)))
+        number = self.round.number
         assert set(self.step(*bodies)) <= {None}
-        if self.state.get(RoundRecord, records.round_key(self.task)) is not None:
+        if self.state.get(RoundRecord, records.round_key(self.task, number)) is not None:
             self.open_all(but=unopened)
 
     def verdict_of(

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from potminer.core.ledger import event
-from potminer.core.ledger.advance import _assigned
+from potminer.core.ledger.begin import assigned
 from potminer.core.ledger.pace import commit_ms
 from potminer.wire.record import Outcome, Phase
 from potminer.wire.task import Deadlines, Reward
@@ -124,6 +124,6 @@ def test_no_more_is_assigned_than_the_escrow_can_pay_whatever_each_can_do() -> N
     late(world, "ann")
     poor = replace(world.record, escrow=9 * 1_000_003)
     for order in (["ann", "ben", "cy"], ["ben", "cy", "ann"]):
-        slots = _assigned(poor, [key(name).public for name in order])
+        slots = assigned(poor, [key(name).public for name in order], poor.escrow)
         assert len(slots) <= 9
-    assert len(_assigned(poor, [key(name).public for name in ("ann", "ben", "cy")])) == 6
+    assert len(assigned(poor, [key(name).public for name in ("ann", "ben", "cy")], poor.escrow)) == 6

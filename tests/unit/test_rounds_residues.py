@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from potminer.core.rounds import machine as rounds
 from potminer.core.rounds.events import DutyChanged, Reported
+from potminer.core.rounds.means import RESUBMIT_MS
 from potminer.wire.record import Audit, Opening, Phase, UnitRecord, Verdict
 from potminer.wire.residue import leaf_holds, leaf_number, leaves_of, residue_root
 from potminer.wire.trainer import Audited, AuditJob
@@ -68,7 +69,7 @@ def test_a_leaf_is_opened_once_its_auditor_has_spoken_on_the_ledger_and_not_befo
     assert (opening.segment, opening.leaf, opening.residues) == (2, 5, leaves_of(RESIDUES)[at])
     assert leaf_holds(residue_root(RESIDUES), opening.residues, opening.siblings, number=at, segments=4)
     both = mine(node, spoke(OTHER, 2), spoke(blob("third"), 3), openings=(Opening(2, 5, opening.residues),))
-    again = openings(said(node.tell(seen(AUDIT, (both, THEIR_UNIT)), after_ms=rounds.RESUBMIT_MS)))
+    again = openings(said(node.tell(seen(AUDIT, (both, THEIR_UNIT)), after_ms=RESUBMIT_MS)))
     assert [(o.segment, o.leaf) for o in again] == [(3, 31)], "what the ledger has is not said again"
 
 

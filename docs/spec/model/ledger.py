@@ -132,6 +132,7 @@ class Member(NamedTuple):
     standing: int
     last_auditor: bytes | None = None
     capacity: int = 0
+    doubted: int = 0
 
 
 class Task(NamedTuple):
@@ -146,6 +147,7 @@ class Task(NamedTuple):
     metric: Any = None
     calibration: Any = None
     arrivals: tuple[int, ...] = ()
+    voided: int = 0
 
     def active(self) -> list[bytes]:
         return [member.trainer for member in self.members if member.standing == ACTIVE]
@@ -613,16 +615,14 @@ class Ledger:
         self.change("chain", releases=tuple(kept))
 
     def busy(self, task: bytes, *phases: int) -> set[bytes]:
-        """Who has a unit of the round in progress, where that is in one of *phases*, if any are named."""
-        current = self.get("round", task)
-        if current is None or (phases and current.phase not in phases):
-            return set()
-        return set(current.slots)
+        """Who has a unit of a round in progress, where that is in one of *phases*, if any are named."""
+        rounds = [current for place in (0, 1) if (current := self.get("round", task, place)) is not None]
+        return {key for current in rounds if not phases or current.phase in phases for key in current.slots}
 
     def move_on(self, proposer: bytes) -> None:
         """rounds.md: a task without a round ends when it was cancelled. The rest is in rounds.py."""
         for task in self.chain.open_tasks:
-            if self.get("task", task).status == CANCELLED and self.get("round", task) is None:
+            if self.get("task", task).status == CANCELLED and not self.busy(task):
                 self.end(task)
 
     def end(self, task: bytes) -> None:

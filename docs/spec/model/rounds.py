@@ -1,4 +1,4 @@
-"""An executable reading of ../rounds.md §1 to §5 and §11: how a task moves from model to model.
+"""An executable reading of ../rounds.md §1 to §5, §11 and §12: how a task moves from model to model.
 
 Written from the text, on top of ledger.py; see there for what is left out. Section numbers are those of rounds.md.
 """
@@ -186,15 +186,24 @@ def differ(one: bytes, other: bytes) -> bool:
     return len(apart) >= 32 and 3 * sum(apart) > 7 * len(apart)
 
 
+def shows(unit: Unit) -> bool:
+    """§12: it was revealed, and is no copy."""
+    return bool(unit.snapshots) and (unit.judgement is None or unit.judgement.outcome != "duplicate")
+
+
+def refused(unit: Unit) -> bool:
+    return shows(unit) and unit.judgement is not None and unit.judgement.outcome != "accepted"
+
+
 class Rounds(Ledger):
     # ---- §1: phases ---------------------------------------------------------------------------
 
     def move_on(self, proposer: bytes) -> None:
         for task in self.chain.open_tasks:
-            current = self.get("round", task)
-            if current is not None and current.phase == DRAW and proposer not in current.witnesses:
-                seated = tuple(w for w in current.witnesses if w in self.committee.members)
-                self.change("round", task, witnesses=(*seated, proposer))
+            for current in [self.get("round", task, place) for place in (0, 1)]:
+                if current is not None and current.phase == DRAW and proposer not in current.witnesses:
+                    seated = tuple(w for w in current.witnesses if w in self.committee.members)
+                    self.change("round", task, current.number % 2, witnesses=(*seated, proposer))
             self._settle_evaluation(task, now=False)
             while self._step(task):
                 pass
@@ -202,44 +211,110 @@ class Rounds(Ledger):
     def _step(self, task: bytes) -> bool:
         if task not in self.chain.open_tasks:
             return False
-        current = self.get("round", task)
-        if current is None:
-            return self._begin(task)
+        current = self.at(task, self.get("task", task).round)
+        return self._begin(task) if current is None else self._phase_ends(task, current) or self._ahead(task)
+
+    def _phase_ends(self, task: bytes, current: Round) -> bool:
         steps = {
             COMMIT: self._commits_end, REVEAL: self._reveals_end, DRAW: self._audits_drawn, AUDIT: self._audits_end,
             OPENING: self._openings_end, DISPUTE: self._disputes_end, AGGREGATE: self._round_ends,
         }  # fmt: skip
         return steps[current.phase](task, current)
 
+    def at(self, task: bytes, number: int) -> Round | None:
+        """Round *number*, if it is in progress."""
+        found: Round | None = self.get("round", task, number % 2)
+        return found if found is not None and found.number == number else None
+
     def _begin(self, task: bytes) -> bool:
         found = self.get("task", task)
         spec, price = found.spec, found.spec.reward.price_per_unit
-        refused = found.calibration is not None and found.calibration.refused
+        unfit = found.calibration is not None and found.calibration.refused
         reached = found.metric is not None and 0 < spec.evaluation.target_ppm <= found.metric.score_ppm
         spent = found.escrow < spec.min_trainers * spec.units_per_trainer * price
         if found.status == CANCELLED:
             self.end(task)
             return False
-        if refused or reached or found.round >= spec.rounds or spent:
+        if unfit or reached or found.round >= spec.rounds or spent:
             if self.get("evaluation", task) is None:
                 self.end(task)
             return False
         if len(found.active()) < spec.min_trainers:
             return False
-        chain = self.chain
-        seed = digest("draw", chain.beacon, task, found.round, found.attempt)
+        self._open(task, found.round, found.attempt, found.model, found.escrow)
+        return True
+
+    def _open(self, task: bytes, number: int, attempt: int, base: bytes, funds: int) -> None:
+        found, chain = self.get("task", task), self.chain
+        seed = digest("draw", chain.beacon, task, number, attempt)
         slots: list[bytes] = []
-        capacity = {m.trainer: m.capacity or spec.units_per_trainer for m in found.members}
+        capacity = {m.trainer: m.capacity or found.spec.units_per_trainer for m in found.members}
         for trainer in Words(seed, b"slots").order(found.active()):
-            if (len(slots) + capacity[trainer]) * price > found.escrow:
+            if (len(slots) + capacity[trainer]) * found.spec.reward.price_per_unit > funds:
                 break
             slots += [trainer] * capacity[trainer]
         ends = chain.time_ms + self._pace(found)
-        made = Round(found.round, found.attempt, seed, found.model, COMMIT, chain.time_ms, ends, tuple(slots))
-        self.put(made._replace(slices=self._slices(spec, len(slots))), "round", task)
+        made = Round(number, attempt, seed, base, COMMIT, chain.time_ms, ends, tuple(slots))
+        made = made._replace(slices=self._slices(found.spec, len(slots)))
+        self.put(made, "round", task, number % 2)
         for slot, trainer in enumerate(slots):
-            self.put(Unit(trainer), "unit", task, slot)
+            self.put(Unit(trainer), "unit", task, number % 2, slot)
+
+    # ---- §12: overlap -------------------------------------------------------------------------
+
+    def _ahead(self, task: bytes) -> bool:
+        """The round after the one that is audited opens, or moves on as far as it may."""
+        found = self.get("task", task)
+        current, ahead = self.at(task, found.round), self.at(task, found.round + 1)
+        if current is None:
+            return False
+        if ahead is not None:
+            return ahead.phase < DRAW and self._phase_ends(task, ahead)
+        base, funds = self._early(task, found, current), self._funds(task, found, current)
+        if base is None:
+            return False
+        self._open(task, found.round + 1, found.voided, base, funds)
         return True
+
+    def _funds(self, task: bytes, found: Task, current: Round) -> int:
+        spec = found.spec
+        purse = spec.evaluation.evaluators * (spec.reward.price_per_unit // 10)
+        shown = [unit for unit in self.units(task, current) if shows(unit)]
+        scored = self._is_scored(found, found.round + 1)
+        return int(found.escrow - len(shown) * spec.reward.price_per_unit - (purse if scored else 0))
+
+    def _early(self, task: bytes, found: Task, current: Round) -> bytes | None:
+        """The model that the next round may begin with."""
+        spec, price = found.spec, found.spec.reward.price_per_unit
+        agreed = self._agreed(current)
+        if not spec.audit.overlap or current.phase not in (AUDIT, OPENING, DISPUTE) or found.status == CANCELLED:
+            return None
+        if found.round + 1 >= spec.rounds or agreed is None or agreed[1]:
+            return None
+        if spec.evaluation.target_ppm:
+            reached = found.metric is not None and spec.evaluation.target_ppm <= found.metric.score_ppm
+            if reached or self.get("evaluation", task) is not None or self._is_scored(found, found.round + 1):
+                return None
+        fewest = spec.min_trainers * spec.units_per_trainer * price
+        if len(found.active()) < spec.min_trainers or self._funds(task, found, current) < fewest:
+            return None
+        shown = [unit for unit in self.units(task, current) if shows(unit)]
+        if any(refused(unit) or self._is_calibrating(found, unit.device) for unit in shown):
+            return None
+        trusted = {unit.trainer for unit in shown}
+        if any(member.trainer in trusted and member.doubted > found.round for member in found.members):
+            return None
+        for trainer in trusted:
+            stake = self.get("trainer", trainer).bond + self._owed(task, trainer)
+            mine = self.rules.audit_factor * price * current.slots.count(trainer)
+            if stake < max(mine, self.need(trainer)[0]):
+                return None
+        return agreed[0]
+
+    @staticmethod
+    def _is_scored(found: Task, closed: int) -> bool:
+        every = found.spec.evaluation.every_rounds
+        return bool(every) and (closed % every == 0 or closed == found.spec.rounds)
 
     @staticmethod
     def _pace(task: Task) -> int:
@@ -251,7 +326,7 @@ class Rounds(Ledger):
         return int(max(most // 4, min(most, max(middle + 3 * spread, 3 * middle))))
 
     def units(self, task: bytes, current: Round) -> list[Unit]:
-        return [self.get("unit", task, slot) for slot in range(len(current.slots))]
+        return [self.get("unit", task, current.number % 2, slot) for slot in range(len(current.slots))]
 
     def _undecided(self, task: bytes, current: Round) -> bool:
         return any(unit.judgement is None for unit in self.units(task, current))
@@ -259,16 +334,18 @@ class Rounds(Ledger):
     def _over(self, current: Round) -> bool:
         return self.chain.time_ms > current.deadline_ms
 
-    def _enter(self, task: bytes, phase: int, lasting: int) -> bool:
-        self.change("round", task, phase=phase, deadline_ms=self.chain.time_ms + lasting)
+    def _enter(self, task: bytes, current: Round, phase: int, lasting: int) -> bool:
+        self.change("round", task, current.number % 2, phase=phase, deadline_ms=self.chain.time_ms + lasting)
         return True
 
-    def _judge(self, task: bytes, slot: int, outcome: str, measured: int | None = None) -> None:
-        unit = self.get("unit", task, slot)
+    def _judge(
+        self, task: bytes, current: Round, slot: int, outcome: str, measured: int | None = None
+    ) -> None:
+        unit = self.get("unit", task, current.number % 2, slot)
         if unit.judgement is not None:
             raise AssertionError("§2: exactly one outcome")
         allowed = self._allowed(task, calibrating=False) if unit.allowed_ppm is None else unit.allowed_ppm
-        self.change("unit", task, slot, judgement=Judgement(outcome, measured, allowed))
+        self.change("unit", task, current.number % 2, slot, judgement=Judgement(outcome, measured, allowed))
 
     def _inactive(self, task: bytes, trainer: bytes) -> None:
         """Until it joins again."""
@@ -288,22 +365,22 @@ class Rounds(Ledger):
         self.change("task", task, arrivals=(*found.arrivals, *arrivals.values())[-64:])
         for slot, unit in enumerate(units):
             if unit.commitment is None:
-                self._judge(task, slot, "late")
+                self._judge(task, current, slot, "late")
                 self._inactive(task, unit.trainer)
         if not self._undecided(task, current):
             self._adapt(task, current)
             return self._fail(task, current)
-        return self._enter(task, REVEAL, found.spec.deadlines.reveal_ms)
+        return self._enter(task, current, REVEAL, found.spec.deadlines.reveal_ms)
 
     def _reveals_end(self, task: bytes, current: Round) -> bool:
         missing = [s for s, u in enumerate(self.units(task, current)) if u.judgement is None and not u.snapshots]
         if missing and not self._over(current):
             return False
         for slot in missing:
-            self._judge(task, slot, "not-revealed")
+            self._judge(task, current, slot, "not-revealed")
             self._inactive(task, current.slots[slot])
         self._adapt(task, current)
-        return self._enter(task, DRAW, 0) if self._undecided(task, current) else self._fail(task, current)
+        return self._enter(task, current, DRAW, 0) if self._undecided(task, current) else self._fail(task, current)
 
     def _adapt(self, task: bytes, current: Round) -> None:
         """A trainer's capacity, once all was shown or too late."""
@@ -328,7 +405,7 @@ class Rounds(Ledger):
         return min(len(self.committee.members), -(-size // PIECE_BYTES))
 
     def _forget_slices(self, task: bytes, current: Round) -> None:
-        for index in range(current.slices):
+        for index in range(current.slices if current.slices > 1 else 0):
             self.drop("slice", task, index)
 
     def _fail(self, task: bytes, current: Round) -> bool:
@@ -337,10 +414,16 @@ class Rounds(Ledger):
                 owner = self.get("update", task, update)
                 if owner is not None and owner.round == current.number:
                     self.drop("update", task, update)
-            self.drop("unit", task, slot)
-        self.drop("round", task)
+            self.drop("unit", task, current.number % 2, slot)
+        self.drop("round", task, current.number % 2)
         self._forget_slices(task, current)
-        self.change("task", task, attempt=current.attempt + 1)
+        if current.number == self.get("task", task).round:
+            self.change("task", task, attempt=current.attempt + 1)
+        else:
+            self.change("task", task, voided=current.attempt + 1)
+        ahead = self.at(task, current.number + 1)
+        if ahead is not None:
+            self._fail(task, ahead)
         return False
 
     # ---- §3: draws ------------------------------------------------------------------------------
@@ -362,7 +445,8 @@ class Rounds(Ledger):
             calibrating = self._is_calibrating(found, unit.device)
             stake = self.get("trainer", unit.trainer).bond + self._owed(task, unit.trainer)
             allowed = self._allowed(task, calibrating)
-            self.change("unit", task, slot, stake=stake, calibrating=calibrating, allowed_ppm=allowed)
+            place = task, current.number % 2, slot
+            self.change("unit", *place, stake=stake, calibrating=calibrating, allowed_ppm=allowed)
             gain, most = self.rules.audit_factor * spec.reward.price_per_unit, spec.segments * MILLION
             wanted = -(-gain * most // (stake * spec.segments + gain))
             wanted = min(most, max(wanted, spec.audit.rate_ppm))
@@ -387,14 +471,14 @@ class Rounds(Ledger):
         pairs = {current.slots[audit.slot]: audit.auditor for audit in audits}
         members = tuple(m._replace(last_auditor=pairs.get(m.trainer, m.last_auditor)) for m in found.members)
         self.change("task", task, members=members)
-        self.change("round", task, audits=tuple(audits))
+        self.change("round", task, current.number % 2, audits=tuple(audits))
         load: dict[bytes | None, int] = {}
         for audit in audits:
-            twice = self.get("unit", task, audit.slot).calibrating
+            twice = self.get("unit", task, current.number % 2, audit.slot).calibrating
             load[audit.auditor] = load.get(audit.auditor, 0) + (2 if twice else 1)
         load.pop(None, None)
         busiest = max(load.values(), default=0)
-        return self._enter(task, AUDIT, spec.deadlines.audit_ms * per(busiest, spec.units_per_trainer))
+        return self._enter(task, current, AUDIT, spec.deadlines.audit_ms * per(busiest, spec.units_per_trainer))
 
     @staticmethod
     def _turn(turns: list[bytes], trainer: bytes, last: bytes | None, chosen: list[bytes]) -> bytes | None:
@@ -433,7 +517,7 @@ class Rounds(Ledger):
         if not owed:
             return self._decide(task, current)
         most = max(sum(current.slots[a.slot] == trainer for a in owed) for trainer in current.slots)
-        return self._enter(task, OPENING, self.get("task", task).spec.deadlines.reveal_ms * per(most, 64))
+        return self._enter(task, current, OPENING, self.get("task", task).spec.deadlines.reveal_ms * per(most, 64))
 
     @staticmethod
     def _opened(audit: Audit, unit: Unit) -> bytes | None:
@@ -443,7 +527,7 @@ class Rounds(Ledger):
     def _unopened(self, task: bytes, current: Round) -> list[Audit]:
         owed = []
         for audit in current.audits:
-            unit = self.get("unit", task, audit.slot)
+            unit = self.get("unit", task, current.number % 2, audit.slot)
             passed = unit.passes(self._said(audit, unit))
             if passed and unit.judgement is None and self._opened(audit, unit) is None:
                 owed.append(audit)
@@ -466,33 +550,33 @@ class Rounds(Ledger):
         words = Words(self.chain.beacon, task, current.number, current.attempt, b"second")
         audits = []
         for audit in current.audits:
-            unit = self.get("unit", task, audit.slot)
+            unit = self.get("unit", task, current.number % 2, audit.slot)
             second = words.below(MILLION) < self.rules.second_audit_ppm
             bad = not unit.passes(self._said(audit, unit))
             doubt = bad or second or audit.disputed or self._contradiction(task, audit, unit) is not None
             audits.append(audit._replace(disputed=doubt and unit.judgement is None))
-        self.change("round", task, audits=tuple(audits))
+        self.change("round", task, current.number % 2, audits=tuple(audits))
         disputed = [audit.slot for audit in audits if audit.disputed]
         unopened = {audit.slot for audit in self._unopened(task, current)}
         for slot, unit in enumerate(self.units(task, current)):
             if unit.judgement is None and slot not in disputed:
                 errors = [v.error_ppm for a in audits if a.slot == slot and (v := self._said(a, unit)) is not None]
-                self._accept(task, slot, max(errors, default=None), slot not in unopened)
+                self._accept(task, current, slot, max(errors, default=None), slot not in unopened)
         if not disputed:
             return self._to_aggregate(task, current)
         lasting = self.get("task", task).spec.deadlines.dispute_ms * per(len(disputed), len(current.slots))
-        return self._enter(task, DISPUTE, lasting)
+        return self._enter(task, current, DISPUTE, lasting)
 
-    def _accept(self, task: bytes, slot: int, measured: int | None, opened: bool) -> None:
-        self._judge(task, slot, "accepted" if opened else "not-opened", measured)
+    def _accept(self, task: bytes, current: Round, slot: int, measured: int | None, opened: bool) -> None:
+        self._judge(task, current, slot, "accepted" if opened else "not-opened", measured)
         if not opened:
-            self._inactive(task, self.get("unit", task, slot).trainer)
+            self._inactive(task, current.slots[slot])
 
     def _disputes_end(self, task: bytes, current: Round) -> bool:
         unopened = {audit.slot for audit in self._unopened(task, current)}
         waiting = False
         for slot in sorted({audit.slot for audit in current.audits if audit.disputed}):
-            unit = self.get("unit", task, slot)
+            unit = self.get("unit", task, current.number % 2, slot)
             if unit.judgement is not None:
                 continue
             audits = [audit for audit in current.audits if audit.slot == slot]
@@ -501,16 +585,16 @@ class Rounds(Ledger):
                 waiting = True
                 continue
             if outcome == "accepted":
-                self._accept(task, slot, measured, slot not in unopened)
+                self._accept(task, current, slot, measured, slot not in unopened)
             else:
-                self._judge(task, slot, outcome, measured)
+                self._judge(task, current, slot, outcome, measured)
             self._losers(task, unit, audits, outcome, measured, rulings, lazy)
             ruled = tuple(
                 a._replace(ruling=rulings.get(a.segment, (a.ruling, None))[0]) if a.slot == slot else a
-                for a in self.get("round", task).audits
+                for a in self.get("round", task, current.number % 2).audits
             )
-            self.change("round", task, audits=ruled)
-        return not waiting and self._to_aggregate(task, self.get("round", task))
+            self.change("round", task, current.number % 2, audits=ruled)
+        return not waiting and self._to_aggregate(task, self.get("round", task, current.number % 2))
 
     def _rule(self, task: bytes, unit: Unit, audits: list[Audit], final: bool) -> tuple[Any, Any, dict[int, Any], Any]:
         """Outcome, measured, (ruling, number) of each segment that was ruled on, auditors that did not recompute."""
@@ -620,19 +704,40 @@ class Rounds(Ledger):
         self._calibrate(task, current)
         if not any(u.judgement.outcome == "accepted" for u in self.units(task, current) if u.judgement is not None):
             return self._fail(task, current)
-        return self._enter(task, AGGREGATE, self.get("task", task).spec.deadlines.aggregate_ms)
+        bad = {unit.trainer for unit in self.units(task, current) if refused(unit)}
+        if bad and self.get("task", task).spec.audit.overlap:
+            until = current.number + 1 + self.rules.escrow_rounds
+            members = self.get("task", task).members
+            doubted = tuple(m._replace(doubted=until) if m.trainer in bad else m for m in members)
+            self.change("task", task, members=doubted)
+            self.change("round", task, current.number % 2, attestations=())
+            ahead = self.at(task, current.number + 1)
+            if ahead is not None:
+                self._fail(task, ahead)
+        return self._enter(task, current, AGGREGATE, self.get("task", task).spec.deadlines.aggregate_ms)
 
     # ---- §5: money --------------------------------------------------------------------------------
 
     def _round_ends(self, task: bytes, current: Round) -> bool:
+        agreed = self._agreed(current)
+        if agreed is None:
+            return self._fail(task, current) if self._over(current) else False
+        closed = self._close(task, current, *agreed)
+        ahead = self.at(task, current.number + 1)
+        if closed and ahead is not None and ahead.base != agreed[0]:
+            self._fail(task, ahead)
+        return closed
+
+    def _agreed(self, current: Round) -> tuple[bytes, tuple[int, ...], list[bytes]] | None:
+        """Model, malformed slots and the members that attest both, where they have more than a third of the power."""
         sides: dict[tuple[bytes, tuple[int, ...]], list[bytes]] = {}
         for said in current.attestations:
-            sides.setdefault((said.model, said.malformed), []).append(said.validator)
+            if said.validator in self.committee.members:
+                sides.setdefault((said.model, said.malformed), []).append(said.validator)
         for (model, malformed), attesters in sides.items():
             if self.committee.is_weak_quorum(set(attesters)):
-                attesters = [key for key in attesters if key in self.committee.members]
-                return self._close(task, current, model, malformed, attesters)
-        return self._fail(task, current) if self._over(current) else False
+                return model, malformed, attesters
+        return None
 
     def _close(
         self, task: bytes, current: Round, model: bytes, malformed: tuple[int, ...], attesters: list[bytes]
@@ -658,11 +763,13 @@ class Rounds(Ledger):
         )
         shown = [u.snapshots[-1] for u in units if u.snapshots and u.judgement.outcome != "duplicate"]
         self.put(Pending(shares, tuple(dict.fromkeys(shown))), "pending", task, current.number)
-        self.change("task", task, escrow=found.escrow - pot, round=found.round + 1, attempt=0, model=model)
-        self.drop("round", task)
+        self.change(
+            "task", task, escrow=found.escrow - pot, round=found.round + 1, attempt=found.voided, voided=0, model=model
+        )
+        self.drop("round", task, current.number % 2)
         self._forget_slices(task, current)
         for slot in range(len(units)):
-            self.drop("unit", task, slot)
+            self.drop("unit", task, current.number % 2, slot)
         self._pay(task, current.number - self.rules.escrow_rounds)
         self._begin_evaluation(task)
         return True
@@ -742,8 +849,8 @@ class Rounds(Ledger):
     # ---- §5: evaluation ------------------------------------------------------------------------------
 
     def _begin_evaluation(self, task: bytes) -> None:
-        every, closed = self.get("task", task).spec.evaluation.every_rounds, self.get("task", task).round
-        if not every or (closed % every and closed != self.get("task", task).spec.rounds):
+        closed = self.get("task", task).round
+        if not self._is_scored(self.get("task", task), closed):
             return
         self._settle_evaluation(task, now=True)
         found = self.get("task", task)

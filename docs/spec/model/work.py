@@ -34,8 +34,8 @@ class Whole(Rounds):
         """Work refusals."""
         if self.get("task", body.task) is None:
             return "UNKNOWN_TASK"
-        current = self.get("round", body.task)
-        if current is None or (current.number, current.attempt) != (body.round, body.attempt):
+        current = self.at(body.task, body.round)
+        if current is None or current.attempt != body.attempt:
             return "WRONG_ROUND"
         if current.phase not in phases:
             return "LATE" if current.phase > max(phases) else "WRONG_PHASE"
@@ -45,30 +45,32 @@ class Whole(Rounds):
         refusal = self._work(said.body, *phases)
         if refusal is not None:
             return refusal
-        if self.get("round", said.body.task).slots[said.body.slot : said.body.slot + 1] != (said.sender,):
+        place, slot = (said.body.task, said.body.round % 2), said.body.slot
+        if self.get("round", *place).slots[slot : slot + 1] != (said.sender,):
             return "NOT_ASSIGNED"
-        return "ALREADY_DONE" if self.get("unit", said.body.task, said.body.slot).judgement is not None else None
+        return "ALREADY_DONE" if self.get("unit", *place, slot).judgement is not None else None
 
     def on_CommitWork(self, said: Any) -> Refusal | None:
         body, refusal = said.body, self._own(said, COMMIT)
         if refusal is not None:
             return refusal
-        current = self.get("round", body.task)
-        if self.get("unit", body.task, body.slot).commitment is not None:
+        current = self.get("round", body.task, body.round % 2)
+        if self.get("unit", body.task, body.round % 2, body.slot).commitment is not None:
             return "ALREADY_DONE"
         arrived = self.chain.time_ms - current.opened_ms
         self.change(
-            "unit", body.task, body.slot, commitment=body.commitment, device=body.device, arrived_ms=arrived
+            "unit", body.task, body.round % 2, body.slot,
+            commitment=body.commitment, device=body.device, arrived_ms=arrived,
         )
         if body.base != current.base:
-            self._judge(body.task, body.slot, "wrong-base")
+            self._judge(body.task, current, body.slot, "wrong-base")
         return None
 
     def on_RevealWork(self, said: Any) -> Refusal | None:
         body, refusal = said.body, self._own(said, REVEAL)
         if refusal is not None:
             return refusal
-        task, unit = self.get("task", body.task), self.get("unit", body.task, body.slot)
+        task, unit = self.get("task", body.task), self.get("unit", body.task, body.round % 2, body.slot)
         if unit.snapshots:
             return "ALREADY_DONE"
         if self.facts.commitment(body, said.sender) != unit.commitment:
@@ -76,14 +78,15 @@ class Whole(Rounds):
         if len(body.snapshots) != task.spec.segments or len(set(body.snapshots)) < task.spec.segments:
             return "WRONG_SNAPSHOTS"
         self.change(
-            "unit", body.task, body.slot,
+            "unit", body.task, body.round % 2, body.slot,
             loss_micro=body.loss_micro, snapshots=body.snapshots, residues=body.residues,
         )  # fmt: skip
         owner = self.get("update", body.task, body.snapshots[-1])
         if owner is None:
             self.put(Update(body.round, said.sender), "update", body.task, body.snapshots[-1])
         elif owner.round < body.round or owner.trainer == said.sender:
-            self._judge(body.task, body.slot, "duplicate")
+            current = self.get("round", body.task, body.round % 2)
+            self._judge(body.task, current, body.slot, "duplicate")
             self._expel(body.task, said.sender)
         return None
 
@@ -93,11 +96,11 @@ class Whole(Rounds):
             return refusal
         if len(body.sketch) != (64 if body.finding == MEASURED else 0):
             return "WRONG_SKETCH"
-        current = self.get("round", body.task)
+        current = self.get("round", body.task, body.round % 2)
         audits = [a for a in current.audits if (a.slot, a.segment) == (body.slot, body.segment)]
         if not audits:
             return "NOT_AUDITOR"
-        unit = self.get("unit", body.task, body.slot)
+        unit = self.get("unit", body.task, body.round % 2, body.slot)
         verdict = Verdict(
             said.sender, body.segment, int(body.finding), body.error_ppm, body.sketch, body.cheat_ppm
         )
@@ -110,7 +113,7 @@ class Whole(Rounds):
                 return "NOT_AUDITOR"
             if spoke(unit.verdicts):
                 return "ALREADY_DONE"
-            self.change("unit", body.task, body.slot, verdicts=(*unit.verdicts, verdict))
+            self.change("unit", body.task, body.round % 2, body.slot, verdicts=(*unit.verdicts, verdict))
             return None
         if said.sender not in self.committee.members:
             return "NOT_VALIDATOR"
@@ -119,17 +122,17 @@ class Whole(Rounds):
         if not any(audit.disputed for audit in audits):
             return "NOT_AUDITOR"
         seated = tuple(judge for judge in unit.judges if judge.judge in self.committee.members)
-        self.change("unit", body.task, body.slot, judges=(*seated, verdict))
+        self.change("unit", body.task, body.round % 2, body.slot, judges=(*seated, verdict))
         return None
 
     def on_OpenResidue(self, said: Any) -> Refusal | None:
         body, refusal = said.body, self._own(said, AUDIT, OPENING)
         if refusal is not None:
             return refusal
-        task, unit = self.get("task", body.task), self.get("unit", body.task, body.slot)
+        task, unit = self.get("task", body.task), self.get("unit", body.task, body.round % 2, body.slot)
         asked = [
             verdict
-            for audit in self.get("round", body.task).audits
+            for audit in self.get("round", body.task, body.round % 2).audits
             if (audit.slot, audit.segment, audit.leaf) == (body.slot, body.segment, body.leaf)
             and (verdict := self._said(audit, unit)) is not None
             and verdict.sketch
@@ -141,28 +144,32 @@ class Whole(Rounds):
         if not self.facts.path_leads(unit.residues, body, task.spec.segments):
             return "WRONG_RESIDUES"
         opening = Opening(body.segment, body.leaf, body.residues)
-        self.change("unit", body.task, body.slot, openings=(*unit.openings, opening))
+        self.change("unit", body.task, body.round % 2, body.slot, openings=(*unit.openings, opening))
         return None
 
     def on_AggregateResult(self, said: Any) -> Refusal | None:
-        body, refusal = said.body, self._work(said.body, AGGREGATE)
+        body, phases = said.body, (AUDIT, OPENING, DISPUTE) if said.body.early else (AGGREGATE,)
+        refusal = self._work(body, *phases)
         if refusal is not None:
             return refusal
-        current, members = self.get("round", body.task), self.committee.members
+        cut = self.get("round", body.task, body.round % 2).slices > 1
+        if body.early and (cut or not self.get("task", body.task).spec.audit.overlap):
+            return "WRONG_PHASE"
+        current, members = self.get("round", body.task, body.round % 2), self.committee.members
         if said.sender not in members:
             return "NOT_VALIDATOR"
         if any(each.validator == said.sender for each in current.attestations):
             return "ALREADY_DONE"
         seated = tuple(each for each in current.attestations if each.validator in members)
         attestation = Attestation(said.sender, body.model, body.malformed)
-        self.change("round", body.task, attestations=(*seated, attestation))
+        self.change("round", body.task, body.round % 2, attestations=(*seated, attestation))
         return None
 
     def on_SliceResult(self, said: Any) -> Refusal | None:
         body, refusal = said.body, self._work(said.body, AGGREGATE)
         if refusal is not None:
             return refusal
-        current, members = self.get("round", body.task), self.committee.members
+        current, members = self.get("round", body.task, body.round % 2), self.committee.members
         if said.sender not in members:
             return "NOT_VALIDATOR"
         if current.slices == 1 or body.slice >= current.slices:

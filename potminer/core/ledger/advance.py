@@ -2,6 +2,7 @@
 
     COMMIT -> REVEAL -> DRAW -> AUDIT -> (OPEN) -> (DISPUTE) -> AGGREGATE -> closed
     any phase -> failed: the round is opened again as the next attempt, the escrow untouched
+    COMMIT and REVEAL of the next round beside AUDIT to AGGREGATE of this one, where the task asks for it (``ahead``)
 
 One function a phase. Each looks at the round and either leaves it or moves it on.
 """
@@ -14,25 +15,27 @@ from msgspec.structs import replace
 
 from potminer.base import draw
 from potminer.base.bounded import MILLION
-from potminer.base.digest import Domain, digest, number
+from potminer.base.digest import number
 from potminer.base.quorum import is_weak_quorum
 from potminer.core.ledger import event, slices
+from potminer.core.ledger.ahead import active, doubt, early_model, funds_ahead
 from potminer.core.ledger.audits import audit_load, draw_audits
+from potminer.core.ledger.begin import begin_round
 from potminer.core.ledger.calibrate import allowed_ppm, proves_a_cheat, refusal_of, settle_calibration
 from potminer.core.ledger.close import close_round, end_task
 from potminer.core.ledger.evaluate import has_reached_target, is_evaluating, settle_evaluation
 from potminer.core.ledger.event import Event
 from potminer.core.ledger.judge import BAD, UnitRuling, audit_passes, rule_unit, verdict_of
 from potminer.core.ledger.openings import opening_ms, owed
-from potminer.core.ledger.pace import adapt_capacity, commit_ms, note_arrivals, units_of
+from potminer.core.ledger.pace import adapt_capacity, note_arrivals
 from potminer.core.ledger.penalty import expel
+from potminer.core.ledger.progress import agreed, is_refused, round_of, rounds_of, units_in
 from potminer.core.ledger.sketch import contradiction
 from potminer.core.ledger.stake import held, pending_of
 from potminer.core.ledger.state import Draft
 from potminer.core.ledger.transact import with_standing
 from potminer.wire import record as records
 from potminer.wire.record import (
-    Attestation,
     Audit,
     EvaluationRecord,
     Judgement,
@@ -48,11 +51,9 @@ from potminer.wire.record import (
     UpdateOwner,
     Verdict,
 )
-from potminer.wire.slice import slice_count
-from potminer.wire.task import TaskSpec
 from potminer.wire.tx import Finding
 
-MAX_STEPS = 16
+MAX_STEPS = 32
 """Phases one task may pass in one block; more would be a loop."""
 
 
@@ -74,17 +75,21 @@ def is_due(draft: Draft, *, now: int) -> bool:
     if _due(draft, now=now):
         return True
     for task_id in draft.head.open_tasks:
-        current = draft.get(RoundRecord, records.round_key(task_id))
+        task = draft.need(TaskRecord, records.task_key(task_id))
+        current, ahead = round_of(draft, task_id, task.round), round_of(draft, task_id, task.round + 1)
         if current is None:
-            task = draft.need(TaskRecord, records.task_key(task_id))
             under_way = draft.get(EvaluationRecord, records.evaluation_key(task_id))
             if _waits_for_score(draft, task_id, task):
                 if under_way is not None and now > under_way.deadline_ms:
                     return True
-            elif _end_of(task) is not None or _active(task) >= task.spec.min_trainers:
+            elif _end_of(task) is not None or len(active(task)) >= task.spec.min_trainers:
                 return True
-        elif current.phase == Phase.DRAW or now > current.deadline_ms:
+        elif current.phase == Phase.DRAW or early_model(draft, task_id, task, current) is not None:
             return True
+        else:
+            running = (each for each in (current, ahead) if each is not None and each.phase != Phase.DRAW)
+            if any(now > each.deadline_ms for each in running):
+                return True
     return False
 
 
@@ -109,10 +114,10 @@ def _due(draft: Draft, *, now: int) -> list[Release]:
 
 def _witness(draft: Draft, task: bytes, proposer: bytes) -> None:
     """Count *proposer* towards the draw that waits since an earlier block."""
-    current = draft.get(RoundRecord, records.round_key(task))
-    if current is not None and current.phase == Phase.DRAW and proposer not in current.witnesses:
-        seated = tuple(witness for witness in current.witnesses if witness in draft.committee.members)
-        draft.put(records.round_key(task), replace(current, witnesses=(*seated, proposer)))
+    for current in rounds_of(draft, task):
+        if current.phase == Phase.DRAW and proposer not in current.witnesses:
+            seated = tuple(witness for witness in current.witnesses if witness in draft.committee.members)
+            draft.put(records.round_key(task, current.number), replace(current, witnesses=(*seated, proposer)))
 
 
 Stage = Callable[[Draft, bytes, TaskRecord, RoundRecord, list[Event]], bool]
@@ -123,17 +128,31 @@ def _step(draft: Draft, task_id: bytes, events: list[Event]) -> bool:
     task = draft.get(TaskRecord, records.task_key(task_id))
     if task is None or task_id not in draft.head.open_tasks:
         return False
-    current = draft.get(RoundRecord, records.round_key(task_id))
+    current = round_of(draft, task_id, task.round)
     if current is None:
         return _open(draft, task_id, task, events)
-    return _STAGES[current.phase](draft, task_id, task, current, events)
+    return _STAGES[current.phase](draft, task_id, task, current, events) or _step_ahead(draft, task_id, events)
+
+
+def _step_ahead(draft: Draft, task_id: bytes, events: list[Event]) -> bool:
+    """Move on the round that trains while the one before is audited. Its own audits are drawn when that has closed:
+    so what a trainer has at stake is asked for one round of the task at a time."""
+    task = draft.need(TaskRecord, records.task_key(task_id))
+    current, ahead = round_of(draft, task_id, task.round), round_of(draft, task_id, task.round + 1)
+    if current is None:
+        return False
+    if ahead is None:
+        model = early_model(draft, task_id, task, current)
+        if model is None:
+            return False
+        funds = funds_ahead(draft, task_id, task, current)
+        place = task.round + 1, task.voided
+        begin_round(draft, task_id, task, place, base=model, funds=funds, events=events)
+        return True
+    return ahead.phase != Phase.DRAW and _STAGES[ahead.phase](draft, task_id, task, ahead, events)
 
 
 # ---- opening -----------------------------------------------------------------------------
-
-
-def _active(task: TaskRecord) -> int:
-    return sum(member.standing == Standing.ACTIVE for member in task.members)
 
 
 def _end_of(task: TaskRecord) -> str | None:
@@ -160,55 +179,27 @@ def _waits_for_score(draft: Draft, task_id: bytes, task: TaskRecord) -> bool:
 
 def _open(draft: Draft, task_id: bytes, task: TaskRecord, events: list[Event]) -> bool:
     """Open the next round with every active member, or end a task that cannot go on."""
-    spec, head, reason = task.spec, draft.head, _end_of(task)
+    spec, reason = task.spec, _end_of(task)
     if _waits_for_score(draft, task_id, task):
         return False
     if reason is not None:
         end_task(draft, task_id, reason=reason, events=events)
         return False
-    trainers = [member.trainer for member in task.members if member.standing == Standing.ACTIVE]
-    if len(trainers) < spec.min_trainers:
+    if len(active(task)) < spec.min_trainers:
         return False
-    seed = digest(Domain.DRAW, head.beacon, task_id, number(task.round), number(task.attempt))
-    slots = _assigned(task, draw.shuffled(draw.words(seed, b"slots"), trainers))
-    current = RoundRecord(
-        task.round, task.attempt, seed, task.model, Phase.COMMIT, head.time_ms, head.time_ms + commit_ms(task),
-        slots, (), (), (), _slices(draft, spec, len(slots)),
-    )
-    draft.put(records.round_key(task_id), current)
-    for slot, trainer in enumerate(slots):
-        draft.put(records.unit_key(task_id, slot), UnitRecord(trainer))
-    events.append(event.RoundOpened(task_id, task.round, task.attempt, len(slots)))
+    place = task.round, task.attempt
+    begin_round(draft, task_id, task, place, base=task.model, funds=task.escrow, events=events)
     return True
-
-
-def _slices(draft: Draft, spec: TaskSpec, units: int) -> int:
-    members = len(draft.committee.members)
-    return slice_count(spec, units=units, members=members, whole_bytes=draft.parameters.whole_bytes)
-
-
-def _assigned(task: TaskRecord, order: list[bytes]) -> tuple[bytes, ...]:
-    """The trainer of every slot: in *order*, as many units each as it can do, while the escrow can pay."""
-    affordable = task.escrow // task.spec.reward.price_per_unit
-    holds = {member.trainer: units_of(task, member) for member in task.members}
-    slots: list[bytes] = []
-    for trainer in order:
-        if len(slots) + holds[trainer] > affordable:
-            break
-        slots += [trainer] * holds[trainer]
-    return tuple(slots)
 
 
 # ---- phases ------------------------------------------------------------------------------
 
 
-def _units(draft: Draft, task_id: bytes, current: RoundRecord) -> list[UnitRecord]:
-    return [draft.need(UnitRecord, records.unit_key(task_id, slot)) for slot in range(len(current.slots))]
-
-
-def _judge(draft: Draft, task_id: bytes, slot: int, outcome: Outcome, *, measured_ppm: int | None = None) -> None:
+def _judge(
+    draft: Draft, task_id: bytes, current: RoundRecord, slot: int, outcome: Outcome, *, measured_ppm: int | None = None
+) -> None:
     """Give a unit its one outcome."""
-    key = records.unit_key(task_id, slot)
+    key = records.unit_key(task_id, current.number, slot)
     unit = draft.need(UnitRecord, key)
     if unit.judgement is not None:
         raise AssertionError("a unit has one outcome")
@@ -221,7 +212,7 @@ def _enter(
     draft: Draft, task_id: bytes, current: RoundRecord, phase: Phase, *, lasting_ms: int, events: list[Event]
 ) -> bool:
     moved = replace(current, phase=phase, deadline_ms=draft.head.time_ms + lasting_ms)
-    draft.put(records.round_key(task_id), moved)
+    draft.put(records.round_key(task_id, current.number), moved)
     events.append(event.PhaseEntered(task_id, current.number, current.attempt, phase))
     return True
 
@@ -235,30 +226,30 @@ def _missed(draft: Draft, task_id: bytes, trainer: bytes) -> None:
 
 
 def _commit(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
-    units = _units(draft, task_id, current)
+    units = units_in(draft, task_id, current)
     waiting = [slot for slot, unit in enumerate(units) if unit.commitment is None]
     if waiting and draft.head.time_ms <= current.deadline_ms:
         return False
     note_arrivals(draft, task_id, units)
     for slot in waiting:
-        _judge(draft, task_id, slot, Outcome.LATE)
+        _judge(draft, task_id, current, slot, Outcome.LATE)
         _missed(draft, task_id, units[slot].trainer)
-    if not any(u.judgement is None for u in _units(draft, task_id, current)):
-        adapt_capacity(draft, task_id, current, _units(draft, task_id, current))
+    if not any(u.judgement is None for u in units_in(draft, task_id, current)):
+        adapt_capacity(draft, task_id, current, units_in(draft, task_id, current))
         return _fail(draft, task_id, current, "no unit was committed in time", events)
     return _enter(draft, task_id, current, Phase.REVEAL, lasting_ms=task.spec.deadlines.reveal_ms, events=events)
 
 
 def _reveal(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
-    units = _units(draft, task_id, current)
+    units = units_in(draft, task_id, current)
     waiting = [slot for slot, unit in enumerate(units) if unit.judgement is None and not unit.snapshots]
     if waiting and draft.head.time_ms <= current.deadline_ms:
         return False
     for slot in waiting:
-        _judge(draft, task_id, slot, Outcome.NOT_REVEALED)
+        _judge(draft, task_id, current, slot, Outcome.NOT_REVEALED)
         _missed(draft, task_id, units[slot].trainer)
-    adapt_capacity(draft, task_id, current, _units(draft, task_id, current))
-    if not any(u.judgement is None for u in _units(draft, task_id, current)):
+    adapt_capacity(draft, task_id, current, units_in(draft, task_id, current))
+    if not any(u.judgement is None for u in units_in(draft, task_id, current)):
         return _fail(draft, task_id, current, "no unit was revealed in time", events)
     return _enter(draft, task_id, current, Phase.DRAW, lasting_ms=0, events=events)
 
@@ -269,11 +260,11 @@ def _draw(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, 
     power = sum(p for m, p in zip(committee.members, committee.powers, strict=True) if m in current.witnesses)
     if not is_weak_quorum(power, sum(committee.powers)):
         return False
-    audits = draw_audits(draft, task_id, task, current, _units(draft, task_id, current))
+    audits = draw_audits(draft, task_id, task, current, units_in(draft, task_id, current))
     _remember_auditors(draft, task_id, current, audits)
     current = replace(current, audits=audits)
     # The deadline is meant for a segment of each unit that one trainer has: more of them take longer.
-    load = audit_load(audits, _units(draft, task_id, current))
+    load = audit_load(audits, units_in(draft, task_id, current))
     lasting = task.spec.deadlines.audit_ms * max(1, -(-load // task.spec.units_per_trainer))
     return _enter(draft, task_id, current, Phase.AUDIT, lasting_ms=lasting, events=events)
 
@@ -286,7 +277,7 @@ def _remember_auditors(draft: Draft, task_id: bytes, current: RoundRecord, audit
 
 
 def _audit(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
-    units = _units(draft, task_id, current)
+    units = units_in(draft, task_id, current)
     said = [verdict_of(audit, units[audit.slot]) for audit in current.audits]
     missing = [a for a, verdict in zip(current.audits, said, strict=True) if a.auditor is not None and verdict is None]
     if missing and draft.head.time_ms <= current.deadline_ms:
@@ -302,14 +293,14 @@ def _audit(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord,
 
 
 def _open_residues(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
-    if owed(current, _units(draft, task_id, current)) and draft.head.time_ms <= current.deadline_ms:
+    if owed(current, units_in(draft, task_id, current)) and draft.head.time_ms <= current.deadline_ms:
         return False
     return _decide(draft, task_id, current, events)
 
 
 def _decide(draft: Draft, task_id: bytes, current: RoundRecord, events: list[Event]) -> bool:
     """Accept what nobody doubts and give the rest to the committee."""
-    task, units = draft.need(TaskRecord, records.task_key(task_id)), _units(draft, task_id, current)
+    task, units = draft.need(TaskRecord, records.task_key(task_id)), units_in(draft, task_id, current)
     said = [verdict_of(audit, units[audit.slot]) for audit in current.audits]
     audits = _to_dispute(draft, task_id, task, current, said)
     doubted = {audit.slot for audit in audits if audit.disputed}
@@ -320,7 +311,7 @@ def _decide(draft: Draft, task_id: bytes, current: RoundRecord, events: list[Eve
             worst[audit.slot] = max(worst.get(audit.slot, 0), verdict.error_ppm)
     for slot, unit in enumerate(units):
         if unit.judgement is None and slot not in doubted:
-            _accept(draft, task_id, slot, worst.get(slot), opened=slot not in unopened)
+            _accept(draft, task_id, current, slot, worst.get(slot), opened=slot not in unopened)
     current = replace(current, audits=audits)
     if not doubted:
         return _to_aggregate(draft, task_id, task, current, events)
@@ -329,11 +320,14 @@ def _decide(draft: Draft, task_id: bytes, current: RoundRecord, events: list[Eve
     return _enter(draft, task_id, current, Phase.DISPUTE, lasting_ms=lasting, events=events)
 
 
-def _accept(draft: Draft, task_id: bytes, slot: int, measured_ppm: int | None, *, opened: bool) -> None:
+def _accept(
+    draft: Draft, task_id: bytes, current: RoundRecord, slot: int, measured_ppm: int | None, *, opened: bool
+) -> None:
     """Good work is accepted where its trainer has *opened* all that it was asked for."""
-    _judge(draft, task_id, slot, Outcome.ACCEPTED if opened else Outcome.NOT_OPENED, measured_ppm=measured_ppm)
+    outcome = Outcome.ACCEPTED if opened else Outcome.NOT_OPENED
+    _judge(draft, task_id, current, slot, outcome, measured_ppm=measured_ppm)
     if not opened:
-        _missed(draft, task_id, draft.need(UnitRecord, records.unit_key(task_id, slot)).trainer)
+        _missed(draft, task_id, current.slots[slot])
 
 
 def _to_dispute(
@@ -345,7 +339,7 @@ def _to_dispute(
     stream = draw.words(draft.head.beacon, task_id, *place, b"second")
     audits = []
     for audit, verdict in zip(current.audits, said, strict=True):
-        unit = draft.need(UnitRecord, records.unit_key(task_id, audit.slot))
+        unit = draft.need(UnitRecord, records.unit_key(task_id, current.number, audit.slot))
         passed = verdict is not None and audit_passes(verdict, unit.allowed_ppm)
         again = draw.below(stream, MILLION) < draft.parameters.second_audit_ppm or audit.disputed
         doubted = not passed or again or contradiction(audit, unit, verdict, task.spec) is not None
@@ -356,9 +350,9 @@ def _to_dispute(
 def _dispute(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
     over = draft.head.time_ms > current.deadline_ms
     waiting, rulings = False, {}
-    unopened = {audit.slot for audit in owed(current, _units(draft, task_id, current))}
+    unopened = {audit.slot for audit in owed(current, units_in(draft, task_id, current))}
     for slot in sorted({audit.slot for audit in current.audits if audit.disputed}):
-        unit = draft.need(UnitRecord, records.unit_key(task_id, slot))
+        unit = draft.need(UnitRecord, records.unit_key(task_id, current.number, slot))
         if unit.judgement is not None:
             continue
         audits = [audit for audit in current.audits if audit.slot == slot]
@@ -367,15 +361,15 @@ def _dispute(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecor
             waiting = True
             continue
         if found.outcome == Outcome.ACCEPTED:
-            _accept(draft, task_id, slot, found.measured_ppm, opened=slot not in unopened)
+            _accept(draft, task_id, current, slot, found.measured_ppm, opened=slot not in unopened)
         else:
-            _judge(draft, task_id, slot, found.outcome, measured_ppm=found.measured_ppm)
+            _judge(draft, task_id, current, slot, found.outcome, measured_ppm=found.measured_ppm)
         _losers_pay(draft, task_id, unit, audits, found, events)
         rulings.update({(slot, segment): ruling for segment, ruling in found.rulings.items()})
     if rulings:
         ruled = (replace(a, ruling=rulings.get((a.slot, a.segment), a.ruling)) for a in current.audits)
         current = replace(current, audits=tuple(ruled))
-        draft.put(records.round_key(task_id), current)
+        draft.put(records.round_key(task_id, current.number), current)
     return False if waiting else _to_aggregate(draft, task_id, task, current, events)
 
 
@@ -413,43 +407,53 @@ def _is_proof(task: TaskRecord, unit: UnitRecord, outcome: Outcome | None, measu
 
 def _to_aggregate(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
     _check_stakes(draft, task_id, task, current)
-    settle_calibration(draft, task_id, _units(draft, task_id, current), events)
-    if not any(u.judgement and u.judgement.outcome == Outcome.ACCEPTED for u in _units(draft, task_id, current)):
+    units = units_in(draft, task_id, current)
+    settle_calibration(draft, task_id, units, events)
+    if not any(u.judgement and u.judgement.outcome == Outcome.ACCEPTED for u in units):
         return _fail(draft, task_id, current, "no unit was accepted", events)
+    if task.spec.audit.overlap and any(map(is_refused, units)):
+        current = _without_refused(draft, task_id, current, units, events)
     lasting = task.spec.deadlines.aggregate_ms
     return _enter(draft, task_id, current, Phase.AGGREGATE, lasting_ms=lasting, events=events)
+
+
+def _without_refused(
+    draft: Draft, task_id: bytes, current: RoundRecord, units: list[UnitRecord], events: list[Event]
+) -> RoundRecord:
+    """What was attested early holds a refused unit: nothing of it stands, nor what was begun with it."""
+    task = draft.need(TaskRecord, records.task_key(task_id))
+    draft.put(records.task_key(task_id), doubt(draft, task, units))
+    ahead = round_of(draft, task_id, current.number + 1)
+    if ahead is not None:
+        _fail(draft, task_id, ahead, "a unit of the round before was refused", events)
+    return replace(current, attestations=())
 
 
 def _check_stakes(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord) -> None:
     """What decided how much was audited was there to be lost until all was decided, whatever its owner did."""
     owed = pending_of(draft, task_id, task)
-    for unit in _units(draft, task_id, current):
+    for unit in units_in(draft, task_id, current):
         trainer = draft.need(Trainer, records.trainer_key(unit.trainer))
         if not trainer.expelled and trainer.bond + trainer.unbonding + owed[unit.trainer] < unit.stake:
             raise AssertionError("a stake left while its owner's work was being judged")
 
 
 def _aggregate(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
-    """Close with the model that a weak quorum attests: at least one of them is honest, and the
-    aggregate is exact, so every honest validator attests the same."""
-    committee = draft.committee
-    power = dict(zip(committee.members, committee.powers, strict=True))
-    support: dict[tuple[bytes, tuple[int, ...]], list[Attestation]] = {}
-    for attestation in current.attestations:
-        if attestation.validator not in power:
-            continue  # it sat in an earlier epoch's committee
-        support.setdefault((attestation.model, attestation.malformed), []).append(attestation)
-    for (model, malformed), attestations in support.items():
-        if not is_weak_quorum(sum(power[a.validator] for a in attestations), sum(committee.powers)):
-            continue
-        for slot in malformed:
+    """Close with the model that a weak quorum attests. A round ahead that stands on another one is void."""
+    found = agreed(draft, current.attestations)
+    if found is not None:
+        for slot in found.malformed:
             if slot < len(current.slots):
                 _missed(draft, task_id, current.slots[slot])
-        attesters = tuple(a.validator for a in attestations)
-        if not close_round(
-            draft, task_id, current, model=model, malformed=malformed, attesters=attesters, events=events
-        ):
+        closed = close_round(
+            draft, task_id, current, model=found.model, malformed=found.malformed, attesters=found.attesters,
+            events=events,
+        )
+        if not closed:
             return _fail(draft, task_id, current, "every accepted update was malformed", events)
+        following = round_of(draft, task_id, current.number + 1)
+        if following is not None and following.base != found.model:
+            _fail(draft, task_id, following, "the round before closed with another model", events)
         return True
     if draft.head.time_ms > current.deadline_ms:
         return _fail(draft, task_id, current, "no model was attested in time", events)
@@ -457,9 +461,9 @@ def _aggregate(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRec
 
 
 def _fail(draft: Draft, task_id: bytes, current: RoundRecord, reason: str, events: list[Event]) -> bool:
-    """Give the attempt up: no money moves, the round is opened again with a new seed."""
+    """Give the attempt up, and what was begun on it: no money moves, it is opened again with a new seed."""
     slices.forget(draft, task_id, current)
-    for slot, unit in enumerate(_units(draft, task_id, current)):
+    for slot, unit in enumerate(units_in(draft, task_id, current)):
         if unit.snapshots:
             key = records.update_key(task_id, unit.snapshots[-1])
             owner = draft.get(UpdateOwner, key)  # None where another unit of this round held the same update
@@ -470,11 +474,16 @@ def _fail(draft: Draft, task_id: bytes, current: RoundRecord, reason: str, event
                 task_id, current.number, current.attempt, slot, unit.trainer, unit.judgement, unit.loss_micro, 0
             )
             events.append(ended)
-        draft.put(records.unit_key(task_id, slot), None)
+        draft.put(records.unit_key(task_id, current.number, slot), None)
     task = draft.need(TaskRecord, records.task_key(task_id))
-    draft.put(records.task_key(task_id), replace(task, attempt=task.attempt + 1))
-    draft.put(records.round_key(task_id), None)
+    is_ahead = current.number > task.round
+    task = replace(task, voided=task.voided + 1) if is_ahead else replace(task, attempt=task.attempt + 1)
+    draft.put(records.task_key(task_id), task)
+    draft.put(records.round_key(task_id, current.number), None)
     events.append(event.RoundFailed(task_id, current.number, current.attempt, reason))
+    ahead = round_of(draft, task_id, current.number + 1)
+    if ahead is not None:
+        _fail(draft, task_id, ahead, "the round before failed", events)
     return False
 
 

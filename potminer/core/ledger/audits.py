@@ -40,7 +40,7 @@ def draw_audits(
             units[slot], stake=at_stake[units[slot].trainer], calibrating=calibrating,
             allowed_ppm=allowed_ppm(task, calibrating=calibrating),
         )  # fmt: skip
-        draft.put(records.unit_key(task_id, slot), unit)
+        draft.put(records.unit_key(task_id, current.number, slot), unit)
         segments = _segments(stream, draft, task, unit)
         if claims[unit.snapshots[-1]] > 1:
             segments |= {task.spec.segments}

@@ -15,6 +15,7 @@ from potminer.core.ledger import event, slices
 from potminer.core.ledger.evaluate import begin_evaluation, settle_evaluation
 from potminer.core.ledger.event import Event
 from potminer.core.ledger.judge import BAD, audit_passes, verdict_of
+from potminer.core.ledger.progress import units_in
 from potminer.core.ledger.rewards import split
 from potminer.core.ledger.sketch import contradiction
 from potminer.core.ledger.stake import pay, window
@@ -48,8 +49,9 @@ def close_round(
     events: list[Event],
 ) -> bool:
     """Close *current* with *model* as theta(r+1); False where no accepted unit is left to pay for."""
-    units = [draft.need(UnitRecord, records.unit_key(task_id, slot)) for slot in range(len(current.slots))]
-    units = [_without_malformed(unit, slot in malformed) for slot, unit in enumerate(units)]
+    units = [
+        _without_malformed(unit, slot in malformed) for slot, unit in enumerate(units_in(draft, task_id, current))
+    ]
     accepted = [unit for unit in units if _outcome(unit) == Outcome.ACCEPTED]
     if not accepted:
         return False
@@ -65,14 +67,16 @@ def close_round(
     revealed = (unit for unit in units if unit.snapshots and _outcome(unit) != Outcome.DUPLICATE)
     updates = tuple(dict.fromkeys(unit.snapshots[-1] for unit in revealed))
     draft.put(records.pending_key(task_id, current.number), PendingRound(shares, updates))
-    closed = replace(task, escrow=task.escrow - pot, round=task.round + 1, attempt=0, model=model)
+    closed = replace(
+        task, escrow=task.escrow - pot, round=task.round + 1, attempt=task.voided, voided=0, model=model
+    )
     draft.put(records.task_key(task_id), closed)
-    draft.put(records.round_key(task_id), None)
+    draft.put(records.round_key(task_id, current.number), None)
     slices.forget(draft, task_id, current)
     unit_pay = _unit_pay(draft, task, expelled)
     _report(task_id, current, units, accepted, model=model, pot=pot, pay=unit_pay, events=events)
     for slot in range(len(units)):
-        draft.put(records.unit_key(task_id, slot), None)
+        draft.put(records.unit_key(task_id, current.number, slot), None)
     events.append(event.Rewarded(task_id, current.number, shares))
     _pay(draft, task_id, current.number - draft.parameters.escrow_rounds, events)
     begin_evaluation(draft, task_id, events)

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from potminer.base.bounded import MILLION
+from potminer.core.ledger.progress import rounds_of
 from potminer.core.ledger.state import Draft
 from potminer.wire import record as records
 from potminer.wire.genesis import Parameters
-from potminer.wire.record import PendingRound, Phase, RoundRecord, Share, Standing, TaskRecord, Trainer
+from potminer.wire.record import PendingRound, Phase, Share, Standing, TaskRecord, Trainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,9 @@ def held(draft: Draft) -> set[bytes]:
     """Who has work in a round whose audits are drawn and not yet decided: of them nothing is released."""
     result: set[bytes] = set()
     for task_id in draft.head.open_tasks:
-        current = draft.get(RoundRecord, records.round_key(task_id))
-        if current is not None and current.phase in (Phase.AUDIT, Phase.OPEN, Phase.DISPUTE):
-            result.update(current.slots)
+        for current in rounds_of(draft, task_id):
+            if current.phase in (Phase.AUDIT, Phase.OPEN, Phase.DISPUTE):
+                result.update(current.slots)
     return result
 
 

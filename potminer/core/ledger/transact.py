@@ -11,11 +11,13 @@ from msgspec.structs import replace as _replace
 
 from potminer.base import limits
 from potminer.core.ledger import bonds, event, slices
+from potminer.core.ledger.ahead import EARLY
 from potminer.core.ledger.calibrate import allowed_ppm
 from potminer.core.ledger.evaluate import take_score
 from potminer.core.ledger.event import Event
 from potminer.core.ledger.judge import verdict_of
 from potminer.core.ledger.penalty import expel
+from potminer.core.ledger.progress import round_of, rounds_of
 from potminer.core.ledger.refusal import Refusal
 from potminer.core.ledger.stake import Need, needs
 from potminer.core.ledger.state import Draft
@@ -258,8 +260,7 @@ def _with_room(draft: Draft, task_id: bytes, task: TaskRecord) -> tuple[Member, 
     in the round in progress. None where there is no such one; who is expelled is never forgotten."""
     if len(task.members) < limits.TRAINERS_PER_TASK:
         return task.members
-    current = draft.get(RoundRecord, records.round_key(task_id))
-    busy = set(current.slots) if current is not None else set()
+    busy = {trainer for current in rounds_of(draft, task_id) for trainer in current.slots}
     idle = (Standing.INACTIVE, Standing.LEFT)
     gone = next((m for m in task.members if m.standing in idle and m.trainer not in busy), None)
     return None if gone is None else tuple(m for m in task.members if m is not gone)
@@ -293,8 +294,8 @@ def _current_round(draft: Draft, body: Work, *phases: Phase) -> RoundRecord | Re
     """The round *body* speaks of, if it is in progress, in one of *phases* and not past its deadline."""
     if draft.get(TaskRecord, records.task_key(body.task)) is None:
         return Refusal.UNKNOWN_TASK
-    current = draft.get(RoundRecord, records.round_key(body.task))
-    if current is None or (current.number, current.attempt) != (body.round, body.attempt):
+    current = round_of(draft, body.task, body.round)
+    if current is None or current.attempt != body.attempt:
         return Refusal.WRONG_ROUND
     if current.phase not in phases:
         return Refusal.LATE if current.phase > phases[-1] else Refusal.WRONG_PHASE
@@ -309,7 +310,7 @@ def _own_unit(
         return current
     if body.slot >= len(current.slots) or current.slots[body.slot] != sender:
         return Refusal.NOT_ASSIGNED
-    unit = draft.need(UnitRecord, records.unit_key(body.task, body.slot))
+    unit = draft.need(UnitRecord, records.unit_key(body.task, body.round, body.slot))
     return Refusal.ALREADY_DONE if unit.judgement is not None else unit
 
 
@@ -320,14 +321,13 @@ def _commit(draft: Draft, sender: bytes, body: tx.CommitWork) -> Refusal | None:
     if unit.commitment is not None:
         return Refusal.ALREADY_DONE
     task = draft.need(TaskRecord, records.task_key(body.task))
-    if body.base != task.model:
+    current = draft.need(RoundRecord, records.round_key(body.task, body.round))
+    if body.base != current.base:
         ended = Judgement(Outcome.WRONG_BASE, None, allowed_ppm(task, calibrating=False))
         unit = _replace(unit, judgement=ended)
-    opened_ms = draft.need(RoundRecord, records.round_key(body.task)).opened_ms
-    arrived = _replace(
-        unit, commitment=body.commitment, device=body.device, arrived_ms=draft.head.time_ms - opened_ms
-    )
-    draft.put(records.unit_key(body.task, body.slot), arrived)
+    arrived_ms = draft.head.time_ms - current.opened_ms
+    arrived = _replace(unit, commitment=body.commitment, device=body.device, arrived_ms=arrived_ms)
+    draft.put(records.unit_key(body.task, body.round, body.slot), arrived)
     return None
 
 
@@ -354,7 +354,7 @@ def _reveal(draft: Draft, sender: bytes, body: tx.RevealWork, events: list[Event
         # has both audited.
         unit = _replace(unit, judgement=Judgement(Outcome.DUPLICATE, None, allowed_ppm(task, calibrating=False)))
         expel(draft, task=body.task, trainer=sender, reason=Outcome.DUPLICATE, events=events)
-    draft.put(records.unit_key(body.task, body.slot), unit)
+    draft.put(records.unit_key(body.task, body.round, body.slot), unit)
     return None
 
 
@@ -367,7 +367,7 @@ def _verdict(draft: Draft, sender: bytes, body: tx.AuditVerdict) -> Refusal | No
     audits = [a for a in current.audits if a.slot == body.slot and a.segment == body.segment]
     if not audits:
         return Refusal.NOT_AUDITOR
-    key = records.unit_key(body.task, body.slot)
+    key = records.unit_key(body.task, body.round, body.slot)
     verdict = Verdict(
         sender, body.segment, body.finding, body.error_ppm, body.sketch, body.cheat_ppm
     )
@@ -396,7 +396,7 @@ def _open(draft: Draft, sender: bytes, body: tx.OpenResidue) -> Refusal | None:
     unit = _own_unit(draft, sender, body, Phase.AUDIT, Phase.OPEN)
     if isinstance(unit, Refusal):
         return unit
-    current = draft.need(RoundRecord, records.round_key(body.task))
+    current = draft.need(RoundRecord, records.round_key(body.task, body.round))
     place = (body.slot, body.segment, body.leaf)
     asked = [audit for audit in current.audits if (audit.slot, audit.segment, audit.leaf) == place]
     said = [verdict_of(audit, unit) for audit in asked]
@@ -409,21 +409,24 @@ def _open(draft: Draft, sender: bytes, body: tx.OpenResidue) -> Refusal | None:
     if root is None or not leaf_holds(root, body.residues, body.siblings, number=number_, segments=segments):
         return Refusal.WRONG_RESIDUES
     opening = Opening(body.segment, body.leaf, body.residues)
-    draft.put(records.unit_key(body.task, body.slot), _replace(unit, openings=(*unit.openings, opening)))
+    draft.put(records.unit_key(body.task, body.round, body.slot), _replace(unit, openings=(*unit.openings, opening)))
     return None
 
 
 def _attest(draft: Draft, sender: bytes, body: tx.AggregateResult) -> Refusal | None:
-    current = _current_round(draft, body, Phase.AGGREGATE)
+    current = _current_round(draft, body, *(EARLY if body.early else (Phase.AGGREGATE,)))
     if isinstance(current, Refusal):
         return current
+    overlaps = draft.need(TaskRecord, records.task_key(body.task)).spec.audit.overlap
+    if body.early and (not overlaps or current.slices > 1):
+        return Refusal.WRONG_PHASE
     if sender not in draft.committee.members:
         return Refusal.NOT_VALIDATOR
     if any(a.validator == sender for a in current.attestations):
         return Refusal.ALREADY_DONE
     attestation = Attestation(sender, body.model, body.malformed)
     seated = tuple(a for a in current.attestations if a.validator in draft.committee.members)
-    draft.put(records.round_key(body.task), _replace(current, attestations=(*seated, attestation)))
+    draft.put(records.round_key(body.task, body.round), _replace(current, attestations=(*seated, attestation)))
     return None
 
 

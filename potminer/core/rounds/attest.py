@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
+from msgspec.structs import replace
+
 from potminer.core.rounds.events import Effect, TaskSeen
-from potminer.core.rounds.job import Attempt, Running, Scoring, Slicing
-from potminer.core.rounds.look import accepted, unit_of
+from potminer.core.rounds.job import Attempt, Running, Scoring, Slicing, slots_of
+from potminer.core.rounds.look import aggregated, unit_of
 from potminer.core.rounds.means import Means
 from potminer.core.rounds.slicing import Slicer, Whole
-from potminer.wire.record import RoundRecord
+from potminer.wire.record import Phase, RoundRecord
 from potminer.wire.slice import part_size
 from potminer.wire.task import snapshot_bytes
 from potminer.wire.trainer import Aggregated, AggregateJob, AssembleJob, Sliced, SliceJob
 from potminer.wire.tx import AggregateResult
+
+EARLY = (Phase.AUDIT, Phase.OPEN, Phase.DISPUTE)
+"""Phases in which a model may be attested before the audits are over."""
 
 
 class Attester:
@@ -20,7 +27,8 @@ class Attester:
     def __init__(self, key: bytes, means: Means) -> None:
         self._key = key
         self._means = means
-        self._found: dict[Attempt, AggregateResult] = {}
+        self._found: dict[Attempt, tuple[tuple[int, ...], AggregateResult]] = {}
+        """What was found of an attempt, and of which slots."""
         self._slicer = Slicer(key)
 
     # ---- what happens ---------------------------------------------------------------------
@@ -37,24 +45,33 @@ class Attester:
         # Where nothing was left to aggregate the model stays, and the ledger opens the round again.
         model = report.model or current.base
         self._means.blobs.add(model)
-        self._found[purpose] = AggregateResult(*purpose, model, malformed)
+        self._found[purpose] = slots_of(running), AggregateResult(*purpose, model, malformed)
 
     def sliced(self, running: Running, report: Sliced, current: RoundRecord) -> None:
         self._slicer.found(running, report, base=current.base)
         if report.part is not None:
             self._means.blobs.add(report.part)
 
-    def forget(self, task: bytes, *, but: tuple[int, int]) -> None:
+    def is_timely(self, running: Running, seen: TaskSeen) -> bool:
+        """Whether what was begun while audits went on is still what they leave."""
+        if isinstance(running.purpose, Scoring | Slicing) or len(running.purpose) != 3:
+            return seen.round is not None and seen.round.phase == running.phase
+        return slots_of(running) == aggregated(seen)
+
+    def forget(self, task: bytes, *, but: Container[tuple[int, int]]) -> None:
         """Drop what belongs to other attempts of *task*."""
-        self._found = {k: v for k, v in self._found.items() if k[0] != task or k[1:] == but}
+        self._found = {k: v for k, v in self._found.items() if k[0] != task or k[1:] in but}
         self._slicer.forget(task, but=but)
 
     # ---- what is owed ---------------------------------------------------------------------
 
     def early(self, seen: TaskSeen, current: RoundRecord, now: int) -> list[Effect]:
-        """Fetch what was revealed at once: every update, or our share of each, will be aggregated."""
+        """Fetch what was revealed at once: every update, or our share of each, will be aggregated. Where rounds
+        overlap, say while audits go on what all of it makes."""
         if current.slices > 1:
             return list(self._slicer.early(seen, current, now))
+        if current.phase in EARLY and seen.record.spec.audit.overlap and aggregated(seen):
+            return self.owed(seen, current, now)
         limit = snapshot_bytes(seen.record.spec)
         effects: list[Effect] = []
         for unit in seen.units:
@@ -65,9 +82,9 @@ class Attester:
     def owed(self, seen: TaskSeen, current: RoundRecord, now: int) -> list[Effect]:
         if any(a.validator == self._key for a in current.attestations):
             return []
-        result = self._found.get((seen.task, current.number, current.attempt))
-        if result is not None:
-            return self._means.submit(result, now)
+        of, result = self._found.get((seen.task, current.number, current.attempt), ((), None))
+        if result is not None and (current.slices > 1 or of == aggregated(seen)):
+            return self._means.submit(replace(result, early=current.phase in EARLY), now)
         return self._slices(seen, current, now) if current.slices > 1 else self._aggregate(seen, current, now)
 
     def _aggregate(self, seen: TaskSeen, current: RoundRecord, now: int) -> list[Effect]:
@@ -77,8 +94,8 @@ class Attester:
         slots, left_out = [], []
         # In the second half of the phase, what nobody has is left out: a trainer that shows its update to
         # its auditor alone would otherwise stall the task for ever.
-        patient = now <= current.deadline_ms - seen.record.spec.deadlines.aggregate_ms // 2
-        for slot in accepted(seen):
+        patient = current.phase in EARLY or now <= current.deadline_ms - seen.record.spec.deadlines.aggregate_ms // 2
+        for slot in aggregated(seen):
             blob = seen.units[slot].snapshots[-1]
             if blob in means.blobs or patient or blob not in means.unavailable:
                 slots.append(slot)
@@ -113,8 +130,9 @@ class Attester:
     def _assemble(self, seen: TaskSeen, current: RoundRecord, whole: Whole, now: int) -> list[Effect]:
         means, purpose = self._means, (seen.task, current.number, current.attempt)
         if not whole.parts:
-            self._found[purpose] = AggregateResult(*purpose, current.base, whole.malformed)
-            return means.submit(self._found[purpose], now)
+            result = AggregateResult(*purpose, current.base, whole.malformed)
+            self._found[purpose] = (), result
+            return means.submit(result, now)
         spec, effects = seen.record.spec, list[Effect]()
         for index, part in enumerate(whole.parts):
             effects += means.fetch(part, part_size(spec, index, current.slices), now)

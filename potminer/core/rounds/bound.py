@@ -6,7 +6,7 @@ commitment and the last opening, opens the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from potminer.base.digest import Domain, digest, number
 from potminer.core.machine import Persist
@@ -56,9 +56,9 @@ class Bound:
         ]
         return [_opening(place, kept[1], segment, leaf) for segment, leaf in asked]
 
-    def forget(self, task: bytes, *, but: tuple[int, int]) -> Iterator[Persist]:
+    def forget(self, task: bytes, *, but: Container[tuple[int, int]]) -> Iterator[Persist]:
         """Drop what belongs to other rounds and attempts of *task*."""
-        old = [place for place in self._units if place[0] == task and place[1:3] != but]
+        old = [place for place in self._units if place[0] == task and place[1:3] not in but]
         for place in old:
             del self._units[place]
             yield Persist(_key(place), None)

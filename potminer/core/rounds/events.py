@@ -16,7 +16,8 @@ from potminer.wire.tx import Body
 
 @dataclass(frozen=True, slots=True)
 class TaskSeen:
-    """How a task stands after a block. *units* are those of the round in progress, by slot."""
+    """How a task stands after a block. *units* are those of *round*, by slot. *ahead* is the same task with the round
+    that trains already while *round* is audited, and its units."""
 
     task: bytes
     record: TaskRecord
@@ -30,6 +31,13 @@ class TaskSeen:
     """What is said of every slice, where the model is aggregated in slices."""
     committee: Committee | None = None
     """Who sits, where there are slices to share out."""
+    ahead: TaskSeen | None = None
+
+    def at(self, number: int, attempt: int) -> TaskSeen | None:
+        """The task with that round, if it is in progress."""
+        each = self if self.round is not None and self.round.number == number else self.ahead
+        current = each.round if each is not None else None
+        return each if current is not None and (current.number, current.attempt) == (number, attempt) else None
 
 
 @dataclass(frozen=True, slots=True)

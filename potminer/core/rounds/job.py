@@ -66,6 +66,11 @@ class Running:
         return task, number_, attempt
 
 
+def slots_of(running: Running) -> tuple[int, ...]:
+    """What an aggregation is of, with what nobody could fetch."""
+    return tuple(sorted((*running.slots, *running.left_out)))
+
+
 class Jobs:
     """At most one job a worker, and never two for one purpose. A job that was given up still holds its
     worker until it is answered."""
@@ -84,7 +89,10 @@ class Jobs:
         """Whether a job for *purpose* may start: a worker is free, none does it, and it does not rest."""
         if len(self._running) >= self.workers or self._resting.get(purpose, now) > now:
             return False
-        return all(running.purpose != purpose for running in self._running.values())
+        return not self.does(purpose)
+
+    def does(self, purpose: Purpose) -> bool:
+        return any(running.purpose == purpose for running in self._running.values())
 
     def start(self, running: Running) -> None:
         if len(self._running) >= self.workers:

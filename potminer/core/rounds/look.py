@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from potminer.core.rounds.events import TaskSeen
-from potminer.wire.record import Audit, Outcome, RoundRecord, Verdict
+from potminer.wire.record import Audit, Outcome, Phase, RoundRecord, UnitRecord, Verdict
 from potminer.wire.task import Unit
 
 
@@ -31,14 +31,20 @@ def _spoken(judge: bytes, verdicts: tuple[Verdict, ...], segment: int) -> bool:
     return any(said.judge == judge and said.segment == segment for said in verdicts)
 
 
-def accepted(seen: TaskSeen) -> list[int]:
-    """Slots whose updates the next model is made of."""
-    return [
-        slot
-        for slot, unit in enumerate(seen.units)
-        if unit.judgement is not None and unit.judgement.outcome == Outcome.ACCEPTED
-    ]
+def aggregated(seen: TaskSeen) -> tuple[int, ...]:
+    """Slots whose updates the next model is made of: the accepted. While audits go on it is all that was shown, as
+    long as nothing of it is refused."""
+    if seen.round is None or seen.round.phase == Phase.AGGREGATE:
+        return tuple(slot for slot, unit in enumerate(seen.units) if _ended(unit) == Outcome.ACCEPTED)
+    shown = [slot for slot, unit in enumerate(seen.units) if unit.snapshots and _ended(unit) != Outcome.DUPLICATE]
+    stands = all(_ended(seen.units[slot]) in (None, Outcome.ACCEPTED) for slot in shown)
+    return tuple(shown) if stands else ()
+
+
+def _ended(unit: UnitRecord) -> Outcome | None:
+    return unit.judgement.outcome if unit.judgement is not None else None
 
 
 def unit_of(task: bytes, current: RoundRecord, slot: int) -> Unit:
     return Unit(task, current.number, current.attempt, slot, current.slots[slot], current.seed)
+

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from potminer.base.digest import Domain, digest
-from potminer.core.rounds.attest import Attester
+from potminer.core.rounds.attest import EARLY, Attester
 from potminer.core.rounds.bound import Bound
 from potminer.core.rounds.conduct import Conduct
 from potminer.core.rounds.events import (
@@ -27,7 +27,7 @@ from potminer.core.rounds.events import (
     StartJob,
     TaskSeen,
 )
-from potminer.core.rounds.job import Place, Running, Scoring, Slicing
+from potminer.core.rounds.job import Attempt, Place, Running, Scoring, Slicing
 from potminer.core.rounds.look import disputed, drawn, unit_of
 from potminer.core.rounds.means import Means
 from potminer.core.rounds.scoring import Scorer, is_timely
@@ -120,7 +120,7 @@ class Rounds:
             self._seen.pop(seen.task, None)
         else:
             self._seen[seen.task] = seen
-        for unit in seen.units:
+        for unit in (*seen.units, *(seen.ahead.units if seen.ahead is not None else ())):
             self._conduct.observe(unit)
             if unit.trainer == self._key and self._conduct.gives_up(unit):
                 self._unfit.add(seen.task)
@@ -149,12 +149,18 @@ class Rounds:
         if isinstance(running.purpose, Scoring):
             allowed = self._may_train or self._finishing
             return allowed and is_timely(running.purpose, self._seen.get(running.purpose.task))
-        seen = self._seen.get(running.attempt[0])
-        current = seen.round if seen is not None else None
-        if current is None or (current.number, current.attempt) != running.attempt[1:]:
+        seen = self._at(running.attempt)
+        if seen is None or seen.round is None:
             return False
+        if running.phase in EARLY:
+            return self._attester.is_timely(running, seen)
         allowed = self._may_train or self._finishing or running.phase != Phase.COMMIT
-        return current.phase == running.phase and allowed
+        return seen.round.phase == running.phase and allowed
+
+    def _at(self, attempt: Attempt) -> TaskSeen | None:
+        """The task with the round and attempt named, if it is in progress."""
+        seen = self._seen.get(attempt[0])
+        return None if seen is None else seen.at(*attempt[1:])
 
     def _reported(self, report: Report, now: int) -> list[Effect]:
         if not isinstance(report, Trained | Audited | Aggregated | Sliced | Evaluated | Failed):
@@ -183,8 +189,8 @@ class Rounds:
         if isinstance(place, Scoring | Slicing) or len(place) != 4:
             raise AssertionError("a Trained report answers a training job")
         task, number_, attempt, slot = place
-        seen = self._seen.get(task)
-        if seen is None or seen.round is None or (seen.round.number, seen.round.attempt) != (number_, attempt):
+        seen = self._at((task, number_, attempt))
+        if seen is None or seen.round is None:
             return []
         salt = digest(Domain.COMMITMENT, self._salt_secret, unit_digest(unit_of(seen.task, seen.round, slot)))
         root = residue_root(report.residues)
@@ -203,9 +209,8 @@ class Rounds:
         )
 
     def _attested(self, running: Running, report: Aggregated | Sliced) -> None:
-        task, number_, attempt = running.attempt
-        seen = self._seen.get(task)
-        if seen is None or seen.round is None or (seen.round.number, seen.round.attempt) != (number_, attempt):
+        seen = self._at(running.attempt)
+        if seen is None or seen.round is None:
             return
         if isinstance(report, Sliced):
             self._attester.sliced(running, report, seen.round)
@@ -229,6 +234,8 @@ class Rounds:
             effects += self._membership(seen, now)
             if seen.round is not None:
                 effects += self._round(seen, seen.round, now)
+            if seen.ahead is not None and seen.ahead.round is not None:
+                effects += self._round(seen.ahead, seen.ahead.round, now, holds=self._owes_audits(seen))
             effects += self._score(seen, now)
         return effects
 
@@ -249,10 +256,22 @@ class Rounds:
             return effects
         return effects + self._means.submit(JoinTask(seen.task), now)
 
-    def _round(self, seen: TaskSeen, current: RoundRecord, now: int) -> list[Effect]:
+    def _owes_audits(self, seen: TaskSeen) -> bool:
+        """Whether audits of ours are not begun yet: they come before training on what they may refuse."""
+        current = seen.round
+        if current is None or current.phase != Phase.AUDIT:
+            return False
+        owed = (
+            ((seen.task, current.number, current.attempt, audit.slot), audit.segment)
+            for audit in drawn(seen, current, self._key)
+        )
+        return any(each not in self._verdicts and not self._means.jobs.does(each) for each in owed)
+
+    def _round(self, seen: TaskSeen, current: RoundRecord, now: int, *, holds: bool = False) -> list[Effect]:
+        """What *current* asks for; where it *holds*, no training is begun."""
         match current.phase:
             case Phase.COMMIT:
-                return self._train_and_commit(seen, current, now)
+                return self._train_and_commit(seen, current, now, holds=holds)
             case Phase.REVEAL:
                 return self._reveal(seen, current, now) + self._prefetch(seen, now)
             case Phase.DRAW:
@@ -263,13 +282,14 @@ class Rounds:
             case Phase.OPEN:
                 return self._open(seen, current, now) + self._prefetch(seen, now)
             case Phase.DISPUTE:
-                return self._audits(seen, current, disputed(seen, current, self._key) if self._validator else [], now)
+                judged = disputed(seen, current, self._key) if self._validator else []
+                return self._prefetch(seen, now) + self._audits(seen, current, judged, now)
             case Phase.AGGREGATE:
                 return self._attester.owed(seen, current, now) if self._validator else []
             case _:
                 assert_never(current.phase)
 
-    def _train_and_commit(self, seen: TaskSeen, current: RoundRecord, now: int) -> list[Effect]:
+    def _train_and_commit(self, seen: TaskSeen, current: RoundRecord, now: int, *, holds: bool) -> list[Effect]:
         effects: list[Effect] = []
         for slot, trainer in enumerate(current.slots):
             unit = seen.units[slot]
@@ -284,7 +304,7 @@ class Rounds:
             elif self._may_train and self._means.jobs.free(place, now):
                 ready, fetches = self._means.need(seen, now, ("base", "train"))
                 effects += fetches
-                if ready:
+                if ready and not holds:
                     mine = unit_of(seen.task, current, slot)
                     job = TrainJob(self._means.jobs.next_id(), seen.record.spec, mine, current.base)
                     effects += self._means.start(job, place, current)
@@ -378,9 +398,10 @@ class Rounds:
 
     def _forget_finished(self, seen: TaskSeen) -> list[Effect]:
         """Drop what belongs to rounds of this task that are over, and old submission marks."""
-        now_at = (seen.round.number, seen.round.attempt) if seen.round is not None else (seen.record.round, -1)
-        self._verdicts = {k: v for k, v in self._verdicts.items() if k[0][0] != seen.task or k[0][1:3] == now_at}
-        self._devices = {k: v for k, v in self._devices.items() if k[0] != seen.task or k[1:3] == now_at}
+        rounds = [each.round for each in (seen, seen.ahead) if each is not None and each.round is not None]
+        now_at = {(current.number, current.attempt) for current in rounds}
+        self._verdicts = {k: v for k, v in self._verdicts.items() if k[0][0] != seen.task or k[0][1:3] in now_at}
+        self._devices = {k: v for k, v in self._devices.items() if k[0] != seen.task or k[1:3] in now_at}
         self._scorer.forget(seen)
         self._attester.forget(seen.task, but=now_at)
         self._means.forget()

@@ -7,13 +7,13 @@ What is still open in the second half of the phase is everybody's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from potminer.core.committee import Committee
 from potminer.core.rounds.events import FetchExcerpt, TaskSeen
 from potminer.core.rounds.job import Attempt, Running, Slicing
-from potminer.core.rounds.look import accepted, unit_of
+from potminer.core.rounds.look import aggregated, unit_of
 from potminer.wire.record import RoundRecord, SliceRecord
 from potminer.wire.slice import excerpt_ranges
 from potminer.wire.task import TaskSpec, Unit, snapshot_size
@@ -96,9 +96,9 @@ class Slicer:
         said = SliceResult(*purpose.attempt, purpose.index, report.part or base, malformed)
         self._said[purpose.attempt, purpose.index] = said
 
-    def forget(self, task: bytes, *, but: tuple[int, int]) -> None:
+    def forget(self, task: bytes, *, but: Container[tuple[int, int]]) -> None:
         """Drop what belongs to other attempts of *task*; excerpts are fetched again where they are still needed."""
-        self._said = {k: v for k, v in self._said.items() if k[0][0] != task or k[0][1:] == but}
+        self._said = {k: v for k, v in self._said.items() if k[0][0] != task or k[0][1:] in but}
         for remembered in (self._excerpts, self._asked, self._missing):
             if len(remembered) > REMEMBERED:
                 remembered.clear()
@@ -117,7 +117,7 @@ class Slicer:
         known = [_supported(record, committee) for record in seen.slices]
         without = tuple(sorted({slot for result in known if result is not None for slot in result[1]}))
         parts = [result[0] for result in known if result is not None and result[1] == without]
-        good = [slot for slot in accepted(seen) if slot not in without]
+        good = [slot for slot in aggregated(seen) if slot not in without]
         if without and not good:
             return Owed(whole=Whole((), without))
         if len(parts) == current.slices:

@@ -1,0 +1,46 @@
+"""Rounds of one task beside one another: what holds of them at every height."""
+
+from __future__ import annotations
+
+from potminer.core.ledger import event
+from potminer.core.ledger.progress import is_refused, rounds_of, units_in
+from potminer.core.ledger.state import Draft, State
+from potminer.wire import record as records
+from potminer.wire.record import Outcome, Phase, RoundRecord, TaskRecord
+
+
+def in_progress(state: State) -> list[tuple[bytes, RoundRecord]]:
+    """Every round, in the order in which those of one task are decided."""
+    draft = Draft(state)
+    return [(task, current) for task in state.head.open_tasks for current in rounds_of(draft, task)]
+
+
+def check_ahead(state: State) -> None:
+    """At most one round beside that whose turn it is, in COMMIT to DRAW, on what the validators attest of the first;
+    and the escrow can pay for all of both."""
+    for task in state.head.open_tasks:
+        record, draft = state.need(TaskRecord, records.task_key(task)), Draft(state)
+        rounds = rounds_of(draft, task)
+        places = [number for number in (0, 1) if state.get(RoundRecord, records.round_key(task, number))]
+        assert len(places) == len(rounds), "a round that nobody closed"
+        units = [unit for each in rounds for unit in units_in(draft, task, each)]
+        open_ = [unit for unit in units if unit.judgement is None or unit.judgement.outcome == Outcome.ACCEPTED]
+        assert record.escrow >= record.spec.reward.price_per_unit * len(open_)
+        if len(rounds) == 2:
+            first, second = rounds
+            assert first.phase >= Phase.AUDIT
+            assert second.phase <= Phase.DRAW
+            assert not second.audits
+            assert second.base in {said.model for said in first.attestations}
+            assert not any(is_refused(unit) for unit in units_in(draft, task, first)) or first.phase == Phase.DISPUTE
+
+
+def check_expelled(events: list[event.Event]) -> None:
+    gone: set[tuple[bytes, bytes]] = set()
+    for each in events:
+        if isinstance(each, event.Expelled):
+            gone.add((each.task, each.trainer))
+        elif isinstance(each, event.Paid | event.Rewarded | event.ModelEvaluated):
+            assert not any((each.task, share.earner) in gone for share in each.shares), "a proven cheat was paid"
+        elif isinstance(each, event.UnitEnded) and (each.task, each.trainer) in gone:
+            assert each.paid == 0
