@@ -58,7 +58,7 @@ MUTANTS = (
     Mutant("a proven cheat is still paid what other tasks owe it", "stake",
            "if trainer is not None and trainer.expelled:", "if trainer is not None and not share.amount:", seed=1),
     Mutant("a proven cheat forfeits nothing that is pending", "penalty",
-           "if share.earner != trainer)", "if share.earner)", seed=3),
+           "if share.earner != trainer)", "if share.earner)", seed=421),
     Mutant("a unit's pay is paid twice: a round's pending shares stay", "close",
            "    draft.put(key, None)\n    if forfeited", "    if forfeited"),
     Mutant("who audited more is paid no more", "close",
