@@ -15,6 +15,7 @@ from fakes.replies import GMINER, RATES
 from fakes.servers import FakeHttp, FakeTcp
 from fakes.xmrig import FakeXmrig
 
+from potminer.base.errors import UsageError
 from potminer.core.duty.duties import Duties
 from potminer.core.duty.machine import Device
 from potminer.core.duty.parameters import Parameters
@@ -116,6 +117,19 @@ async def test_a_rig_trains_only_while_its_miner_does_not_earn(tmp_path: Path) -
         await until(device, State.MINING, diary)
         assert not fake.paused
         assert diary.allowed[-1] is False
+
+
+async def test_one_device_is_told_to_finish_and_a_wrong_bus_is_named(tmp_path: Path) -> None:
+    diary = Diary()
+    async with asyncio.timeout(90), FakeXmrig() as fake, rig_with(fake, tmp_path, diary) as (rig, device):
+        fake.rates, fake.connected = [None, None, None], False
+        await until(device, State.TRAINING, diary)
+        with pytest.raises(UsageError, match="no device here"):
+            rig.finish("09:00.0")
+        assert device.state is State.TRAINING
+        rig.finish(CPU)
+        await until(device, State.OFF, diary)
+        assert workers() == [], "nothing was under way, so it ends at once"
 
 
 async def test_a_crash_in_the_middle_of_a_hand_over_still_gives_the_miner_back(tmp_path: Path) -> None:

@@ -75,6 +75,15 @@ def test_exit_codes(capsys: pytest.CaptureFixture[str], tmp_path: Path, argument
         assert "\n  Start it with `potminer run`." in err
 
 
+def test_a_devnet_with_too_few_trainers_says_so_at_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    task = Path(__file__).parents[2] / "assets/tasks/digits.toml"
+    code, _, err = run(capsys, "devnet", "--trainers", "1", "--task", str(task), "--dir", str(tmp_path / "net"))
+    assert code == Exit.USAGE
+    assert "opens a round with 2 trainers, and this devnet has 1" in err
+    assert "--trainers 2" in err
+    assert not (tmp_path / "net").exists()
+
+
 def test_version_is_json_with_a_schema(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "version", "--json")
     assert code == 0
