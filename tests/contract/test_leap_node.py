@@ -19,6 +19,7 @@ from potminer.node.past import OUTCOMES
 from potminer.node.recheck import recheck
 from potminer.node.template import config_text
 from potminer.world.paths import Paths, locate
+from potminer.world.store.copy import open_for_reading
 from potminer.world.store.snapshots import Landing, Snapshot
 from potminer.world.store.store import Store
 from tests.contract.chain_node import ChainNode
@@ -35,6 +36,17 @@ async def until_height(node: Node, height: int) -> None:
             return
         await asyncio.sleep(0.02)
     raise AssertionError(f"it stands at {(await node.publisher.chain()).height}")
+
+
+async def until_stored(paths: Paths, height: int) -> None:
+    """What is executed is on the disk a moment later."""
+    for _ in range(3_000):
+        async with open_for_reading(paths.database) as store:
+            head = await store.head()
+            if head is not None and head.height == height:
+                return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"block {height} was never stored")
 
 
 def home(folder: Path, name: str) -> Paths:
@@ -79,6 +91,7 @@ async def test_a_new_node_leaps_where_its_only_peer_pruned_and_then_takes_blocks
             running = asyncio.ensure_future(nodes[-1].engine.run())
             stack.callback(running.cancel)
         await until_height(nodes[1], LENGTH)
+        await until_stored(new, LENGTH)
     async with Store.open(new.database, rules=RULES) as store:
         head = await store.head()
         assert head is not None

@@ -21,7 +21,7 @@ from tests.simulation import bent
 
 def test_a_replica_that_forgets_what_it_signed_is_shown_by_one_crash() -> None:
     """B22, found among crashes, partitions and loss."""
-    whole = drawn("crash-partition", 0)
+    whole = drawn("crash-partition", 1)
     report = run(whole, make_replica=bent.Forgets)
     assert kind_of(report.violations[0]) == "double vote"
     fails = fails_as(report, make_replica=bent.Forgets)
