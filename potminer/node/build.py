@@ -72,7 +72,6 @@ from potminer.world.paths import Paths, private_folder
 from potminer.world.rig.sight import Sight
 from potminer.world.store.blobs import BlobStore
 from potminer.world.store.chain import Applied
-from potminer.world.store.excerpt import Excerpt
 from potminer.world.store.store import Store
 
 LOG = logging.getLogger("potminer")
@@ -232,7 +231,7 @@ async def _compose(
         dial=lambda host, port, expected: _dial(network, host, port, expected),
         ban=lambda peer, seconds: network.ban(peer, seconds),
         fetch=lambda blob, max_bytes: _fetch(blobs, exchange, blob, max_bytes),
-        excerpt=lambda blob, size, ranges: exchange.excerpt(Excerpt(blobs, blob, size, ranges), timeout=FETCH_S),
+        excerpt=lambda blob, size, ranges: exchange.excerpt(blob, size=size, ranges=ranges, timeout=FETCH_S),
         work=rig.work,
         cancel=rig.cancel,
         persist=store.persist,

@@ -18,7 +18,6 @@ from potminer.wire.codec import Wire
 from potminer.world.net.blobs import BlobExchange
 from potminer.world.net.fetch import PIPELINE, FetchPlan, FetchTimes
 from potminer.world.store.blobs import BlobStore
-from potminer.world.store.excerpt import Excerpt
 from tests.contract.net_world import Node, join, node
 
 DATA = random.Random(1).randbytes(8 * PIECE_BYTES + 77)
@@ -95,7 +94,7 @@ CUT = b"".join(DATA[first:last] for first, last in RANGES)
 
 
 async def excerpt(fetcher: Peer, *, size: int = len(DATA), seconds: float = 20) -> bytes | None:
-    return await fetcher.exchange.excerpt(Excerpt(fetcher.store, BLOB, size, RANGES), timeout=seconds)
+    return await fetcher.exchange.excerpt(BLOB, size=size, ranges=RANGES, timeout=seconds)
 
 
 async def test_an_excerpt_takes_only_the_pieces_it_lies_in_past_a_liar(tmp_path: Path) -> None:
@@ -113,6 +112,13 @@ async def test_an_excerpt_takes_only_the_pieces_it_lies_in_past_a_liar(tmp_path:
         assert one.node.network.traffic().total_sent < 7 * PIECE_BYTES, "twice the pieces 0, 1 and 8, of nine"
         assert {key for key, _ in fetcher.blamed} <= {liar.node.key}
         assert not list((tmp_path / "fetcher" / "aside").iterdir())
+
+
+async def test_a_disk_that_takes_no_excerpt_is_an_answer(tmp_path: Path) -> None:
+    async with peer("fetcher", tmp_path) as fetcher:
+        fetcher.store.put(DATA)
+        (tmp_path / "fetcher" / "aside").rmdir()
+        assert await excerpt(fetcher) is None
 
 
 async def test_an_excerpt_of_a_blob_that_is_here_or_nowhere_or_of_another_size(tmp_path: Path) -> None:

@@ -36,6 +36,10 @@ class Attester:
     def excerpt_fetched(self, update: bytes, index: int, excerpt: bytes | None, now: int) -> None:
         self._slicer.fetched(update, index, excerpt, now)
 
+    def lost(self) -> None:
+        """The folder no longer has what it had."""
+        self._slicer.lost()
+
     def aggregated(self, running: Running, report: Aggregated, current: RoundRecord) -> None:
         purpose = running.purpose
         if isinstance(purpose, Scoring | Slicing) or len(purpose) != 3:

@@ -224,6 +224,7 @@ class Rounds:
             self._means.jobs.rest(running.purpose, now)
         if report.reason == "missing-blob":
             self._means.blobs.clear()
+            self._attester.lost()
 
     # ---- what is owed ---------------------------------------------------------------------
 

@@ -86,6 +86,12 @@ class Slicer:
         self._excerpts[place] = excerpt
         self._missing.discard(place)
 
+    def lost(self) -> None:
+        """Some excerpt is gone from our folder: all are asked for again."""
+        for place in self._excerpts:
+            self._asked.pop(place, None)
+        self._excerpts.clear()
+
     def found(self, running: Running, report: Sliced, *, base: bytes) -> None:
         """Our answer for a slice. Where no update was left *base* stands for the part."""
         purpose = running.purpose

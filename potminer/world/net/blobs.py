@@ -19,7 +19,7 @@ from potminer.wire.codec import Wire
 from potminer.world.net.fetch import IN_FLIGHT, FetchPlan, FetchTimes
 from potminer.world.net.refusal import OffenceWord
 from potminer.world.store.blobs import BlobStore, NoBlob, Partial, StoreFull
-from potminer.world.store.excerpt import Excerpt
+from potminer.world.store.excerpt import Excerpt, Span
 
 SERVE_PER_PEER = 16
 """Piece requests of one peer that may wait; its pipeline is shorter."""
@@ -176,19 +176,21 @@ class BlobExchange:
             pass
         return self._store.has(blob) and self._store.size(blob) <= max_bytes
 
-    async def excerpt(self, cut: Excerpt, *, timeout: float) -> bytes | None:  # noqa: ASYNC109
-        """The blob that *cut* has become within *timeout* seconds; None where its pieces are to be had from nobody."""
+    async def excerpt(
+        self, blob: bytes, *, size: int, ranges: Sequence[Span], timeout: float  # noqa: ASYNC109
+    ) -> bytes | None:
+        """The blob that *ranges* of *blob* have become within *timeout* seconds; None where its pieces are to be had
+        from nobody, or our disk takes no more."""
         try:
-            async with asyncio.timeout(timeout):
-                if self._store.has(cut.blob):
-                    await asyncio.to_thread(cut.take)
-                while cut.missing and not self._closing:
-                    await self._collect(cut)
-            return await asyncio.to_thread(cut.finish) if not cut.missing else None
+            with await asyncio.to_thread(Excerpt, self._store, blob, size, ranges) as cut:
+                async with asyncio.timeout(timeout):
+                    if self._store.has(blob):
+                        await asyncio.to_thread(cut.take)
+                    while cut.missing and not self._closing:
+                        await self._collect(cut)
+                return await asyncio.to_thread(cut.finish) if not cut.missing else None
         except (TimeoutError, NoBlob, StoreFull, OSError):
             return None
-        finally:
-            await asyncio.to_thread(cut.close)
 
     async def _collect(self, cut: Excerpt) -> None:
         """One excerpt of a blob after the other: their pieces come under the same name."""

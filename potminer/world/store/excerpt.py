@@ -28,7 +28,7 @@ class Excerpt:
             if last > first
             for index in range(first // PIECE_BYTES, -(-last // PIECE_BYTES))
         }
-        self._file = tempfile.NamedTemporaryFile(dir=store.folder / "aside")  # noqa: SIM115 - close() is its end
+        self._file = tempfile.NamedTemporaryFile(dir=store.folder / "aside")  # noqa: SIM115 - __exit__ is its end
 
     def write(self, index: int, data: bytes, siblings: Sequence[bytes]) -> bool:
         """Keep what piece *index* holds of it; False where it is not that piece."""
@@ -57,5 +57,8 @@ class Excerpt:
         self._file.flush()
         return self._store.put_file(Path(self._file.name))
 
-    def close(self) -> None:
+    def __enter__(self) -> Excerpt:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._file.close()
