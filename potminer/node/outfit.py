@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import psutil
@@ -28,6 +27,7 @@ from potminer.world.paths import Paths, private_folder
 from potminer.world.rig.cards import GpuProbe, open_probes
 from potminer.world.rig.host import HostProbe
 from potminer.world.rig.kernels import holds
+from potminer.world.rig.kin import Kin
 from potminer.world.rig.look import Look
 from potminer.world.rig.miners.interface import MinerAdapter
 from potminer.world.rig.miners.process import ProcessMiner, command_of
@@ -55,7 +55,7 @@ class Cards:
     @classmethod
     def look(cls, clock: Clock) -> Cards:
         strangers: set[int] = set()
-        probes = open_probes(clock, lambda: own_pids(strangers))
+        probes = open_probes(clock, Kin(strangers).pids)
         return cls(probes, join(probe.sample() for probe in probes.values()), strangers)
 
     def environment(self, bus: str) -> tuple[tuple[str, str], ...]:
@@ -84,16 +84,6 @@ def _is_amd(gpu: GpuSample) -> bool:
     return gpu.architecture.startswith("gfx")
 
 
-def own_pids(strangers: Collection[int]) -> set[int]:
-    """The daemon and its workers with all their children; not *strangers* and theirs."""
-    us, found = psutil.Process(), {psutil.Process().pid}
-    for child in us.children():
-        if child.pid not in strangers:
-            with suppress(psutil.Error):
-                found |= {child.pid, *(each.pid for each in child.children(recursive=True))}
-    return found
-
-
 def outfit(
     config: Config, paths: Paths, *, trains: bool, cheat: str | None, clock: Clock, cards: Cards,
     pay: Callable[[], int | None] = lambda: None, recorder: Recorder | None = None,
@@ -109,7 +99,7 @@ def outfit(
         duties=Duties(_devices(buses, miners, config)),
         look=Look(
             clock=clock,
-            host=HostProbe(clock=clock, own_pids=lambda: own_pids(cards.strangers), person=_person(config, clock)),
+            host=HostProbe(clock=clock, own_pids=Kin(cards.strangers).pids, person=_person(config, clock)),
             gpus=cards.probes if trains else {},
             miners=every,
         ),

@@ -67,13 +67,16 @@ class AmdProbe:
         self._roll = Roll()
 
     def sample(self) -> Sight:
-        own = frozenset(self._own_pids())
+        cards = [
+            card for card in entries(self._root / "sys/class/drm", "card[0-9]*")
+            if card.name.removeprefix("card").isdecimal() and read_text(card / "device/vendor") == VENDOR
+        ]
+        own = frozenset(self._own_pids() if cards else ())
         found: dict[str, GpuSample] = {}
-        for card in entries(self._root / "sys/class/drm", "card[0-9]*"):
-            if card.name.removeprefix("card").isdecimal() and read_text(card / "device/vendor") == VENDOR:
-                sample = self._one(card, own)
-                if sample is not None and len(found) < GPUS:
-                    found[sample.bus] = sample
+        for card in cards:
+            sample = self._one(card, own)
+            if sample is not None and len(found) < GPUS:
+                found[sample.bus] = sample
         reason = self._roll.call(found)
         gpus = tuple(found[bus] for bus in sorted(found))
         return Sight(gpus, f"AMD: {reason}" if reason else "", absent=self._roll.is_empty)

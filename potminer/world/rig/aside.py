@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -25,16 +27,16 @@ class Aside(Generic[T]):
     def __init__(self, name: str, call: Callable[[], T]) -> None:
         self._name = name
         self._call = call
-        self._running: threading.Thread | None = None
+        self._away = False
 
     async def ask(self, *, deadline_ms: int) -> T:
         """The call's result; its exceptions come through. Stuck after *deadline_ms*."""
-        if self._running is not None and self._running.is_alive():
+        if self._away:
             raise Stuck(f"{self._name} has not come back yet")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
-        self._running = threading.Thread(target=self._work, args=(loop, answer), name=self._name, daemon=True)
-        self._running.start()
+        threading.Thread(target=self._work, args=(loop, answer), name=self._name, daemon=True).start()
+        self._away = True
         try:
             async with asyncio.timeout(deadline_ms / 1_000):
                 return await answer
@@ -42,21 +44,16 @@ class Aside(Generic[T]):
             raise Stuck(f"{self._name} did not answer within {deadline_ms} ms") from None
 
     def _work(self, loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T]) -> None:
-        outcome: tuple[T | None, Exception | None]
+        settle: Callable[[], None] = partial(answer.set_exception, RuntimeError(f"{self._name} failed"))
         try:
-            outcome = (self._call(), None)
+            settle = partial(answer.set_result, self._call())
         except (OSError, ValueError, RuntimeError) as error:
-            outcome = (None, error)
-        try:
-            loop.call_soon_threadsafe(_deliver, answer, *outcome)
-        except RuntimeError:
-            return  # the loop closed while we hung: nobody waits any more
+            settle = partial(answer.set_exception, error)
+        finally:  # whatever it was: it can be asked again
+            with suppress(RuntimeError):  # the loop closed while we hung: nobody waits any more
+                loop.call_soon_threadsafe(self._deliver, answer, settle)
 
-
-def _deliver(answer: asyncio.Future[T], value: T, error: Exception | None) -> None:
-    if answer.done():
-        return
-    if error is not None:
-        answer.set_exception(error)
-    else:
-        answer.set_result(value)
+    def _deliver(self, answer: asyncio.Future[T], settle: Callable[[], None]) -> None:
+        self._away = False
+        if not answer.done():
+            settle()

@@ -19,18 +19,33 @@ class GpuProbe(Protocol):
     def sample(self) -> Sight: ...
 
 
+ABSENT_LOOKS = 30
+"""A maker whose driver is not here is asked for again after so many looks: within a minute of its coming."""
+
+
 class Cards:
     """*probes* by the maker's name."""
 
     def __init__(self, probes: Mapping[str, GpuProbe], *, deadline_ms: int) -> None:
         self._asides = {name: Aside(f"{name} probe", probe.sample) for name, probe in probes.items()}
         self._deadline_ms = deadline_ms
+        self._absent: dict[str, tuple[int, Sight]] = {}
 
     async def take(self) -> Sight:
         """Never raises: a probe that hangs or fails is a reason."""
         return join(await asyncio.gather(*(self._ask(name, aside) for name, aside in self._asides.items())))
 
     async def _ask(self, name: str, aside: Aside[Sight]) -> Sight:
+        left, kept = self._absent.get(name, (0, Sight((), "")))
+        if left:
+            self._absent[name] = (left - 1, kept)
+            return kept
+        sight = await self._ask_now(name, aside)
+        if sight.absent:
+            self._absent[name] = (ABSENT_LOOKS - 1, sight)
+        return sight
+
+    async def _ask_now(self, name: str, aside: Aside[Sight]) -> Sight:
         try:
             return await aside.ask(deadline_ms=self._deadline_ms)
         except Stuck as stuck:

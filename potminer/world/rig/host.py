@@ -49,6 +49,7 @@ class HostProbe:
         self._clock = clock
         self._own_pids = own_pids
         self._person = person
+        self._processes: dict[int, psutil.Process] = {}
         self._before = self._work()
 
     def sample(self) -> HostSample:
@@ -73,13 +74,20 @@ class HostProbe:
         # guest time is contained in user time on Linux
         total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
         pids = list(self._own_pids())[:OWN_PROCESSES]
-        own = {pid: seconds for pid in pids if (seconds := _process_seconds(pid)) is not None}
+        self._processes = {pid: found for pid in pids if (found := self._process(pid)) is not None}
+        own = {pid: spent for pid, each in self._processes.items() if (spent := _process_seconds(each)) is not None}
         return Work(total_s=total, busy_s=total - idle, own_s=own)
 
+    def _process(self, pid: int) -> psutil.Process | None:
+        try:
+            return self._processes.get(pid) or psutil.Process(pid)
+        except psutil.Error:
+            return None
 
-def _process_seconds(pid: int) -> float | None:
+
+def _process_seconds(process: psutil.Process) -> float | None:
     try:
-        times = psutil.Process(pid).cpu_times()
+        times = process.cpu_times()
     except psutil.Error:
         return None
     return float(times.user + times.system)

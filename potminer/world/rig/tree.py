@@ -8,10 +8,10 @@ FILE_BYTES = 16_384
 ENTRIES = 1_024
 
 
-def read_text(path: Path, *, max_bytes: int = FILE_BYTES) -> str | None:
+def read_text(path: Path | str, *, max_bytes: int = FILE_BYTES) -> str | None:
     """The first *max_bytes* of *path*, stripped; a device that was lost answers with an error, thus None."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             return file.read(max_bytes).decode(errors="replace").strip()
     except OSError:
         return None
