@@ -16,9 +16,14 @@ import time
 from pathlib import Path
 
 import psutil
+import tomlkit
 from record import Figures, finish, parser
 
-from potminer.devnet.plan import make_plan
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/contract"))
+
+from fakes.xmrig import FakeXmrig
+
+from potminer.devnet.plan import Member, make_plan
 from potminer.devnet.processes import Processes
 from potminer.wire.model import Mlp
 from potminer.wire.trainer import Initialised, InitialiseJob
@@ -33,7 +38,7 @@ COMMANDS = {
     "import_dashboard": ["-c", "import potminer.dashboard.app"],
     "import_torch_bench": ["-c", "import potminer.train.bench"],
 }
-IDLE_S = 20.0
+IDLE_S = 120.0
 
 
 LAUNCHER = """
@@ -77,27 +82,42 @@ def resident(process: psutil.Process) -> float:
     return process.memory_info().rss / MIB
 
 
+def _mines(member: Member, miner: str) -> None:
+    """An owner's rig: its miner earns, and a program of the owner's is watched for."""
+    path = member.datadir / "potminer.toml"
+    file = tomlkit.parse(path.read_text(encoding="utf-8"))
+    file["idle"] = {"policy": "idle_only", "exclusive": ["blender"]}
+    file.append("miners", tomlkit.aot())
+    file["miners"].append(tomlkit.item({"kind": "xmrig", "url": miner}))  # type: ignore[union-attr]
+    path.write_text(tomlkit.dumps(file), encoding="utf-8")
+
+
 async def idle(folder: Path) -> Figures:
-    """Four validators and a trainer that wait for a task: memory, and share of a core over IDLE_S."""
-    plan = make_plan(folder / "devnet", validators=4, trainers=1, seed=1, byzantine=[])
-    async with Processes(plan) as processes:
-        for member in plan.members:
-            await processes.face(member)
-        await asyncio.sleep(5)
-        found = {name: process for process in psutil.Process().children() if (name := _member(process))}
-        before, began = {name: sum(p.cpu_times()[:2]) for name, p in found.items()}, time.monotonic()
-        await asyncio.sleep(IDLE_S)
-        spent = time.monotonic() - began
-        cpu = {name: 100 * (sum(p.cpu_times()[:2]) - before[name]) / spent for name, p in found.items()}
-        validators = [name for name in found if name.startswith("validator")]
-        worker = found["trainer-0"].children()
-        return {
-            "validator_rss_mib": statistics.median(resident(found[name]) for name in validators),
-            "validator_core_percent": statistics.median(cpu[name] for name in validators),
-            "trainer_daemon_rss_mib": resident(found["trainer-0"]),
-            "trainer_daemon_core_percent": cpu["trainer-0"],
-            "trainer_worker_before_any_job_rss_mib": resident(worker[0]) if worker else None,
-        }
+    """Four validators and two trainers that wait for a task, one on duty with its worker, one beside a miner that
+    earns; no face looks at them. Memory, and share of a core over IDLE_S: CPU time as the kernel counts it."""
+    plan = make_plan(folder / "devnet", validators=4, trainers=2, seed=1, byzantine=[])
+    async with FakeXmrig() as miner:
+        _mines(plan.trainers[1], miner.url)
+        async with Processes(plan) as processes:
+            for member in plan.members:
+                await processes.face(member)
+            await asyncio.sleep(10)
+            found = {name: process for process in psutil.Process().children() if (name := _member(process))}
+            before, began = {name: sum(p.cpu_times()[:2]) for name, p in found.items()}, time.monotonic()
+            await asyncio.sleep(IDLE_S)
+            spent = time.monotonic() - began
+            cpu = {name: 100 * (sum(p.cpu_times()[:2]) - before[name]) / spent for name, p in found.items()}
+            validators = [name for name in found if name.startswith("validator")]
+            worker = found["trainer-0"].children()
+            return {
+                "validator_rss_mib": statistics.median(resident(found[name]) for name in validators),
+                "validator_core_percent": statistics.median(cpu[name] for name in validators),
+                "trainer_daemon_rss_mib": resident(found["trainer-0"]),
+                "trainer_daemon_core_percent": cpu["trainer-0"],
+                "miners_daemon_rss_mib": resident(found["trainer-1"]),
+                "miners_daemon_core_percent": cpu["trainer-1"],
+                "trainer_worker_before_any_job_rss_mib": resident(worker[0]) if worker else None,
+            }
 
 
 def _member(process: psutil.Process) -> str:

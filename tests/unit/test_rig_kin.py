@@ -12,6 +12,7 @@ import pytest
 
 from potminer.world.rig.cards import ABSENT_LOOKS, Cards
 from potminer.world.rig.host import HostProbe
+from potminer.world.rig.idle.programs import Names, read_programs
 from potminer.world.rig.kin import Kin
 from potminer.world.rig.person import Person
 from potminer.world.rig.sight import Sight
@@ -21,6 +22,7 @@ LOOK = """
 import os, sys
 seen = []
 sys.addaudithook(lambda event, arguments: seen.append(str(arguments[0])) if event == "open" else None)
+from potminer.world.rig.idle.programs import Names, read_programs
 from potminer.world.rig.kin import Kin
 from potminer.world.rig.host import HostProbe
 from potminer.world.rig.person import Person
@@ -144,3 +146,38 @@ async def test_a_driver_that_is_not_here_is_looked_for_once_in_a_while() -> None
     assert (await cards.take()).reason == "GPU 0: gone"
     await asyncio.gather(cards.take())
     assert maker.asked == 3
+
+
+# ---- programs that want the machine for themselves -----------------------------------------
+
+
+def process(root: Path, pid: int, name: str, *, parent: int = 1, command: str = "") -> None:
+    folder = root / str(pid)
+    folder.mkdir(exist_ok=True)
+    (folder / "stat").write_text(f"{pid} ({name}) S {parent} 0 0\n")
+    (folder / "comm").write_text(f"{name[:15]}\n")
+    (folder / "cmdline").write_text(command.replace(" ", "\0"))
+
+
+@LINUX
+def test_a_program_is_found_by_its_whole_name_and_whatever_it_becomes(tmp_path: Path) -> None:
+    process(tmp_path, 2, "kthreadd", parent=0)
+    process(tmp_path, 3, "blender", parent=2)
+    process(tmp_path, 7, "launcher")
+    (tmp_path / "meminfo").write_text("")
+    names = Names(tmp_path)
+    assert sorted(names()) == ["launcher"], "the kernel's own threads are nobody's programs"
+    assert read_programs(("blender",), names) is None
+    process(tmp_path, 7, "blender")  # it executed another program under the same number
+    found = read_programs(("Blender.exe",), names)
+    assert found is not None and "blender runs" in found.detail
+    process(tmp_path, 8, "a-very-long-game-name", command="/opt/a-very-long-game-name --full")
+    assert "a-very-long-game-name" in set(names())
+    for file in (tmp_path / "8").iterdir():
+        file.unlink()
+    assert "a-very-long-game-name" not in set(names())
+
+
+@LINUX
+def test_a_real_program_is_seen() -> None:
+    assert Path(os.readlink(f"/proc/{os.getpid()}/exe")).name[:6] in {name[:6] for name in Names()()}

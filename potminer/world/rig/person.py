@@ -15,7 +15,7 @@ from typing import Protocol
 
 from potminer.world.rig.idle.linux import LinuxPlaces
 from potminer.world.rig.idle.macos import MacPlaces
-from potminer.world.rig.idle.programs import read_programs
+from potminer.world.rig.idle.programs import Names, read_programs
 from potminer.world.rig.idle.reading import Judgement, Presence, Reading, join
 from potminer.world.rig.idle.windows import open_windows
 from potminer.world.rig.program import OUTPUT_BYTES, run
@@ -67,6 +67,7 @@ class Person:
         self._wall_ms = wall_ms
         self._habits = habits
         self._places = places or _places(platform or sys.platform, wall_ms, root, environment, habits)
+        self._names = Names()
         self._judged: tuple[int, Judgement] | None = None
 
     def has_seat(self) -> bool | None:
@@ -91,7 +92,7 @@ class Person:
     def _ask(self) -> Judgement:
         if self._places is None:
             return join(())
-        busy = read_programs(self._habits.exclusive)
+        busy = read_programs(self._habits.exclusive, self._names)
         found = [*self._places.readings(), *(() if busy is None else (busy,))]
         return join(found, full_screen_counts=self._habits.full_screen)
 
