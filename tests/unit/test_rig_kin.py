@@ -170,7 +170,8 @@ def test_a_program_is_found_by_its_whole_name_and_whatever_it_becomes(tmp_path: 
     assert read_programs(("blender",), names) is None
     process(tmp_path, 7, "blender")  # it executed another program under the same number
     found = read_programs(("Blender.exe",), names)
-    assert found is not None and "blender runs" in found.detail
+    assert found is not None
+    assert "blender runs" in found.detail
     process(tmp_path, 8, "a-very-long-game-name", command="/opt/a-very-long-game-name --full")
     assert "a-very-long-game-name" in set(names())
     for file in (tmp_path / "8").iterdir():
