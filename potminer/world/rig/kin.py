@@ -7,7 +7,6 @@ hundreds, and a look is taken every second or two. Elsewhere the whole list is w
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -50,7 +49,7 @@ class Kin:
     ) -> None:
         self._pid = os.getpid() if pid is None else pid
         self._strangers, self._proc, self._walk = strangers, proc, walk
-        self._listed = sys.platform.startswith("linux") and self._list(self._pid) is not None
+        self._listed = self._list(self._pid) is not None
         self._known: dict[int, str] = {}
 
     def pids(self) -> set[int]:

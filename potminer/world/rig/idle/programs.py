@@ -16,6 +16,7 @@ PROCESSES = 10_000
 COMM = 15
 """Letters that Linux keeps of a name."""
 KTHREADD = "2"
+PROC = Path("/proc") if sys.platform.startswith("linux") else None
 
 
 class Names:
@@ -25,13 +26,13 @@ class Names:
     are known by their parent and not read again. A process may take another name at any time: no name is kept.
     """
 
-    def __init__(self, proc: Path = Path("/proc")) -> None:
-        self._proc = str(proc)
+    def __init__(self, proc: Path | None = PROC) -> None:
+        self._proc = proc
         self._kernel: frozenset[str] = frozenset()
         self._seen: frozenset[str] = frozenset()
 
     def __call__(self) -> Iterable[str]:
-        if not sys.platform.startswith("linux"):
+        if self._proc is None:
             return (process.info.get("name") or "" for process in psutil.process_iter(["name"]))
         try:
             pids = frozenset([name for name in os.listdir(self._proc) if name.isdecimal()][:PROCESSES])
