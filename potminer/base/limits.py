@@ -52,6 +52,8 @@ DEVICE_CLASSES = 16
 """Device classes that a task gets to know: a new one is calibrated before its errors prove anything."""
 
 MEMPOOL_TRANSACTIONS = 20_000
+MEMPOOL_BYTES = 33_554_432
+"""Eight full blocks. Twenty thousand of the largest transactions would be 640 MiB, with their fees alone before it."""
 MEMPOOL_PER_SENDER = 256
 
 BLOB_BYTES = 8 * 1024**3

@@ -12,12 +12,16 @@ from enum import Enum, auto
 
 from potminer.core import machine as words
 from potminer.core.gossip import events as gossip
-from potminer.wire.codec import Wire
+from potminer.wire.codec import Wire, encode
 from potminer.wire.hello import Hello
 from potminer.wire.registry import BY_TYPE, Channel
 
 FROM_PEERS = 20_000
 """Messages that may wait: seconds of full load; more means that we cannot keep up."""
+LARGE = 32_768
+"""Kinds that may be larger than this are weighed; all others together are bounded by their number."""
+BYTES_FROM_PEERS = 33_554_432
+"""What the large ones for one machine may weigh: a disk that stands still for seconds must not fill the memory."""
 
 
 class To(Enum):
@@ -27,6 +31,12 @@ class To(Enum):
     SYNC = auto()
     ROUNDS = auto()
     GOSSIP = auto()
+
+
+MACHINES = {
+    Channel.CONSENSUS: To.REPLICA, Channel.SYNC: To.SYNC, Channel.GOSSIP: To.GOSSIP, Channel.RPC: To.GOSSIP,
+}  # fmt: skip
+"""Whose a message is. Blobs are served elsewhere."""
 
 
 class Inbox:
@@ -42,7 +52,8 @@ class Inbox:
         on_link_down: Callable[[bytes], None],
         note: Callable[[str, str], None],
     ) -> None:
-        self._queue: asyncio.PriorityQueue[tuple[int, int, To, object]] = asyncio.PriorityQueue()
+        self._queue: asyncio.PriorityQueue[tuple[int, int, To, object, int]] = asyncio.PriorityQueue()
+        self._weights = dict.fromkeys(To, 0)
         self._posted = 0
         self._on_blob = on_blob
         self._on_link_down = on_link_down
@@ -51,12 +62,17 @@ class Inbox:
 
     def post(self, to: To, event: object) -> None:
         """Queue an event of our own. A vote never waits behind what is gossiped."""
-        self._posted += 1
-        self._queue.put_nowait((to.value, self._posted, to, event))
+        self._put(to, event, 0)
 
     async def take(self) -> tuple[To, object]:
-        _, _, to, event = await self._queue.get()
+        _, _, to, event, weight = await self._queue.get()
+        self._weights[to] -= weight
         return to, event
+
+    def _put(self, to: To, event: object, weight: int) -> None:
+        self._posted += 1
+        self._weights[to] += weight
+        self._queue.put_nowait((to.value, self._posted, to, event, weight))
 
     # ---- what the network reports ---------------------------------------------------------
 
@@ -72,19 +88,17 @@ class Inbox:
 
     def message(self, peer: bytes, message: Wire) -> None:
         """Where a message belongs follows from its channel. A full inbox drops it, as a network may."""
-        if self._queue.qsize() >= FROM_PEERS:
+        row = BY_TYPE[type(message)]
+        to = MACHINES.get(row.channel)
+        if to is None:
+            self._on_blob(peer, message)
+            return
+        weight = len(encode(message)) if row.max_bytes > LARGE else 0
+        heavy = weight and self._weights[to] + weight > BYTES_FROM_PEERS
+        if heavy or self._queue.qsize() >= FROM_PEERS:
             self.dropped += 1
             return
-        arrived = words.MessageArrived(peer, message)
-        match BY_TYPE[type(message)].channel:
-            case Channel.CONSENSUS:
-                self.post(To.REPLICA, arrived)
-            case Channel.SYNC:
-                self.post(To.SYNC, arrived)
-            case Channel.GOSSIP | Channel.RPC:
-                self.post(To.GOSSIP, arrived)
-            case Channel.BLOB:
-                self._on_blob(peer, message)
+        self._put(to, words.MessageArrived(peer, message), weight)
 
     def offence(self, peer: bytes, offence: str, detail: str) -> None:
         self._note("warning", f"peer {peer.hex()[:12]} refused: {offence} ({detail})")

@@ -42,6 +42,8 @@ from potminer.wire.tx import SignedTransaction, transaction_digest
 from potminer.world.store.store import Store
 
 BLOCKS_CACHED: Final = 8
+LISTED: Final = 10_000
+"""Transactions in the blocks that are kept as hashed leaves, some 1.5 KiB each: the newest stays whatever it has."""
 TAKEN_AT_ONCE: Final = 16
 """Transactions of a batch that are verified in one go: about a millisecond."""
 READ_BYTES: Final = limits.BLOCKS_BYTES
@@ -74,8 +76,9 @@ class Prover:
     def __init__(
         self, genesis: Genesis, ledger: Ledger, past: Past, store: Store,
         submit: Callable[[Sequence[SignedTransaction]], list[Refusal | None]], heads: Callable[[], dict[bytes, int]],
-        clock: Callable[[], int],
+        clock: Callable[[], int], *, listed: int = LISTED,
     ) -> None:
+        self._most_listed = listed
         self._genesis = genesis
         self._ledger = ledger
         self._past = past
@@ -169,9 +172,15 @@ class Prover:
             certificate = decode(Certificate, blocks[0][1], max_bytes=limits.VIEW_CHANGE_BYTES)
             outcomes = decode(BlockOutcomes, stored, max_bytes=limits.BLOCK_BYTES)
             self._listed[height] = list_block(block, certificate, outcomes)
-            while len(self._listed) > BLOCKS_CACHED:
-                self._listed.popitem(last=False)
+            self._let_go()
         return self._listed[height]
+
+    def _let_go(self) -> None:
+        """Of blocks asked about, the oldest beyond the bounds."""
+        while len(self._listed) > BLOCKS_CACHED or (
+            len(self._listed) > 1 and sum(len(each.leaves) for each in self._listed.values()) > self._most_listed
+        ):
+            self._listed.popitem(last=False)
 
     # ---- headers and state ----------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from potminer.core.light.shown import Fate, facts, fate
 from potminer.core.light.trust import Terms, from_genesis
 from potminer.node.courier import proof_of
 from potminer.node.follower import Follower, anchored
+from potminer.node.prover import Prover
 from potminer.wire import record as records
 from potminer.wire.block import block_digest
 from potminer.wire.codec import decode
@@ -98,6 +99,26 @@ async def test_of_a_batch_each_is_taken_or_refused_by_itself(tmp_path: Path) -> 
         assert [each.refusal for each in handed] == [None, "bad-nonce", *[None] * 39]
         await node.step()
         assert node.ledger.state.account(TO).balance == 5 + sum(range(1, 40))
+
+
+async def test_blocks_that_are_asked_about_are_kept_within_a_bound_of_transactions(tmp_path: Path) -> None:
+    async with chain_nodes(tmp_path) as (world, [(node, _)]):
+        names = []
+        for height in range(5):
+            batch = [world.sign("rich", Transfer(TO, 1), nonce=2 * height + more) for more in (0, 1)]
+            assert [node.ledger.submit(signed) for signed in batch] == [None, None]
+            names += [signed.digest for signed in batch]
+            await node.step()
+        prover = Prover(
+            world.genesis, node.ledger, node.past, node.store, lambda some: [None] * len(some), dict,
+            lambda: world.now, listed=5,
+        )  # fmt: skip
+        for name in [*names, *names]:
+            view = await prover.receipt(name, wait_ms=0, until=Until.INCLUDED)
+            assert view is not None
+            assert isinstance(checked(world, view), Fate)
+            assert sum(len(each.leaves) for each in prover._listed.values()) <= 5
+        assert len(prover._listed) == 2
 
 
 async def test_a_node_serves_what_a_light_client_follows(tmp_path: Path) -> None:

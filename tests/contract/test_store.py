@@ -15,7 +15,7 @@ from potminer.base.errors import AlreadyRunning, ConfigError, PotminerError
 from potminer.world.store import journal
 from potminer.world.store.chain import Applied, Head
 from potminer.world.store.migrate import VERSION
-from potminer.world.store.store import Store, StoreError
+from potminer.world.store.store import WAL_PAGES, Store, StoreError
 
 
 def digest(height: int) -> bytes:
@@ -175,13 +175,13 @@ async def test_a_sqlalchemy_url_opens_the_same_store(tmp_path: Path) -> None:
         assert await store.head() is not None
 
 
-async def test_sqlite_is_asked_for_full_durability(tmp_path: Path) -> None:
+async def test_sqlite_is_asked_for_full_durability_and_a_bounded_log(tmp_path: Path) -> None:
     async with Store.open(tmp_path / "pot.db") as store:
         modes = [
             await store._run(lambda c, name: c.exec_driver_sql(f"PRAGMA {name}").scalar(), name)
-            for name in ("journal_mode", "synchronous", "locking_mode")
+            for name in ("journal_mode", "synchronous", "locking_mode", "wal_autocheckpoint")
         ]
-    assert modes == ["wal", 2, "exclusive"]
+    assert modes == ["wal", 2, "exclusive", WAL_PAGES]
 
 
 # ---- refusals ----------------------------------------------------------------------------

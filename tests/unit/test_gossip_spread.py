@@ -248,24 +248,56 @@ def test_messages_of_strangers_are_not_heard() -> None:
     assert node.hears(B, Prune(TOPIC, 1)) == []
 
 
-def test_seen_is_bounded_in_time_and_count() -> None:
-    seen = Seen(keep_ms=100, size=3)
-    for n in range(5):
-        seen.add(bytes([n]), n)
-    assert len(seen) == 3
-    assert bytes([1]) not in seen
-    seen.expire(103)
-    assert bytes([3]) not in seen
-    assert bytes([4]) in seen
+def test_seen_is_bounded_in_time_and_count_and_never_forgets_what_came_just_now() -> None:
+    seen = Seen(keep_ms=100, size=6)
+    for n in range(100):
+        seen.add(bytes([n]), 0)
+        assert len(seen) <= 6
+        assert all(bytes([late]) in seen for late in range(max(0, n - 2), n + 1))
+    assert bytes([90]) not in seen
+    seen.expire(49)
+    assert bytes([97]) in seen
+    for now in (50, 100):
+        assert bytes([99]) in seen
+        seen.expire(now)
+    assert bytes([99]) not in seen
+    assert len(seen) == 0
 
 
-def test_the_cache_is_bounded_in_bytes_and_time() -> None:
-    cache = Cache(keep_ms=100, size=10)
+def test_the_newest_word_on_an_item_counts() -> None:
+    seen = Seen(keep_ms=100, size=6)
+    seen.add(b"a", 0, rejected=True)
+    assert seen.rejected(b"a")
+    seen.expire(60)
+    assert seen.rejected(b"a")
+    seen.add(b"a", 60)
+    assert b"a" in seen
+    assert not seen.rejected(b"a")
+
+
+def test_the_cache_is_bounded_in_bytes_time_and_count() -> None:
+    cache = Cache(keep_ms=100, size=10, count=9)
     for n in range(5):
         cache.add(bytes([n]), Held(Item(TOPIC, bytes(4)), since_ms=n, announce_until_ms=0))
     assert [i for i, _ in cache.newest(TOPIC)] == [bytes([4]), bytes([3])]
     cache.expire(103)
     assert [i for i, _ in cache.newest(TOPIC)] == [bytes([4])]
+    for n in range(5, 100):
+        cache.add(bytes([n]), Held(Item(TOPIC, b""), since_ms=n, announce_until_ms=0))
+        assert len(cache) <= 9
+    assert [i for i, _ in cache.newest(TOPIC)] == [bytes([n]) for n in range(99, 90, -1)]
+
+
+def test_an_item_that_is_published_again_and_again_is_held_once_and_as_new() -> None:
+    cache = Cache(keep_ms=100, size=1_000, count=8)
+    cache.add(b"other", Held(Item(TOPIC, bytes(4)), since_ms=0, announce_until_ms=0))
+    for n in range(100):
+        cache.add(b"again", Held(Item(TOPIC, bytes(4)), since_ms=n, announce_until_ms=0))
+    assert [i for i, _ in cache.newest(TOPIC)] == [b"again"]
+    cache.expire(198)
+    assert cache.get(b"again") is not None
+    cache.expire(199)
+    assert len(cache) == 0
 
 
 def test_batches_never_exceed_a_messages_bounds() -> None:

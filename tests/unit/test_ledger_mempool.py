@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from potminer.base import limits
+from potminer.core import trie
 from potminer.core.ledger.apply import Applied
 from potminer.core.ledger.beacon import Onions
 from potminer.core.ledger.ledger import Ledger
 from potminer.core.ledger.mempool import Mempool
 from potminer.core.ledger.refusal import Refusal
 from potminer.core.ledger.state import State
+from potminer.wire import record as records
 from potminer.wire.block import Block, block_digest, transactions_root
 from potminer.wire.codec import encode
 from potminer.wire.task import Reward
@@ -25,6 +27,7 @@ from potminer.wire.tx import (
     Bond,
     JoinTask,
     RegisterTrainer,
+    RevealWork,
     SignedTransaction,
     SubmitTask,
     Transaction,
@@ -157,6 +160,31 @@ def test_one_sender_has_room_for_so_many_and_all_for_so_many_more() -> None:
     assert mempool.add(unsigned(senders[0], limits.MEMPOOL_PER_SENDER), free) == Refusal.BAD_NONCE
     assert refusals.count(None) == len(mempool) == limits.MEMPOOL_TRANSACTIONS
     assert set(refusals) == {None, Refusal.POOL_FULL}
+
+
+def test_what_waits_weighs_no_more_than_it_may_and_room_comes_back() -> None:
+    world = World()
+    mempool = Mempool(lambda signed: True)
+    free = State(world.chain, replace(world.genesis.parameters, minimum_fee=0), world.state.tree)
+    heavy = RevealWork(bytes(32), 0, 0, 0, bytes(32), 0, (bytes(32),) * 64, bytes(32))
+
+    def unsigned(sender: int, nonce: int, body: Body = heavy, expiry: int = 10**9) -> SignedTransaction:
+        return SignedTransaction(Transaction(world.chain, blob("sender", sender), nonce, 0, expiry, body), bytes(64))
+
+    each = len(unsigned(0, 0).encoded)
+    most = limits.MEMPOOL_BYTES // each
+    assert most < limits.MEMPOOL_TRANSACTIONS
+    refusals = [mempool.add(unsigned(at // 256, at % 256, expiry=20), free) for at in range(most + 40)]
+    assert refusals.count(None) == len(mempool)
+    assert most - 20 <= len(mempool) <= most + 20, "nonces and expiries of other lengths weigh a byte or two"
+    assert refusals[-1] == Refusal.POOL_FULL
+    assert mempool.add(unsigned(0, 1), free) == Refusal.BAD_NONCE
+    light = next(at for at in range(10**6) if mempool.add(unsigned(500 + at // 256, at % 256, WORK), free) is not None)
+    assert light * len(unsigned(500, 0, WORK).encoded) < each + 200
+    late = replace(free.head, height=21)
+    mempool.settle(State(free.chain, free.parameters, trie.update(free.tree, [(records.CHAIN, encode(late))])))
+    assert len(mempool) == light
+    assert mempool.add(unsigned(0, 0), free) is None
 
 
 def test_settling_forgets_what_is_done_outlived_or_impossible() -> None:

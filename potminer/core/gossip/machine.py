@@ -79,7 +79,9 @@ class Gossip:
         self._outgoing: dict[bytes, Quota] = {}
         self._meshes = {topic: Mesh(topic, parameters, self._chance) for topic in Topic}
         self._seen = Seen(keep_ms=parameters.seen_ms, size=parameters.seen_items)
-        self._cache = Cache(keep_ms=parameters.cache_ms, size=parameters.cache_bytes)
+        self._cache = Cache(
+            keep_ms=parameters.cache_ms, size=parameters.cache_bytes, count=parameters.cache_items
+        )
         self._waiting = WaitingRoom(parameters)
         self._pushes = Pushes(parameters)
         self._wanted = WantedList(parameters)

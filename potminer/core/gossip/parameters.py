@@ -40,6 +40,8 @@ class Parameters:
     seen_items: int = 131_072
     cache_ms: int = 30_000
     cache_bytes: int = 16 * MIB
+    cache_items: int = 16_384
+    """Five seconds of three thousand a second: an item is announced for two and asked for in the two after them."""
     flood_bytes: int = 2_048
     """Own items up to this size go to every peer at once: a publisher's mesh may be hostile."""
     push_bytes: int = MIB
@@ -77,5 +79,5 @@ class Parameters:
     def __post_init__(self) -> None:
         if not 0 < self.degree_low <= self.degree <= self.degree_high:
             raise AssertionError("mesh degrees contradict each other")
-        if self.cache_ms >= self.seen_ms:
+        if self.cache_ms >= self.seen_ms // 2 or self.cache_items >= self.seen_items // 2:
             raise AssertionError("an item must be forgotten as cached before it is forgotten as seen")

@@ -6,6 +6,7 @@ items between ``Validate`` and ``Validated``. Each is bounded in count, bytes or
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -16,35 +17,57 @@ PUSH_ITEMS = 64
 """``wire.gossip.Push`` carries no more."""
 
 
+class _Generation:
+    """Ids that came in the same while, and which of them were rejected."""
+
+    __slots__ = ("ids", "rejected", "since_ms")
+
+    def __init__(self, since_ms: int = 0) -> None:
+        self.ids: set[bytes] = set()
+        self.rejected: set[bytes] = set()
+        self.since_ms = since_ms
+
+
 class Seen:
-    """Item ids of the last while; knows which of them were rejected."""
+    """Item ids of the last while; knows which of them were rejected.
+
+    Two generations, of which the older is let go whole: an id is remembered for half of *keep_ms* at least, or until
+    half of *size* others came, and never longer than *keep_ms*. Ids are never let go one by one: a dict that loses
+    its first entry again and again walks over the holes each time, and at thousands a second that is dearer than
+    checking signatures.
+    """
 
     def __init__(self, *, keep_ms: int, size: int) -> None:
-        self._keep_ms, self._size = keep_ms, size
-        self._items: dict[bytes, tuple[int, bool]] = {}
+        self._half_ms, self._half_size = keep_ms // 2, max(1, size // 2)
+        self._young, self._old = _Generation(), _Generation()
 
     def add(self, item_id: bytes, now: int, *, rejected: bool = False) -> None:
-        self._items.pop(item_id, None)
-        self._items[item_id] = (now + self._keep_ms, rejected)
-        while len(self._items) > self._size:
-            del self._items[next(iter(self._items))]
+        if len(self._young.ids) >= self._half_size:
+            self._turn(now)
+        self._young.ids.add(item_id)
+        if rejected:
+            self._young.rejected.add(item_id)
+        else:
+            self._young.rejected.discard(item_id)
 
     def __contains__(self, item_id: bytes) -> bool:
-        return item_id in self._items
+        return item_id in self._young.ids or item_id in self._old.ids
 
     def __len__(self) -> int:
-        return len(self._items)
+        """Places taken: an id that came again later may take two."""
+        return len(self._young.ids) + len(self._old.ids)
 
     def rejected(self, item_id: bytes) -> bool:
-        return self._items.get(item_id, (0, False))[1]
+        """By its newest word."""
+        newest = self._young if item_id in self._young.ids else self._old
+        return item_id in newest.rejected
 
     def expire(self, now: int) -> None:
-        """Insertion order is expiry order: stop at the first that stays."""
-        while self._items:
-            first = next(iter(self._items))
-            if self._items[first][0] > now:
-                return
-            del self._items[first]
+        if now - self._young.since_ms >= self._half_ms:
+            self._turn(now)
+
+    def _turn(self, now: int) -> None:
+        self._old, self._young = self._young, _Generation(now)
 
 
 @dataclass(slots=True)
@@ -58,34 +81,32 @@ class Held:
 
 
 class Cache:
-    """Accepted items in full, oldest out first."""
+    """Accepted items in full, oldest out first: for *keep_ms*, at most *size* bytes of bodies and *count* items."""
 
-    def __init__(self, *, keep_ms: int, size: int) -> None:
-        self._keep_ms, self._size = keep_ms, size
+    def __init__(self, *, keep_ms: int, size: int, count: int) -> None:
+        self._keep_ms, self._size, self._count = keep_ms, size, count
         self._items: dict[bytes, Held] = {}
+        self._order: deque[tuple[bytes, Held]] = deque()
+        """As they came; an item that came again stands here twice, and only the later one is held."""
         self._bytes = 0
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     def add(self, item_id: bytes, held: Held) -> None:
-        self.drop(item_id)
+        self._drop(item_id)
         self._items[item_id] = held
+        self._order.append((item_id, held))
         self._bytes += len(held.item.body)
-        while self._bytes > self._size:
-            self.drop(next(iter(self._items)))
+        while self._bytes > self._size or len(self._order) > self._count:
+            self._drop_oldest()
 
     def get(self, item_id: bytes) -> Held | None:
         return self._items.get(item_id)
 
-    def drop(self, item_id: bytes) -> None:
-        held = self._items.pop(item_id, None)
-        if held is not None:
-            self._bytes -= len(held.item.body)
-
     def expire(self, now: int) -> None:
-        while self._items:
-            first = next(iter(self._items))
-            if self._items[first].since_ms + self._keep_ms > now:
-                return
-            self.drop(first)
+        while self._order and self._order[0][1].since_ms + self._keep_ms <= now:
+            self._drop_oldest()
 
     def forget_peer(self, peer: bytes) -> None:
         for held in self._items.values():
@@ -93,6 +114,16 @@ class Cache:
 
     def newest(self, topic: Topic) -> Iterator[tuple[bytes, Held]]:
         return ((item_id, held) for item_id, held in reversed(self._items.items()) if held.item.topic == topic)
+
+    def _drop_oldest(self) -> None:
+        item_id, held = self._order.popleft()
+        if self._items.get(item_id) is held:
+            self._drop(item_id)
+
+    def _drop(self, item_id: bytes) -> None:
+        held = self._items.pop(item_id, None)
+        if held is not None:
+            self._bytes -= len(held.item.body)
 
 
 @dataclass(slots=True)

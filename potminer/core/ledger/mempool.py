@@ -24,12 +24,13 @@ class Mempool:
     Signatures are checked once, at the door, and remembered while the transaction waits.
     """
 
-    __slots__ = ("_by_digest", "_by_leaf", "_by_sender", "_patience", "_verifier")
+    __slots__ = ("_by_digest", "_by_leaf", "_by_sender", "_bytes", "_patience", "_verifier")
 
     def __init__(self, verifier: Callable[[SignedTransaction], bool] = signature_holds) -> None:
         self._by_digest: dict[bytes, SignedTransaction] = {}
         self._by_leaf: dict[bytes, SignedTransaction] = {}
         self._by_sender: dict[bytes, dict[int, bytes]] = {}
+        self._bytes = 0
         self._patience = Patience()
         self._verifier = verifier
 
@@ -55,7 +56,7 @@ class Mempool:
             return flaw
         if transaction.nonce in waiting:
             return Refusal.BAD_NONCE
-        if len(self._by_digest) >= limits.MEMPOOL_TRANSACTIONS or len(waiting) >= limits.MEMPOOL_PER_SENDER:
+        if self._is_full(signed) or len(waiting) >= limits.MEMPOOL_PER_SENDER:
             return Refusal.POOL_FULL
         if not self._verifier(signed):
             return Refusal.BAD_SIGNATURE
@@ -64,8 +65,14 @@ class Mempool:
             return Refusal.BAD_EVIDENCE
         self._by_digest[digest] = self._by_leaf[signed.leaf] = signed
         self._by_sender.setdefault(transaction.sender, {})[transaction.nonce] = digest
+        self._bytes += len(signed.encoded)
         self._patience.begin(transaction.sender)
         return None
+
+    def _is_full(self, signed: SignedTransaction) -> bool:
+        """Whether there is no room for one of that size."""
+        many = len(self._by_digest) >= limits.MEMPOOL_TRANSACTIONS
+        return many or self._bytes + len(signed.encoded) > limits.MEMPOOL_BYTES
 
     def verified(self, signed: SignedTransaction) -> bool:
         """Whether the signature holds; free for what waits here byte for byte."""
@@ -123,7 +130,9 @@ class Mempool:
                 self._patience.served(sender)
             for used, digest in list(waiting.items()):
                 if used < nonce or ((sweeps or used == nonce) and self._is_hopeless(state, digest, height)):
-                    del self._by_leaf[self._by_digest.pop(waiting.pop(used)).leaf]
+                    gone = self._by_digest.pop(waiting.pop(used))
+                    self._bytes -= len(gone.encoded)
+                    del self._by_leaf[gone.leaf]
             if not waiting:
                 del self._by_sender[sender]
                 self._patience.forget(sender)

@@ -33,6 +33,11 @@ BUSY_MS: Final = 1_000
 """How long another process may take to let go of the file."""
 
 
+WAL_PAGES: Final = 4_000
+"""Sixteen MiB of log before it is written into the database. A block of some hundred transactions changes as many
+pages, so at SQLite's thousand every second block would be written twice at once."""
+
+
 class StoreError(PotminerError):
     """The disk or the database refused. Nothing of the failed call was written."""
 
@@ -258,7 +263,10 @@ def _engine(where: Path | str) -> tuple[Engine, str]:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun by _begin_sqlite alone
-    for pragma in (f"busy_timeout={BUSY_MS}", "locking_mode=EXCLUSIVE", "synchronous=FULL", "trusted_schema=OFF"):
+    for pragma in (
+        f"busy_timeout={BUSY_MS}", "locking_mode=EXCLUSIVE", "synchronous=FULL", "trusted_schema=OFF",
+        f"wal_autocheckpoint={WAL_PAGES}",
+    ):  # fmt: skip
         connection.execute(f"PRAGMA {pragma}")
 
 
