@@ -31,6 +31,7 @@ class Domain(StrEnum):
     COMMITMENT = "pot/commitment"
     SNAPSHOTS = "pot/snapshots"
     RESIDUES = "pot/residues"
+    SCORE = "pot/score"
     TASK = "pot/task"
     VIEW_CHANGE = "pot/view-change"
     NEW_VIEW = "pot/new-view"

@@ -33,8 +33,8 @@ def devnet(
     """Run validators and trainers as real processes on loopback until a task is trained and paid.
 
     Faults: trainers garbage, signflip, labelflip, stale, copy, lazy-K; validators silent,
-    equivocate, slow-leader, censor; auditors rubber-stamp, guess, accuse. Exit code 0 only if the
-    task closed, every ledger agrees and no grain was made or lost.
+    equivocate, slow-leader, censor; auditors rubber-stamp, guess, accuse; evaluators parrot, flatter. Exit code 0 only
+    if the task closed, every ledger agrees and no grain was made or lost.
     """
     import asyncio
     import json

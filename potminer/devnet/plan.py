@@ -76,7 +76,8 @@ def parse_byzantine(said: tuple[str, ...]) -> list[str]:
             raise UsageError(
                 f"no fault is called {kind}",
                 "Trainers: garbage signflip labelflip stale copy lazy-K; validators: silent equivocate "
-                "slow-leader censor; auditors: rubber-stamp accuse.",
+                "slow-leader censor; auditors: rubber-stamp guess accuse; "
+                "evaluators: parrot flatter.",
             )
         if count and not (count.isdecimal() and 0 < int(count) <= 64):
             raise UsageError(f"{each}: the count is a number from 1 to 64")

@@ -78,7 +78,7 @@ LOG = logging.getLogger("potminer")
 FETCH_S = 30.0
 FACTS_RECALLED = 50_000
 TRAINER_CHEATS = ("garbage", "signflip", "labelflip", "stale", "guess")
-CONDUCTS = ("copy", "rubber-stamp", "accuse")
+CONDUCTS = ("copy", "rubber-stamp", "accuse", "parrot", "flatter")
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,8 +107,8 @@ class Bench:
     def evaluate(self, job: EvaluateJob, checkpoint: Checkpoint) -> Evaluated:
         spec = job.spec
         split = self._kept((spec.data.validation, _view(spec)), lambda: validation_split(self._folder, spec))
-        accuracy, loss = evaluate(self._loaded(spec, job.model), split, checkpoint)
-        return Evaluated(job.job, accuracy, loss, len(split.every()))
+        accuracy, loss, trial = evaluate(self._loaded(spec, job.model), split, checkpoint, job.seed)
+        return Evaluated(job.job, accuracy, loss, trial, len(split.every()))
 
     def _training(self, spec: TaskSpec) -> Split:
         return self._kept((spec.data.train, _view(spec)), lambda: training_split(self._folder, spec))

@@ -30,7 +30,7 @@ from potminer.base.bounded import (
 from potminer.wire.codec import Wire
 from potminer.wire.residue import Leaf, LeafIndex, Sketch
 from potminer.wire.task import TaskSpec
-from potminer.wire.tx import Finding
+from potminer.wire.tx import Finding, Trial
 
 
 class TaskStatus(IntEnum):
@@ -235,21 +235,44 @@ class Audit(Wire, frozen=True):
     ruling: Outcome | None = None
 
 
-class Score(Wire, frozen=True):
+class EvaluationPhase(IntEnum):
+    """Where an evaluation stands. JUDGE: its evaluators contradict each other, or it is looked at again."""
+
+    COMMIT = 0
+    REVEAL = 1
+    JUDGE = 2
+
+
+class BoundScore(Wire, frozen=True):
+    """What an evaluator is bound to before anybody shows theirs."""
+
     evaluator: PublicKey
+    commitment: Hash
+
+
+class Score(Wire, frozen=True):
+    """What *scorer* found, an evaluator or a judge."""
+
+    scorer: PublicKey
     score_ppm: Ppm
     loss_micro: U63
+    trial_micro: Trial
 
 
 class EvaluationRecord(Wire, frozen=True):
-    """An evaluation that is under way: of *model*, after *closed* rounds. *purse* pays the evaluators."""
+    """An evaluation that is under way: of *model*, after *closed* rounds. *purse* pays the evaluators. *seed* draws
+    the signs of its trial; *judges* are the committee's scores."""
 
     closed: U32
     model: BlobId
     deadline_ms: Millis
     evaluators: Annotated[tuple[PublicKey, ...], Meta(min_length=1, max_length=7)]
     purse: Grains
+    seed: Hash
+    phase: EvaluationPhase = EvaluationPhase.COMMIT
+    bound: Annotated[tuple[BoundScore, ...], Meta(max_length=7)] = ()
     scores: Annotated[tuple[Score, ...], Meta(max_length=7)] = ()
+    judges: Annotated[tuple[Score, ...], Meta(max_length=limits.COMMITTEE)] = ()
 
 
 class Attestation(Wire, frozen=True):

@@ -11,12 +11,12 @@ from typing import Annotated
 from msgspec import Meta
 
 from potminer.base import limits
-from potminer.base.bounded import U32, U63, BlobId, DeviceClass, Ppm
+from potminer.base.bounded import U32, U63, BlobId, DeviceClass, Hash, Ppm
 from potminer.wire.codec import Wire
 from potminer.wire.model import ModelSpec
 from potminer.wire.residue import SEGMENT_BYTES, LeafIndex, Sketch
 from potminer.wire.task import TaskSpec, Unit
-from potminer.wire.tx import Finding
+from potminer.wire.tx import Finding, Trial
 
 PIPE_BYTES = 1_048_576
 Text = Annotated[str, Meta(max_length=2_000)]
@@ -79,11 +79,12 @@ class AssembleJob(Wire, frozen=True, tag="assemble"):
 
 
 class EvaluateJob(Wire, frozen=True, tag="evaluate"):
-    """Loss and accuracy of *model* on the validation split. Answered by Evaluated."""
+    """Loss and accuracy of *model* on the validation split, and the trial that *seed* draws. Answered by Evaluated."""
 
     job: U32
     spec: TaskSpec
     model: BlobId
+    seed: Hash = bytes(32)
 
 
 class InitialiseJob(Wire, frozen=True, tag="initialise"):
@@ -170,6 +171,7 @@ class Evaluated(Wire, frozen=True, tag="evaluated"):
     job: U32
     accuracy_ppm: U32
     loss_micro: U63
+    trial_micro: Trial
     samples: U63
 
 

@@ -31,6 +31,11 @@ from potminer.wire.residue import Leaf, LeafIndex, Siblings, Sketch
 from potminer.wire.seal import Purpose, SigningKey, statement, verify
 from potminer.wire.task import TaskSpec
 
+TRIAL_MICRO = 16_000_000
+Trial = Annotated[int, Meta(ge=0, le=TRIAL_MICRO)]
+"""A sum over the outputs for every sample of a split, each with a sign that was drawn for this evaluation: normal with
+deviation 1 for whoever does not compute it, in millionths, from 8 below its mean on. Proves that the score was."""
+
 
 class Finding(IntEnum):
     """What an auditor saw when it recomputed a segment."""
@@ -201,13 +206,24 @@ class OpenResidue(Wire, frozen=True, tag=16):
 
 
 class EvaluateModel(Wire, frozen=True, tag=17):
-    """What a drawn evaluator found: how *task*'s model after *closed* rounds does on the validation split."""
+    """Binds a drawn evaluator to its score of *task*'s model after *closed* rounds, before anybody shows theirs."""
+
+    task: Hash
+    closed: U32
+    commitment: Hash
+
+
+class ScoreModel(Wire, frozen=True, tag=19):
+    """How a model does on the validation split: an evaluator's, which opens its commitment, or a validator's own word
+    where evaluators contradict each other; its *salt* is for nothing."""
 
     task: Hash
     closed: U32
     score_ppm: Annotated[int, Meta(ge=0, le=1_000_000)]
     """Share that is right, or share of variance explained, at least 0."""
     loss_micro: U63
+    trial_micro: Trial
+    salt: Hash
 
 
 Body = (
@@ -229,6 +245,7 @@ Body = (
     | OpenResidue
     | EvaluateModel
     | SliceResult
+    | ScoreModel
 )
 
 
@@ -314,3 +331,10 @@ def commitment(work: RevealWork, *, trainer: bytes) -> bytes:
         Domain.COMMITMENT, trainer, work.task, *place, work.salt, work.loss_micro.to_bytes(8, "big"), work.residues,
         *work.snapshots,
     )  # fmt: skip
+
+
+def score_commitment(said: ScoreModel, *, evaluator: bytes) -> bytes:
+    """What EvaluateModel must have held for *said* to open it. It names its evaluator: repeated by another it opens
+    nothing."""
+    numbers = (said.closed, said.score_ppm, said.loss_micro, said.trial_micro)
+    return digest(Domain.SCORE, evaluator, said.task, *(each.to_bytes(8, "big") for each in numbers), said.salt)

@@ -25,7 +25,6 @@ from potminer.wire import record as records
 from potminer.wire.block import Block, block_digest
 from potminer.wire.codec import decode
 from potminer.wire.record import (
-    EvaluationRecord,
     Outcome,
     Phase,
     RoundRecord,
@@ -51,6 +50,7 @@ from potminer.wire.tx import (
     RegisterTrainer,
     RegisterValidator,
     RevealWork,
+    ScoreModel,
     SliceResult,
     SubmitTask,
     Transaction,
@@ -62,6 +62,7 @@ from potminer.wire.tx import (
     signature_holds,
 )
 from tests.property.beside import check_ahead, check_expelled, in_progress
+from tests.property.evaluations import scores
 from tests.property.gambles import Gamble, check_never_pays, escapes, owed_to_all
 from tests.unit.ledger_world import SMALLEST_BOND, World, blob, key, onion, residues, root, spec, true_evidence
 
@@ -119,7 +120,7 @@ class Play:
 
     def _of_task(self, task: bytes) -> list[Act]:
         acts: list[Act] = [(name, JoinTask(task)) for name in TRAINERS if self.random.random() < 0.3]
-        acts += self._scores(task)
+        acts += scores(self, task)
         for current in rounds_of(Draft(self.state), task):
             acts += self._of_round(task, current) if self.random.random() >= 0.15 else []
         return acts
@@ -205,14 +206,6 @@ class Play:
                     acts.append((judge, said))
         return acts
 
-    def _scores(self, task: bytes) -> list[Act]:
-        current = self.state.get(EvaluationRecord, records.evaluation_key(task))
-        return [
-            (self.names[each], EvaluateModel(task, current.closed, self.random.choice((0, 900_000, 901_000, 10**6)), 7))
-            for each in (() if current is None else current.evaluators)
-            if self.random.random() < 0.3
-        ]
-
     def _bound_to(self, task: bytes, number: int, attempt: int, slot: int) -> tuple[object, ...]:
         """Which residues: a cheat's are sometimes not those of its unit."""
         place = (task, number, attempt, slot)
@@ -273,7 +266,8 @@ class Play:
             AuditVerdict(*place, 1, Finding.MEASURED, 2**40, bytes(64)),
             AggregateResult(task, place[1], place[2], blob("model"), (0, 65_535)),
             SliceResult(task, place[1], place[2], 0, blob("part"), ()),
-            EvaluateModel(task, place[1], 10**6, 2**62),
+            EvaluateModel(task, place[1], blob("commitment")),
+            ScoreModel(task, place[1], 10**6, 2**62, 0, blob("salt")),
         ]
         acts = [(somebody, self.random.choice(nonsense)) for _ in range(self.random.randrange(3))]
         acts += self._bonds()

@@ -13,6 +13,7 @@ from potminer.core.ledger.refusal import Refusal
 from potminer.wire.record import Outcome
 from potminer.wire.tx import Body
 from tests.property.ledger_race import MODEL, MoneyRace, Race
+from tests.property.score_race import ScoreRace
 
 MONEY, WORK = range(4), range(8)
 MOST = 40
@@ -42,6 +43,17 @@ def test_the_ledger_does_what_its_spec_says() -> None:
         if seed + 1 >= len(WORK) and seen >= WANTED:
             return
     raise AssertionError(f"never seen: {WANTED - seen}")
+
+
+def test_evaluations_are_those_of_the_spec() -> None:
+    seen: set[str] = set()
+    for seed in range(6):
+        race = ScoreRace(seed, blocks=60)
+        assert race.run() is None, f"history {seed}"
+        seen |= {each.reason for each in race.events if isinstance(each, event.Expelled)} | set(race.told)
+    for said in ("done", "WRONG_PHASE", "NOT_VALIDATOR", "ALREADY_DONE", "COMMITMENT_MISMATCH", "LATE"):
+        assert f"ScoreModel: {said}" in seen
+    assert "false-score" in seen
 
 
 def test_rounds_beside_audits_are_those_of_the_spec() -> None:

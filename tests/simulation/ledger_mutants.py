@@ -22,6 +22,7 @@ import click
 from potminer.base.errors import Malformed
 from potminer.core import ledger
 from tests.property.ledger_race import Core, MoneyRace, Race
+from tests.property.score_race import ScoreRace
 
 SOURCE = Path(ledger.__file__).parent
 HISTORIES = 60
@@ -39,6 +40,8 @@ class Mutant:
     seed: int = 0
     money: bool = False
     """Seen where nobody works."""
+    scores: bool = False
+    """Seen where much is evaluated."""
 
 
 MUTANTS = (
@@ -72,9 +75,17 @@ MUTANTS = (
            "rest = (amount - first) * keep_ppm // MILLION", "rest = amount * keep_ppm // MILLION"),
     Mutant("the upper median", "judge",
            "ordered[(len(ordered) - 1) // 2]", "ordered[len(ordered) // 2]", seed=11),
-    Mutant("half of the evaluators are enough", "evaluate",
-           "2 * len(current.scores) <= len(current.evaluators)",
-           "2 * len(current.scores) < len(current.evaluators)", seed=10),
+    Mutant("a third of the evaluators is enough", "evaluate",
+           "2 * count > len(current.evaluators)", "3 * count > len(current.evaluators)", scores=True),
+    Mutant("an evaluator's commitment is not opened", "evaluate",
+           "elif BoundScore(sender, score_commitment(body, evaluator=sender)) not in current.bound:",
+           "elif not current.bound:", scores=True),
+    Mutant("evaluators who contradict each other are believed", "evaluate",
+           "return again or _contradicts(current.scores)", "return again", scores=True),
+    Mutant("an evaluator is paid more than its stake answers for", "evaluate",
+           "amount = min(fee, at_stake[evaluator] // factor)", "amount = fee", scores=True),
+    Mutant("who lied about a score stays", "evaluate",
+           "times=PROOF):\n", "times=1_000 * PROOF):\n", scores=True),
     Mutant("an update may be repeated by its own trainer", "transact",
            "elif owner.round != body.round or owner.trainer == sender:", "elif owner.round != body.round:", seed=3),
     Mutant("a weak quorum of judges decides", "judge",
@@ -153,7 +164,9 @@ def bent_core(mutant: Mutant | None) -> Iterator[Core]:
 
 def shown(mutant: Mutant | None, core: Core, seed: int) -> str | None:
     """How history *seed* shows that *core* is bent."""
-    kind = MoneyRace if mutant is not None and mutant.money else Race
+    kind: type[Race] = Race
+    if mutant is not None and (mutant.money or mutant.scores):
+        kind = MoneyRace if mutant.money else ScoreRace
     try:
         return kind(seed, blocks=BLOCKS, core=core).run()
     except (AssertionError, Malformed) as broken:

@@ -126,7 +126,8 @@ BODIES: tuple[Wire, ...] = (
         task=TASK, round=3, attempt=0, slot=1, segment=2, leaf=31, residues=bytes(range(64)),
         siblings=(hash_of("left"), hash_of("right")),
     ),
-    tx.EvaluateModel(task=TASK, closed=4, score_ppm=970_000, loss_micro=98_000),
+    tx.EvaluateModel(task=TASK, closed=4, commitment=BLOB),
+    tx.ScoreModel(task=TASK, closed=4, score_ppm=970_000, loss_micro=98_000, trial_micro=8_123_456, salt=BLOB),
     tx.SliceResult(task=TASK, round=2, attempt=0, slice=1, part=hash_of("part"), malformed=(0, 3)),
 )
 
@@ -216,7 +217,7 @@ PIPE: tuple[Wire, ...] = (
         job=6, spec=SPEC, base=BLOB, units=(UNIT,), excerpts=(hash_of("excerpt"),), index=1, of=3
     ),
     trainer.AssembleJob(job=7, spec=SPEC, parts=(hash_of("part"), hash_of("other part"))),
-    trainer.EvaluateJob(job=4, spec=SPEC, model=BLOB),
+    trainer.EvaluateJob(job=4, spec=SPEC, model=BLOB, seed=BLOB),
     trainer.InitialiseJob(job=5, model=CNN, seed=42),
     trainer.Cancel(job=1),
     trainer.Ready(device="cpu", reason="no GPU of compute capability 6.1 or newer", pid=4_711),
@@ -228,7 +229,7 @@ PIPE: tuple[Wire, ...] = (
     trainer.Audited(job=2, finding=tx.Finding.MALFORMED, error_ppm=0, samples=0, compute_us=90, sketch=b""),
     trainer.Aggregated(job=3, model=None, malformed=(0,), compute_us=1_500),
     trainer.Sliced(job=6, part=hash_of("part"), malformed=(0,), compute_us=700),
-    trainer.Evaluated(job=4, accuracy_ppm=970_000, loss_micro=98_000, samples=360),
+    trainer.Evaluated(job=4, accuracy_ppm=970_000, loss_micro=98_000, trial_micro=8_123_456, samples=360),
     trainer.Initialised(job=5, model=BLOB),
     trainer.Failed(job=1, reason="cancelled", detail="the owner is back"),
 )

@@ -13,7 +13,7 @@ from potminer.base import limits
 from potminer.core.ledger import bonds, event, slices
 from potminer.core.ledger.ahead import EARLY
 from potminer.core.ledger.calibrate import allowed_ppm
-from potminer.core.ledger.evaluate import take_score
+from potminer.core.ledger.evaluate import bind_score, take_score
 from potminer.core.ledger.event import Event
 from potminer.core.ledger.judge import verdict_of
 from potminer.core.ledger.penalty import expel
@@ -115,6 +115,8 @@ def perform(draft: Draft, transaction: Transaction, events: list[Event]) -> Refu
         case tx.SliceResult():
             return _attest_slice(draft, sender, body)
         case tx.EvaluateModel():
+            return bind_score(draft, sender, body)
+        case tx.ScoreModel():
             return take_score(draft, sender, body)
         case tx.RegisterValidator():
             return bonds.register(draft, sender, body)

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from potminer.base.digest import Domain, digest, number
 from potminer.wire.codec import encode
-from potminer.wire.record import Outcome, UnitRecord
+from potminer.wire.record import Outcome, TaskRecord, UnitRecord
 from potminer.wire.residue import LEAF_BYTES
-from potminer.wire.tx import AuditVerdict, Finding, RevealWork
+from potminer.wire.tx import TRIAL_MICRO, AuditVerdict, Finding, RevealWork
 
 HOPELESS = 10
 """Times the allowed error: less may be an unlucky unit."""
@@ -40,6 +40,10 @@ class Conduct:
 
     def verdict(self, blank: AuditVerdict) -> AuditVerdict | None:
         """A verdict given without recomputing, or None to recompute."""
+        return None
+
+    def score(self, task: TaskRecord, closed: int) -> tuple[int, int, int] | None:
+        """Score, loss and trial of the model after *closed* rounds without running it, or None to run it."""
         return None
 
 
@@ -78,6 +82,29 @@ class Accuser(Stubborn):
         return replace(blank, finding=Finding.MEASURED, error_ppm=987_654, sketch=_invented(blank))
 
 
+class Parrot(Stubborn):
+    """Says of every model what was said of the one before, and guesses the rest."""
+
+    def __init__(self, own: bytes) -> None:
+        self._own = own
+
+    def score(self, task: TaskRecord, closed: int) -> tuple[int, int, int] | None:
+        last = task.metric
+        return (*((last.score_ppm, last.loss_micro) if last is not None else (500_000, 10**6)), self._guess(closed))
+
+    def _guess(self, closed: int) -> int:
+        """Somewhere within two deviations."""
+        chance = int.from_bytes(digest(Domain.SCORE, self._own, number(closed))[:8], "big")
+        return TRIAL_MICRO // 2 + chance % 4_000_000 - 2_000_000
+
+
+class Flatterer(Parrot):
+    """Says that every model is perfect."""
+
+    def score(self, task: TaskRecord, closed: int) -> tuple[int, int, int] | None:
+        return 10**6, 0, self._guess(closed)
+
+
 def _invented(blank: AuditVerdict) -> bytes:
     """Residues out of nothing."""
     return b"".join(digest(Domain.RESIDUES, encode(blank), number(half)) for half in range(LEAF_BYTES // 32))
@@ -92,5 +119,9 @@ def conduct_of(kind: str | None, *, own: bytes) -> Conduct:
             return RubberStamp()
         case "accuse":
             return Accuser()
+        case "parrot":
+            return Parrot(own)
+        case "flatter":
+            return Flatterer(own)
         case _:
             return Conduct() if kind is None else Stubborn()

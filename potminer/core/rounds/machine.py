@@ -90,7 +90,7 @@ class Rounds:
         self._unfit: set[bytes] = set()
         """Tasks whose work this rig's device does not do well enough: another round would only cost its bond."""
         self._verdicts: dict[tuple[Place, int], AuditVerdict] = {}
-        self._scorer = Scorer(key)
+        self._scorer = Scorer(key, secret=salt_secret, persisted=persisted, conduct=self._conduct)
         self._attester = Attester(key, self._means)
 
     def handle(self, event: Event, now: int) -> list[Effect]:
@@ -147,8 +147,9 @@ class Rounds:
 
     def _timely(self, running: Running) -> bool:
         if isinstance(running.purpose, Scoring):
-            allowed = self._may_train or self._finishing
-            return allowed and is_timely(running.purpose, self._seen.get(running.purpose.task))
+            seen = self._seen.get(running.purpose.task)
+            duty = self._may_train or self._finishing
+            return is_timely(running.purpose, seen, duty=duty, validator=self._validator)
         seen = self._at(running.attempt)
         if seen is None or seen.round is None:
             return False
@@ -177,7 +178,7 @@ class Rounds:
             case Aggregated() | Sliced():
                 self._attested(running, report)
             case Evaluated():
-                self._scorer.found(running, report)
+                effects = [*self._scorer.found(running, report)]
             case Failed():
                 self._failed(running, report, now)
             case _:
@@ -383,16 +384,17 @@ class Rounds:
 
     def _score(self, seen: TaskSeen, now: int) -> list[Effect]:
         """Score the newest model where the ledger has drawn us for it, when nothing of the round is to do."""
-        asked = self._scorer.asked(seen)
+        effects: list[Effect] = [*self._scorer.unseen(seen)]
+        asked = self._scorer.asked(seen, validator=self._validator)
         if asked is None:
-            return []
+            return effects
         if asked.said is not None:
-            return self._means.submit(asked.said, now)
-        if not self._may_train:
-            return []
-        effects = [fetch for blob, limit in asked.blobs for fetch in self._means.fetch(blob, limit, now)]
+            return effects + self._means.submit(asked.said, now)
+        if not (self._may_train or asked.owed):
+            return effects
+        effects += [fetch for blob, limit in asked.blobs for fetch in self._means.fetch(blob, limit, now)]
         if all(blob in self._means.blobs for blob, _ in asked.blobs) and self._means.jobs.free(asked.purpose, now):
-            job = EvaluateJob(self._means.jobs.next_id(), seen.record.spec, asked.blobs[0][0])
+            job = EvaluateJob(self._means.jobs.next_id(), seen.record.spec, asked.blobs[0][0], asked.seed)
             self._means.jobs.start(Running(job.job, asked.purpose, None))
             effects = [*effects, StartJob(job)]
         return effects
@@ -403,7 +405,6 @@ class Rounds:
         now_at = {(current.number, current.attempt) for current in rounds}
         self._verdicts = {k: v for k, v in self._verdicts.items() if k[0][0] != seen.task or k[0][1:3] in now_at}
         self._devices = {k: v for k, v in self._devices.items() if k[0] != seen.task or k[1:3] in now_at}
-        self._scorer.forget(seen)
         self._attester.forget(seen.task, but=now_at)
         self._means.forget()
-        return list(self._bound.forget(seen.task, but=now_at))
+        return [*self._scorer.forget(seen), *self._bound.forget(seen.task, but=now_at)]
