@@ -143,7 +143,7 @@ def test_the_loop_learns_digits(tmp_path: Path) -> None:
             losses.append(loss)
         weights = aggregate(Model(weights), lambda updates=updates: updates, rate_nano=spec.outer_rate_nano).weights
     engine.load(weights)
-    accuracy, loss = evaluate(engine, validation, go_on)
+    accuracy, loss, _ = evaluate(engine, validation, go_on, bytes(32))
     assert accuracy >= 960_000
     assert loss < losses[0] / 4
 
