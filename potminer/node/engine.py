@@ -448,9 +448,11 @@ class Engine:
             self._inbox.post(To.REPLICA, pbft.WorkArrived())
 
     def _read_work(self) -> pbft.WorkArrived:
-        """How much there is when the replica gets to hear of it."""
+        """How much there is when the replica gets to hear of it. Only who leads asks whether a phase is complete."""
         self._work_told = False
-        return pbft.WorkArrived(full=self._m.ledger.is_full)
+        ledger, replica = self._m.ledger, self._m.replica
+        leads = replica is not None and replica.is_primary
+        return pbft.WorkArrived(full=ledger.is_full or (leads and ledger.completes(self._hands.clock())))
 
     # ---- things that take time ------------------------------------------------------------
 

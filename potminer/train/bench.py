@@ -19,7 +19,7 @@ from potminer.train.refusal import Checkpoint, Reason, Refused
 from potminer.train.residue import probes, residues
 from potminer.train.shapes import check_task, samples_that_fit, training_bytes
 from potminer.train.snap import Snapshot, State, decode_snapshot, encode_snapshot, nothing_yet, snap
-from potminer.train.step import Engine, Work, run_segment, train_unit
+from potminer.train.step import Engine, Work, run_segment, run_segment_twice, train_unit
 from potminer.wire.model import ModelSpec, outputs
 from potminer.wire.residue import PER_LEAF
 from potminer.wire.task import Objective, TaskSpec, snapshot_size
@@ -80,29 +80,31 @@ class Bench:
             sketch = _sketch(job, claimed, guess(claimed, unit=job.unit, segment=job.segment), before)
             return Audited(job.job, Finding.MEASURED, 0, samples, _us_since(started), sketch)
         work = Work(self._loaded(job.spec, job.base), self._training(job.spec), job.spec, job.unit)
-        reached, _ = run_segment(work, job.segment, before, checkpoint)
+        reached, cheat_ppm = self._recomputed(work, job, before, checkpoint)
         error = segment_error_ppm(
             claimed=claimed, recomputed=reached, before=before, unit=job.unit, segment=job.segment
         )
         sketch = _sketch(job, claimed, reached, before)
-        cheat_ppm = self._smallest_cheat(work, job, before, reached, checkpoint) if job.calibrate else 0
         return Audited(job.job, Finding.MEASURED, error, samples, _us_since(started), sketch, cheat_ppm)
 
-    def _smallest_cheat(self, work: Work, job: AuditJob, before: State, reached: State, checkpoint: Checkpoint) -> int:
-        """What leaving out one sample of the segment's last micro-batch would measure, done and measured: at least 1,
-        or 0 where it diverges. Of the last, for nothing after it lets the difference grow.
+    def _recomputed(self, work: Work, job: AuditJob, before: State, checkpoint: Checkpoint) -> tuple[State, int]:
+        """The segment's state; where the job calibrates, what leaving out one sample of its last micro-batch would
+        measure, done and measured: at least 1, or 0 where it diverges. Of the last, for nothing after it lets the
+        difference grow.
         """
+        if not job.calibrate:
+            return run_segment(work, job.segment, before, checkpoint)[0], 0
         last = job.segment * job.spec.batches_per_segment - 1
         cheating = Work(work.engine, work.split, job.spec, job.unit, Conduct(drops=last))
-        short, _ = run_segment(cheating, job.segment, before, checkpoint)
+        reached, short = run_segment_twice(work, cheating, job.segment, before, checkpoint)
         try:
             shown = snap(short, spec=job.spec, unit=job.unit, segment=job.segment)
         except Refused:
-            return 0
+            return reached, 0
         found = segment_error_ppm(
             claimed=shown, recomputed=reached, before=before, unit=job.unit, segment=job.segment
         )
-        return max(1, found)
+        return reached, max(1, found)
 
     def evaluate(self, job: EvaluateJob, checkpoint: Checkpoint) -> Evaluated:
         spec = job.spec

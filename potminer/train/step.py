@@ -128,39 +128,95 @@ def run_segment(work: Work, segment: int, state: State, checkpoint: Checkpoint) 
     Mode ``gradient``: the state is the sum over the micro-batches so far of gradient / K, K = micro-batches of the
     unit. Mode ``local``: theta - w, where the inner steps so far led from theta to w, and the moments.
     """
-    run = _accumulate if work.spec.mode == "gradient" else _walk
-    first = (segment - 1) * work.spec.batches_per_segment
-    return run(work, range(first, first + work.spec.batches_per_segment), state, checkpoint)
-
-
-def _accumulate(work: Work, batches: range, state: State, checkpoint: Checkpoint) -> tuple[State, float]:
-    engine, total = work.engine, 0.0
-    engine.gradient.copy_(torch.from_numpy(state[0]))
+    course, batches = _begin(work, state), _batches(work.spec, segment)
+    total = 0.0
     for batch in batches:
-        weight = work.conduct.weight(batch)
-        if weight:
-            total += weight * work.learn(batch, scale=weight / work.spec.batches_per_unit)
+        total += course.learn(work, batch)
         checkpoint(batch + 1 - batches.start, len(batches))
-    return (_as_floats(engine.gradient),), total
+    return course.reached(), total
 
 
-def _walk(work: Work, batches: range, state: State, checkpoint: Checkpoint) -> tuple[State, float]:
-    engine, spec, total = work.engine, work.spec, 0.0
-    update, *moments = (torch.from_numpy(vector).to(engine.device, copy=True) for vector in state)
-    torch.sub(engine.base, update, out=engine.weights)
-    for batch in batches:
-        weight = work.conduct.weight(batch)
-        if weight:
-            engine.gradient.zero_()
-            total += weight * work.learn(batch, scale=weight)
-            rate = rate_at(spec.inner, step_of(spec, work.unit, batch))
-            inner.step(
-                spec.inner, engine.weights, engine.gradient, moments,
-                rate=rate, number=batch + 1, decaying=engine.decaying,
-            )  # fmt: skip
+def run_segment_twice(
+    work: Work, other: Work, segment: int, state: State, checkpoint: Checkpoint
+) -> tuple[State, State]:
+    """The states after *segment*, and after one whose last micro-batch alone was learned by *other*'s conduct.
+
+    To the bit what two runs reach, for the price of one and a micro-batch: up to the last they are the same.
+    """
+    course, batches = _begin(work, state), _batches(work.spec, segment)
+    for batch in batches[:-1]:
+        course.learn(work, batch)
         checkpoint(batch + 1 - batches.start, len(batches))
-    torch.sub(engine.base, engine.weights, out=update)
-    return (_as_floats(update), *(_as_floats(moment) for moment in moments)), total
+    kept = course.keep()
+    course.learn(work, batches[-1])
+    reached = course.reached()
+    course.back_to(kept)
+    course.learn(other, batches[-1])
+    checkpoint(len(batches), len(batches))
+    return reached, course.reached()
+
+
+def _batches(spec: TaskSpec, segment: int) -> range:
+    first = (segment - 1) * spec.batches_per_segment
+    return range(first, first + spec.batches_per_segment)
+
+
+def _begin(work: Work, state: State) -> _Sum | _Walk:
+    return _Sum(work.engine, state) if work.spec.mode == "gradient" else _Walk(work.engine, state)
+
+
+class _Sum:
+    """Mode ``gradient``: what was added so far lies in the engine's gradient."""
+
+    def __init__(self, engine: Engine, state: State) -> None:
+        self._engine = engine
+        engine.gradient.copy_(torch.from_numpy(state[0]))
+
+    def learn(self, work: Work, batch: int) -> float:
+        weight = work.conduct.weight(batch)
+        return weight * work.learn(batch, scale=weight / work.spec.batches_per_unit) if weight else 0.0
+
+    def keep(self) -> list[torch.Tensor]:
+        return [self._engine.gradient.clone()]
+
+    def back_to(self, kept: list[torch.Tensor]) -> None:
+        self._engine.gradient.copy_(kept[0])
+
+    def reached(self) -> State:
+        return (_as_floats(self._engine.gradient),)
+
+
+class _Walk:
+    """Mode ``local``: the weights have gone so far, with these moments."""
+
+    def __init__(self, engine: Engine, state: State) -> None:
+        self._engine = engine
+        update, *self._moments = (torch.from_numpy(vector).to(engine.device, copy=True) for vector in state)
+        torch.sub(engine.base, update, out=engine.weights)
+
+    def learn(self, work: Work, batch: int) -> float:
+        engine, spec, weight = self._engine, work.spec, work.conduct.weight(batch)
+        if not weight:
+            return 0.0
+        engine.gradient.zero_()
+        loss = weight * work.learn(batch, scale=weight)
+        rate = rate_at(spec.inner, step_of(spec, work.unit, batch))
+        inner.step(
+            spec.inner, engine.weights, engine.gradient, self._moments,
+            rate=rate, number=batch + 1, decaying=engine.decaying,
+        )  # fmt: skip
+        return loss
+
+    def keep(self) -> list[torch.Tensor]:
+        return [self._engine.weights.clone(), *(moment.clone() for moment in self._moments)]
+
+    def back_to(self, kept: list[torch.Tensor]) -> None:
+        for vector, was in zip((self._engine.weights, *self._moments), kept, strict=True):
+            vector.copy_(was)
+
+    def reached(self) -> State:
+        update = torch.sub(self._engine.base, self._engine.weights)
+        return (_as_floats(update), *(_as_floats(moment) for moment in self._moments))
 
 
 def _as_floats(vector: torch.Tensor) -> Floats:

@@ -98,12 +98,35 @@ def test_a_validator_says_early_what_all_that_was_shown_makes(phase: Phase) -> N
     node = Node(payout=False, validator=True, have=(BASE, SNAPSHOTS[3], THEIRS[3]))
     copy = UnitRecord(OTHER, blob("c"), 0, THEIRS, judgement=Judgement(Outcome.DUPLICATE, None, 1_000))
     first = current(phase, slots=(OWN, OTHER, OTHER))
-    assert jobs(Node(payout=False, validator=True, have=(BASE, SNAPSHOTS[3], THEIRS[3])).tell(seen(first, UNITS))) == []
     (job,) = jobs(node.tell(overlapping(first, (*UNITS, copy))))
     assert isinstance(job, AggregateJob)
     assert [unit.slot for unit in job.units] == [0, 1]
     (result,) = said(node.tell(Reported(Aggregated(job.job, NEXT, (), 1))))
     assert result == AggregateResult(TASK, 0, 0, NEXT, (), early=True)
+
+
+def test_without_overlap_it_aggregates_early_too_and_says_nothing_until_it_is_asked() -> None:
+    node = Node(payout=False, validator=True, have=(BASE, SNAPSHOTS[3], THEIRS[3]))
+    (job,) = jobs(node.tell(seen(current(Phase.AUDIT), UNITS)))
+    assert isinstance(job, AggregateJob)
+    effects = node.tell(Reported(Aggregated(job.job, NEXT, (), 1)))
+    effects += node.tell(seen(current(Phase.OPEN), UNITS), after_ms=4_000)
+    assert (jobs(effects), said(effects)) == ([], [])
+    good = tuple(replace(unit, judgement=ACCEPTED) for unit in UNITS)
+    effects = node.tell(seen(current(Phase.AGGREGATE), good))
+    assert (jobs(effects), said(effects)) == ([], [AggregateResult(TASK, 0, 0, NEXT, ())])
+
+
+def test_without_overlap_a_worker_is_kept_free_for_a_dispute_and_what_it_leaves_is_aggregated() -> None:
+    idle = Node(payout=False, validator=True, have=(BASE, SNAPSHOTS[3], THEIRS[3]))
+    assert jobs(idle.tell(seen(current(Phase.DISPUTE), UNITS))) == []
+    node = Node(payout=False, validator=True, have=(BASE, SNAPSHOTS[3], THEIRS[3]))
+    (job,) = jobs(node.tell(seen(current(Phase.AUDIT), UNITS)))
+    node.tell(Reported(Aggregated(job.job, NEXT, (), 1)))
+    left = (replace(UNITS[0], judgement=ACCEPTED), replace(UNITS[1], judgement=BAD))
+    (again,) = jobs(node.tell(seen(current(Phase.AGGREGATE), left)))
+    assert isinstance(again, AggregateJob)
+    assert again.updates == (SNAPSHOTS[3],)
 
 
 def test_it_says_the_same_at_the_end_and_something_else_where_a_unit_was_refused() -> None:

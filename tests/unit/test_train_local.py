@@ -22,11 +22,11 @@ from potminer.train.refusal import Reason, Refused
 from potminer.train.schedule import rate_at, step_of
 from potminer.train.shapes import check_task, parameters
 from potminer.train.snap import Snapshot, nothing_yet
-from potminer.train.step import Engine, Work, run_segment, train_unit
+from potminer.train.step import Engine, Work, run_segment, run_segment_twice, train_unit
 from potminer.train.weights import Floats
 from potminer.wire.model import Cnn, ModelSpec
 from potminer.wire.task import AdamW, InnerSpec, Momentum, Sgd, TaskSpec
-from tests.unit.train_kit import MODEL, go_on, keep_in, local_task, unit
+from tests.unit.train_kit import MODEL, digits_task, go_on, keep_in, local_task, unit
 
 CNN = Cnn(channels=1, height=8, width=8, filters=(8, 16), kernel=3, hidden=32, classes=10)
 SGD = InnerSpec(Sgd(), rate_nano=50_000_000)
@@ -102,6 +102,27 @@ def test_snapping_drifts_little_from_the_unsnapped_unit(tmp_path: Path, inner: I
     drift = np.linalg.norm(made[-1].update.values() - update) / np.linalg.norm(update)
     assert drift < 0.1
     assert [len(snapshot.vectors) for snapshot in made] == [len(nothing_yet(whole.spec))] * 3 + [1]
+
+
+@pytest.mark.parametrize("inner", [None, SGD, MOMENTUM, ADAMW], ids=["gradient", "sgd", "momentum", "adamw"])
+def test_a_segment_and_its_smallest_cheat_are_to_the_bit_what_two_runs_reach(
+    tmp_path: Path, inner: InnerSpec | None
+) -> None:
+    folder, seen = Folder(tmp_path), list[tuple[int, int]]()
+    spec = digits_task(folder, batches=5) if inner is None else local_task(folder, inner)
+    made: list[Snapshot] = []
+    train_unit(work(folder, spec), keep=keep_in(made), checkpoint=go_on)
+    before, cheat = made[0].values(), Conduct(drops=9)
+    here, other = work(folder, spec), work(folder, spec, cheat)
+    apart = [run_segment(each, 2, before, go_on)[0] for each in (here, other)]
+    together = run_segment_twice(
+        here, Work(here.engine, here.split, spec, here.unit, cheat), 2, before, lambda *done: seen.append(done)
+    )
+    for alone, beside in zip(apart, together, strict=True):
+        assert len(alone) == len(beside)
+        assert all(np.array_equal(a, b) for a, b in zip(alone, beside, strict=True))
+    assert not np.array_equal(together[0][0], together[1][0])
+    assert seen == [(done, 5) for done in range(1, 6)]
 
 
 # ---- the table: what an audit of each segment measures -----------------------------------

@@ -15,6 +15,7 @@ from potminer.core.committee import Committee, committee_of
 from potminer.core.ledger import beacon
 from potminer.core.ledger.advance import is_due
 from potminer.core.ledger.apply import Applied, InvalidBlock, apply_block, improper
+from potminer.core.ledger.completion import completes_a_phase
 from potminer.core.ledger.mempool import Mempool
 from potminer.core.ledger.refusal import Refusal
 from potminer.core.ledger.state import Draft, State
@@ -64,8 +65,12 @@ class Ledger:
         return next(self.mempool.ready(self.state), None) is not None or self.waits(now)
 
     def waits(self, now: int) -> bool:
-        """Whether a block would move something on by its time or its beacon alone."""
-        return is_due(Draft(self.state), now=now)
+        """Whether a block would move something on by its time or its beacon alone, or a round by what is here."""
+        return is_due(Draft(self.state), now=now) or self.completes(now)
+
+    def completes(self, now: int) -> bool:
+        """Whether what waits completes a phase of a round."""
+        return completes_a_phase(self.state, self.mempool.ready(self.state), now=now)
 
     @property
     def committee(self) -> Committee:

@@ -70,12 +70,15 @@ class Attester:
     # ---- what is owed ---------------------------------------------------------------------
 
     def early(self, seen: TaskSeen, current: RoundRecord, now: int) -> list[Effect]:
-        """Fetch what was revealed at once: every update, or our share of each, will be aggregated. Where rounds
-        overlap, say while audits go on what all of it makes."""
+        """Fetch what was revealed at once: every update, or our share of each, will be aggregated. While audits go on
+        aggregate all of it: almost always that is the next model. Where rounds overlap, say so."""
         if current.slices > 1:
             return list(self._slicer.early(seen, current, now))
-        if current.phase in EARLY and seen.record.spec.audit.overlap and aggregated(seen):
-            return self.owed(seen, current, now)
+        if current.phase in EARLY and aggregated(seen):
+            if seen.record.spec.audit.overlap:
+                return self.owed(seen, current, now)
+            if current.phase != Phase.DISPUTE and self._result(seen, current) is None:
+                return self._aggregate(seen, current, now)
         limit = snapshot_bytes(seen.record.spec)
         effects: list[Effect] = []
         for unit in seen.units:
@@ -86,10 +89,15 @@ class Attester:
     def owed(self, seen: TaskSeen, current: RoundRecord, now: int) -> list[Effect]:
         if any(a.validator == self._key for a in current.attestations):
             return []
-        of, result = self._found.get((seen.task, current.number, current.attempt), ((), None))
-        if result is not None and (current.slices > 1 or of == aggregated(seen)):
+        result = self._result(seen, current)
+        if result is not None:
             return self._means.submit(replace(result, early=current.phase in EARLY), now)
         return self._slices(seen, current, now) if current.slices > 1 else self._aggregate(seen, current, now)
+
+    def _result(self, seen: TaskSeen, current: RoundRecord) -> AggregateResult | None:
+        """What was found of the units that count now."""
+        of, result = self._found.get((seen.task, current.number, current.attempt), ((), None))
+        return result if current.slices > 1 or of == aggregated(seen) else None
 
     def _aggregate(self, seen: TaskSeen, current: RoundRecord, now: int) -> list[Effect]:
         means, purpose = self._means, (seen.task, current.number, current.attempt)
