@@ -1,15 +1,17 @@
 """Useful samples per second of a devnet (four validators, two trainers of one thread) against plain PyTorch.
 
 Cases are WHO:SECONDS:ROUNDS. *new*: trainers without a stake, as everybody begins. *grown*: each begins with a bond
-that asks for the rarest audits, as if it had been earned. SECONDS: how long a unit takes plain PyTorch here, about.
-The first round of a task calibrates (everything is recomputed) and loads torch: *steady* leaves it out, the whole
-counts it.
+that asks for the rarest audits, as if it had been earned. *overlap*: the same, and a round trains while the one before
+is audited. SECONDS: how long a unit takes plain PyTorch here, about. A round lasts from the close of the one before to
+its own. The first round of a task calibrates (everything is recomputed, once more by the committee) and loads torch: it
+stands by itself; all else is the median of the other rounds.
 
-Plain PyTorch runs before and after the devnet, on the same model, data, batch and number of
-threads: once as one process of two threads, once as two processes of one. The faster counts.
+Plain PyTorch runs before, between and after the cases, on the same model, data, batch and number of threads: once as
+one process of two threads, once as two processes of one. The faster counts. A unit of the task adds its gradients up
+and steps once a round, plain PyTorch steps after every batch; *adding* is plain PyTorch that does not either.
 PyTorch's own data-parallel training over gloo (two processes of one thread, no checks) runs beside them.
-The training phase begins when the first round opens. Ratios of CPU time hold on a machine with neighbours, too: what
-the trainers' workers, or all processes together, got out of a CPU second, against plain PyTorch.
+Nobody watches meanwhile but one question a second to one validator. Ratios of CPU time hold on a machine with
+neighbours, too: what the trainers' workers, or all processes together, got out of a CPU second, against plain PyTorch.
 """
 
 from __future__ import annotations
@@ -25,16 +27,19 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import psutil
 from record import Figures, finish, parser
 from safetensors.numpy import save_file
 
 from potminer.base.bounded import GRAINS_PER_POT
-from potminer.devnet.course import Course, Requester, bench_worker
+from potminer.devnet.course import Requester, bench_worker
 from potminer.devnet.plan import make_plan
 from potminer.devnet.processes import Processes
 from potminer.node.taskfile import TaskFile, load_task_file
@@ -43,6 +48,7 @@ from potminer.train.snap import encode_snapshot, snap
 from potminer.wire.control import RoundView
 from potminer.wire.model import parameter_count
 from potminer.wire.task import Reward, Unit
+from potminer.world.api.attach import Client, NotFound
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 PHASES = {"compute": ("commit",), "network": ("reveal", "aggregate"), "consensus": ("draw",),
@@ -51,16 +57,22 @@ TRAINERS = 2
 GROWN = 200 * GRAINS_PER_POT
 """Bond in grains at which a task of one POT a unit is audited at its own rate; it asks for a tenth of a segment."""
 VALIDATION = 500
-"""Few: the requester scores every round on the cores that train."""
+"""Nobody scores the model here: it would be on the cores that train."""
+LOOK_S = 1.0
+STALL_S = 300.0
+LONG = 100
+"""Rounds over which the price of calibration is told, too."""
 
 
 # ---- plain PyTorch -----------------------------------------------------------------------
 
 
-def plain(task: Path, *, processes: int, threads: int, seconds: float) -> tuple[float, float]:
+def plain(
+    task: Path, *, processes: int, threads: int, seconds: float, adding: bool = False
+) -> tuple[float, float]:
     """Samples per second of *processes* at once, and per second of their CPU time."""
     command = [sys.executable, str(Path(__file__).with_name("plain.py")), str(task)]
-    command += ["--threads", str(threads), "--seconds", str(seconds)]
+    command += ["--threads", str(threads), "--seconds", str(seconds), *(["--adding"] if adding else [])]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
     said = [tuple(map(float, each.communicate()[0].split())) for each in running]
     return sum(wall for wall, _ in said), statistics.mean(cpu for _, cpu in said)
@@ -88,8 +100,8 @@ class Meter:
 
     rounds: list[Counter[str]] = field(default_factory=list)
 
-    def tell(self, course: Course) -> None:
-        while len(self.rounds) < len(course.rounds):
+    def look(self, closed: int) -> None:
+        while len(self.rounds) < closed:
             self.rounds.append(cpu_by_kind())
 
 
@@ -112,56 +124,82 @@ async def devnet(task: TaskFile, folder: Path, *, bond: int) -> tuple[list[Round
     plan = make_plan(folder, validators=4, trainers=TRAINERS, seed=1, byzantine=[], trainer_bond=bond)
     meter = Meter()
     async with bench_worker(folder) as (child, blobs), Processes(plan) as processes:
-        requester = Requester(plan, processes, child, blobs, meter.tell)
+        requester = Requester(plan, processes, child, blobs, lambda course: None)
         await requester.bond_trainers()
-        spec = await requester.order(task)
-        await requester.follow(spec)
-        course = requester.course
-    if sum(course.rejected.values()):
-        raise SystemExit(f"honest units were refused: {course.rejected}")
-    return course.rounds, meter
+        await requester.order(task)
+        node = await processes.face(plan.validators[0])
+        rounds = await watched(node, requester.course.task, meter)
+    refused = sum(sum(view.units.rejected.values()) for view in rounds)
+    if refused or len(rounds) < task.rounds:
+        raise SystemExit(f"{len(rounds)} rounds of {task.rounds}, {refused} honest units were refused")
+    return rounds, meter
+
+
+async def watched(node: Client, task: str, meter: Meter) -> list[RoundView]:
+    """The closed rounds of *task*, the oldest first, when it has ended."""
+    known, moved_s = 0, time.monotonic()
+    while time.monotonic() - moved_s < STALL_S:
+        await asyncio.sleep(LOOK_S)
+        with suppress(NotFound):  # not in a block yet
+            detail = await node.task(task)
+            meter.look(len(detail.rounds))
+            if detail.task.status != "open":
+                return list(reversed(detail.rounds))
+            if len(detail.rounds) != known:
+                known, moved_s = len(detail.rounds), time.monotonic()
+    raise SystemExit(f"no round has closed for {STALL_S:.0f} s")
 
 
 def summary(rounds: list[RoundView], meter: Meter, task: TaskFile, *, light: float, per_cpu_s: float) -> Figures:
     """*light* is how many samples a second plain PyTorch makes with the same threads."""
-    samples = task.samples_per_unit
-    wall_s = ((rounds[-1].closed_ms or 0) - rounds[0].opened_ms) / 1_000
-    units = sum(view.units.accepted for view in rounds)
-    cpu = {kind: seconds - meter.rounds[0][kind] for kind, seconds in meter.rounds[-1].items()}
-    spent = sum(seconds for kind, seconds in cpu.items() if kind != "requester_worker")
-    later = (units - rounds[0].units.accepted) * samples
-    steady_s = ((rounds[-1].closed_ms or 0) - (rounds[0].closed_ms or 0)) / 1_000
+    ends = [rounds[0].opened_ms, *(view.closed_ms or 0 for view in rounds)]
+    lasted = [(after - before) / 1_000 for before, after in pairwise(ends)]
+    samples = [view.units.accepted * task.samples_per_unit for view in rounds]
+    ratios = [made / each / light for made, each in zip(samples, lasted, strict=True)]
+    usual = statistics.median(lasted[1:])
     return {
-        "unit_samples": samples,
+        "unit_samples": task.samples_per_unit,
         "rounds": len(rounds),
-        "round_s": steady_s / max(1, len(rounds) - 1),
-        "ratio_to_plain_steady": later / steady_s / light,
-        "ratio_to_plain_with_calibration": units * samples / wall_s / light,
-        "ratio_by_round": [
-            view.units.accepted * samples / ((view.closed_ms or 0) - view.opened_ms) * 1_000 / light for view in rounds
-        ],
-        "cpu_ratio_to_plain_trainers_steady": later / cpu["trainer_worker"] / per_cpu_s,
-        "cpu_ratio_to_plain_all_steady": later / spent / per_cpu_s,
-        "steady_time_share": split(rounds, task, ideal_s=later / light, steady_s=steady_s),
-        "steady_cpu_cores": {kind: seconds / steady_s for kind, seconds in sorted(cpu.items())},
+        "round_s": usual,
+        "ratio_to_plain": statistics.median(ratios[1:]),
+        "ratio_by_round": ratios,
+        "ratio_over_all_steady_rounds": sum(samples[1:]) / sum(lasted[1:]) / light,
+        "calibration_in_rounds": lasted[0] / usual,
+        f"ratio_over_{LONG}_rounds_with_calibration": LONG * samples[-1] / (lasted[0] + (LONG - 1) * usual) / light,
+        "ratio_of_this_run_with_calibration": sum(samples) / sum(lasted) / light,
+        "steady_time_share": shares(rounds, task, ideal_s=samples[-1] / light, usual_s=usual),
+        **cpu_figures(meter, samples[-1], per_cpu_s=per_cpu_s),
     }
 
 
-def split(rounds: list[RoundView], task: TaskFile, *, ideal_s: float, steady_s: float) -> Figures:
-    """Where the wall time went. *training* is what COMMIT lasts longer than plain PyTorch would need and
-    serialisation takes: loading the model, fetching it, neighbours on the same cores, and the wait for a block."""
+def cpu_figures(meter: Meter, samples: int, *, per_cpu_s: float) -> Figures:
+    """Of a round of so many *samples*, from the end of the first to the end of the last: as we saw them, a second late
+    at most."""
+    first, last = meter.rounds[0], meter.rounds[-1]
+    count = len(meter.rounds) - 1
+    cpu = {kind: (last[kind] - first[kind]) / count for kind in sorted(last)}
+    spent = sum(each for kind, each in cpu.items() if kind != "requester_worker")
+    return {
+        "cpu_s_a_round": cpu,
+        "cpu_ratio_to_plain_trainers": samples / cpu["trainer_worker"] / per_cpu_s,
+        "cpu_ratio_to_plain_all": samples / spent / per_cpu_s,
+    }
+
+
+def shares(rounds: list[RoundView], task: TaskFile, *, ideal_s: float, usual_s: float) -> Figures:
+    """Where the time of the usual round went, by its phases. *training* is what COMMIT lasts longer than plain PyTorch
+    would need and serialisation takes: fetching and loading the model, whoever else is on these cores, the wait for a
+    block. Where rounds overlap their phases do, and audits and the rest cannot be told apart by time."""
+    serialisation = serialisation_s(task) / usual_s
+    found: Figures = {"plain_would_need": ideal_s / usual_s, "serialisation": serialisation}
+    if task.audit.overlap:
+        return {**found, "all_else": 1 - ideal_s / usual_s - serialisation}
     phases = {
-        name: sum(view.phases_ms.get(p, 0) for view in rounds[1:] for p in parts) / 1_000
+        name: statistics.median(sum(view.phases_ms.get(p, 0) for p in parts) for view in rounds[1:]) / 1_000 / usual_s
         for name, parts in PHASES.items()
     }
-    bytes_s = serialisation_s(task) * (len(rounds) - 1)
-    return {
-        "plain_would_need": ideal_s / steady_s,
-        "serialisation": bytes_s / steady_s,
-        "training": (phases["compute"] - ideal_s - bytes_s) / steady_s,
-        **{name: phases[name] / steady_s for name in ("audit", "network", "consensus")},
-        "between_rounds": 1 - sum(phases.values()) / steady_s,
-    }
+    found["training"] = phases.pop("compute") - ideal_s / usual_s - serialisation
+    return {**found, **phases, "idle_between_rounds": 1 - sum(found.values()) - sum(phases.values())}
 
 
 def serialisation_s(task: TaskFile) -> float:
@@ -189,7 +227,7 @@ class Case:
     @classmethod
     def said(cls, text: str) -> Case:
         who, seconds, rounds = text.split(":")
-        if who not in ("new", "grown"):
+        if who not in ("new", "grown", "overlap"):
             raise ValueError(who)
         return cls(who, int(seconds), int(rounds))
 
@@ -199,14 +237,15 @@ class Case:
 
     @property
     def bond(self) -> int:
-        return GROWN if self.who == "grown" else 0
+        return 0 if self.who == "new" else GROWN
 
     def of(self, task: TaskFile, *, per_second: float) -> TaskFile:
         """*task* with units of so many seconds where one thread makes *per_second* samples, and the money for it."""
         each = task.segments * task.micro_batch
         reward = Reward(TRAINERS * self.rounds * task.reward.price_per_unit, task.reward.price_per_unit)
         batches = max(1, round(self.seconds * per_second / each))
-        return replace(task, rounds=self.rounds, batches_per_segment=batches, reward=reward)
+        audit = msgspec.structs.replace(task.audit, overlap=self.who == "overlap")
+        return replace(task, rounds=self.rounds, batches_per_segment=batches, reward=reward, audit=audit)
 
 
 def compare(path: Path, cases: list[Case], *, seconds: float, folder: Path) -> Figures:
@@ -215,7 +254,7 @@ def compare(path: Path, cases: list[Case], *, seconds: float, folder: Path) -> F
     shapes = {"one_process_two_threads": (1, TRAINERS), "two_processes_one_thread": (TRAINERS, 1)}
     seen: dict[str, list[float]] = {name: [] for name in shapes}
     per_cpu_s: list[float] = []
-    allied: list[float] = []
+    adding: list[float] = []
 
     def measure() -> None:
         for name, (processes, threads) in shapes.items():
@@ -224,20 +263,26 @@ def compare(path: Path, cases: list[Case], *, seconds: float, folder: Path) -> F
             if threads == 1:
                 per_cpu_s.append(cpu)
 
+    def measure_adding() -> None:
+        adding.append(plain(path, processes=TRAINERS, threads=1, seconds=seconds, adding=True)[0])
+
     measure()
-    allied.append(ddp(path, folder / "ddp", steps=120))
+    measure_adding()
+    allied = ddp(path, folder / "ddp", steps=120)
     tasks = {case: case.of(task, per_second=max(each[0] for each in seen.values()) / TRAINERS) for case in cases}
     ran = {}
     for case, made in tasks.items():
         ran[case] = asyncio.run(devnet(made, folder / f"devnet-{case.name}", bond=case.bond))
         measure()
+    measure_adding()
     medians = {name: statistics.median(values) for name, values in seen.items()}
     light = max(medians.values())
     return {
         "plain_samples_per_s": medians,
         "plain_each_time": seen,
         "plain_samples_per_cpu_s": per_cpu_s,
-        "ddp_ratio_to_plain": statistics.median(allied) / light,
+        "adding_ratio_to_plain": statistics.median(adding) / light,
+        "ddp_ratio_to_plain": allied / light,
         **{
             case.name: summary(*ran[case], made, light=light, per_cpu_s=statistics.median(per_cpu_s))
             for case, made in tasks.items()
@@ -266,8 +311,8 @@ def _idx(path: Path, header: int) -> np.ndarray:
         return np.frombuffer(file.read(), np.uint8, offset=header)
 
 
-CASES = [Case("grown", 5, 6), Case("grown", 20, 5), Case("new", 20, 4)]
-"""Seven minutes. A minute a unit, and thirty rounds of newcomers: --case grown:60:3, --case new:20:30."""
+CASES = [Case("grown", 20, 5), Case("overlap", 20, 4), Case("new", 10, 4)]
+"""Seven and a half minutes. A minute a unit, and thirty rounds of newcomers: --case grown:60:3, --case new:20:30."""
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """Plain PyTorch on a task's model, data and batch: what efficiency.py compares the network with.
 
 Prints samples per second and per second of CPU time, and nothing else. The data lie in memory,
-the loop does nothing but train: SGD with momentum. This is the speed of light for the same threads.
+the loop does nothing but train: SGD with momentum,
+or, *adding*, gradients alone. This is the speed of light for the same threads.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ def main() -> None:
     parser.add_argument("task", type=Path)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--adding", action="store_true", help="add gradients up and never step, as a unit does")
     options = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import torch
@@ -41,9 +43,11 @@ def main() -> None:
             began, cpu, done = time.perf_counter(), time.process_time(), 0
         chosen = torch.randint(len(data["y"]), (size,))
         loss = cross_entropy(model(data["x"][chosen]), data["y"][chosen])
-        optimiser.zero_grad(set_to_none=True)
+        if not options.adding:
+            optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        optimiser.step()
+        if not options.adding:
+            optimiser.step()
         done += size
         if step > 5 and time.perf_counter() - began >= options.seconds:
             break

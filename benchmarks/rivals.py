@@ -1,8 +1,8 @@
-"""Training beside others in one run: plain PyTorch, DistributedDataParallel, hivemind, and a devnet of ours.
+"""Training beside others in one run: plain PyTorch, DistributedDataParallel, hivemind, Flower, and a devnet of ours.
 
-Two trainers of one thread each, McMahan's CNN on Fashion-MNIST, batch 64, everything on loopback. PyTorch and hivemind
-trust their peers and check nothing; a devnet has four validators, and its trainers audit one another. hivemind lives in
-an environment that this script makes for it. Flower does not install here (docs/training-results.md).
+Two trainers of one thread each, McMahan's CNN on Fashion-MNIST, batch 64, everything on loopback. PyTorch, hivemind and
+Flower trust their peers and check nothing; a devnet has four validators, and its trainers audit one another. hivemind
+and Flower live in environments that this script makes for them, Flower without what its own pins ask for.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,25 +24,73 @@ from safetensors.numpy import load_file
 
 from potminer.node.taskfile import load_task_file
 
-PINNED = ("torch==2.13.0", "hivemind==1.1.12")
-"""A benchmark's dependency, never the product's."""
+TORCH = "torch==2.13.0"
+HIVEMIND = (TORCH, "hivemind==1.1.12")
+FLOWER_ALONE = ("flwr==1.13.1",)
+"""Flower pins its dependencies so narrowly (cryptography below 43, protobuf below 5, numpy below 2 or 3, a certifi for
+each) that no solution was found among what mirrors have; it runs with the newest of them."""
+FLOWER_NEEDS = (
+    TORCH, "numpy", "grpcio", "protobuf<6", "cryptography", "pycryptodome", "iterators", "typer", "tomli", "tomli-w",
+    "pathspec", "rich", "pyyaml", "requests",
+)  # fmt: skip
+"""Benchmarks' dependencies, never the product's."""
 
 
-def environment(folder: Path) -> Path:
-    """The Python of an environment with hivemind in it, made where it is not there yet."""
+def environment(folder: Path, *installs: tuple[str, ...]) -> Path:
+    """The Python of an environment made by these calls of pip's, where it is not there yet."""
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", *PINNED], check=True, timeout=600)
+    made = folder / "potminer-made"
+    if not made.exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        for words in installs:
+            subprocess.run([str(python), "-m", "pip", "install", "-q", *words], check=True, timeout=600)
+        made.touch()
     return python
+
+
+def lay_out(place: Path, data: Path) -> None:
+    """The data as arrays that any environment can read."""
+    tensors = load_file(data)
+    for name in "xy":
+        np.save(place / f"{name}.npy", tensors[name])
+
+
+def flower(python: Path, data: Path, *, seconds: float, per_thread: float, rounds: int) -> float:
+    """Samples a second credited in rounds that compute for so many *seconds* a client."""
+    with tempfile.TemporaryDirectory() as place, socket.socket() as free:
+        lay_out(Path(place), data)
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        free.close()
+        script = [str(python), str(Path(__file__).with_name("flower_peer.py")), address]
+        steps = max(1, round(seconds * per_thread / 64))
+        told = {**os.environ, "FLWR_TELEMETRY_ENABLED": "0", "PYTHONWARNINGS": "ignore"}
+        server = subprocess.Popen(
+            [*script, "--serve", "--rounds", str(rounds)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            env=told,
+        )
+        clients = [
+            subprocess.Popen(
+                [*script, "--place", place, "--rank", str(rank), "--steps", str(steps)], stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL, env=told,
+            )
+            for rank in range(TRAINERS)
+        ]
+        try:
+            said = server.communicate(timeout=rounds * seconds * 4 + 120)[0]
+        finally:
+            for each in (server, *clients):
+                each.kill()
+                each.wait()
+    if not said.strip():
+        raise SystemExit("Flower's server ended without a figure")
+    return float(said)
 
 
 def hivemind(python: Path, data: Path, *, seconds: float, target: int) -> Figures:
     """Samples a second computed by both peers, and credited in averaged steps."""
     with tempfile.TemporaryDirectory() as place:
-        tensors = load_file(data)
-        for name in "xy":
-            np.save(Path(place) / f"{name}.npy", tensors[name])
+        lay_out(Path(place), data)
         command = [str(python), str(Path(__file__).with_name("hivemind_peer.py")), "--place", place]
         command += ["--seconds", str(seconds), "--target", str(target)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
@@ -58,12 +107,18 @@ def hivemind(python: Path, data: Path, *, seconds: float, target: int) -> Figure
 
 def main() -> None:
     made = parser(__doc__ or "")
-    made.add_argument("--environment", type=Path, default=Path(tempfile.gettempdir()) / "potminer-hivemind")
+    made.add_argument("--environments", type=Path, default=Path(tempfile.gettempdir()), help="where they are made")
     made.add_argument("--seconds", type=float, default=40)
     made.add_argument("--case", type=Case.said, default=Case.said("grown:20:4"), metavar="WHO:SECONDS:ROUNDS")
     made.add_argument("--without-us", action="store_true", help="leave the devnet out")
+    made.add_argument("--without", choices=("hivemind", "Flower"), action="append", default=[], help="leave one out")
     options: argparse.Namespace = made.parse_args()
-    python = environment(options.environment)
+    hive, flwr = options.environments / "potminer-hivemind", options.environments / "potminer-flower"
+    python = {
+        "hivemind": lambda: environment(hive, HIVEMIND),
+        "Flower": lambda: environment(flwr, ("--no-deps", *FLOWER_ALONE), FLOWER_NEEDS),
+    }
+    ready = {name: made_by() for name, made_by in python.items() if name not in options.without}
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     folder = Path(tempfile.mkdtemp(prefix="potminer-rivals-"))
     try:
@@ -77,8 +132,15 @@ def main() -> None:
 
         first = light()
         figures: Figures = {"DDP": ddp(path, folder / "ddp", steps=120)}
-        figures["hivemind, 1,024 a step"] = hivemind(python, task.train, seconds=options.seconds, target=1_024)
-        figures["hivemind, 4,096 a step"] = hivemind(python, task.train, seconds=options.seconds, target=4_096)
+        if "hivemind" in ready:
+            for target in (1_024, 4_096):
+                found = hivemind(ready["hivemind"], task.train, seconds=options.seconds, target=target)
+                figures[f"hivemind, {target:,} a step"] = found
+        if "Flower" in ready:
+            per_thread, case = first[0] / TRAINERS, options.case
+            figures[f"Flower, {case.seconds} s a round"] = flower(
+                ready["Flower"], task.train, seconds=case.seconds, per_thread=per_thread, rounds=case.rounds
+            )
         second = light()
         figures["plain"] = (first[0] + second[0]) / 2
         if not options.without_us:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from time import perf_counter_ns
 
 import numpy as np
@@ -27,6 +27,7 @@ from potminer.train.weights import (
     initial_weights,
     model_size,
 )
+from potminer.wire.model import parameter_count
 from potminer.wire.slice import excerpt_size, part_size, slice_span
 from potminer.wire.task import TaskSpec, Unit, bits_of, snapshot_codings, snapshot_size, snapshot_tag
 from potminer.wire.trainer import (
@@ -38,6 +39,9 @@ from potminer.wire.trainer import (
     Sliced,
     SliceJob,
 )
+
+KEPT_NUMBERS = 2**26
+"""Of all updates together, a byte each: 64 MiB."""
 
 Work = tuple[Unit, bytes]
 """A unit and the name of its last snapshot, or of an excerpt of that."""
@@ -71,7 +75,7 @@ def aggregate_updates(folder: Folder, job: AggregateJob, checkpoint: Checkpoint)
     if len(job.units) != len(job.updates):
         raise Refused(Reason.BAD_TASK, f"{len(job.units)} units with {len(job.updates)} updates")
     check_task(job.spec)
-    read = partial(_read_update, folder, job.spec)
+    read = _kept(partial(_read_update, folder, job.spec), count=len(job.units), each=parameter_count(job.spec.model))
     good, malformed = _sorted_out(read, zip(job.units, job.updates, strict=True), checkpoint)
     if not good:
         return Aggregated(job.job, None, malformed, (perf_counter_ns() - started) // 1_000)
@@ -87,7 +91,7 @@ def aggregate_slice(folder: Folder, job: SliceJob, checkpoint: Checkpoint) -> Sl
     if len(job.units) != len(job.excerpts) or job.index >= job.of:
         raise Refused(Reason.BAD_TASK, f"slice {job.index} of {job.of}, {len(job.units)} units")
     check_task(job.spec)
-    read = partial(_read_excerpt, folder, job)
+    read = _kept(partial(_read_excerpt, folder, job), count=len(job.units), each=parameter_count(job.spec.model))
     good, malformed = _sorted_out(read, zip(job.units, job.excerpts, strict=True), checkpoint)
     if not good:
         return Sliced(job.job, None, malformed, (perf_counter_ns() - started) // 1_000)
@@ -110,6 +114,12 @@ def assemble(folder: Folder, job: AssembleJob) -> Aggregated:
     model = Model(weights, np.concatenate(momenta) if momenta else None)
     blob = folder.write(encode_model(job.spec.model, model))
     return Aggregated(job.job, blob, (), (perf_counter_ns() - started) // 1_000)
+
+
+def _kept(read: Callable[[Work], Grid], *, count: int, each: int) -> Callable[[Work], Grid]:
+    """Every update is looked at three times: so long as there is room, it is fetched from the disk, hashed and taken
+    apart once."""
+    return cache(read) if count * each <= KEPT_NUMBERS else read
 
 
 def _stepped(

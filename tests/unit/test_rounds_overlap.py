@@ -105,10 +105,12 @@ def test_a_validator_says_early_what_all_that_was_shown_makes(phase: Phase) -> N
     assert result == AggregateResult(TASK, 0, 0, NEXT, (), early=True)
 
 
-def test_without_overlap_it_aggregates_early_too_and_says_nothing_until_it_is_asked() -> None:
+@pytest.mark.parametrize("phase", [Phase.DRAW, Phase.AUDIT, Phase.OPEN])
+def test_without_overlap_it_aggregates_early_too_and_says_nothing_until_it_is_asked(phase: Phase) -> None:
     node = Node(payout=False, validator=True, have=(BASE, SNAPSHOTS[3], THEIRS[3]))
-    (job,) = jobs(node.tell(seen(current(Phase.AUDIT), UNITS)))
+    (job,) = jobs(node.tell(seen(current(phase), UNITS)))
     assert isinstance(job, AggregateJob)
+    assert cancelled(node.tell(seen(current(Phase.OPEN), UNITS))) == []
     effects = node.tell(Reported(Aggregated(job.job, NEXT, (), 1)))
     effects += node.tell(seen(current(Phase.OPEN), UNITS), after_ms=4_000)
     assert (jobs(effects), said(effects)) == ([], [])

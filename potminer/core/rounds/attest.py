@@ -19,6 +19,8 @@ from potminer.wire.tx import AggregateResult
 
 EARLY = (Phase.AUDIT, Phase.OPEN, Phase.DISPUTE)
 """Phases in which a model may be attested before the audits are over."""
+BEGINS = (Phase.DRAW, *EARLY)
+"""Phases in which the model is made, whether or not it may be attested."""
 
 
 class Attester:
@@ -74,8 +76,8 @@ class Attester:
         aggregate all of it: almost always that is the next model. Where rounds overlap, say so."""
         if current.slices > 1:
             return list(self._slicer.early(seen, current, now))
-        if current.phase in EARLY and aggregated(seen):
-            if seen.record.spec.audit.overlap:
+        if current.phase in BEGINS and aggregated(seen):
+            if current.phase in EARLY and seen.record.spec.audit.overlap:
                 return self.owed(seen, current, now)
             if current.phase != Phase.DISPUTE and self._result(seen, current) is None:
                 return self._aggregate(seen, current, now)
@@ -106,7 +108,7 @@ class Attester:
         slots, left_out = [], []
         # In the second half of the phase, what nobody has is left out: a trainer that shows its update to
         # its auditor alone would otherwise stall the task for ever.
-        patient = current.phase in EARLY or now <= current.deadline_ms - seen.record.spec.deadlines.aggregate_ms // 2
+        patient = current.phase in BEGINS or now <= current.deadline_ms - seen.record.spec.deadlines.aggregate_ms // 2
         for slot in aggregated(seen):
             blob = seen.units[slot].snapshots[-1]
             if blob in means.blobs or patient or blob not in means.unavailable:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from potminer.base.digest import Domain, digest
-from potminer.core.rounds.attest import EARLY, Attester
+from potminer.core.rounds.attest import BEGINS, Attester
 from potminer.core.rounds.bound import Bound
 from potminer.core.rounds.conduct import Conduct
 from potminer.core.rounds.events import (
@@ -153,7 +153,7 @@ class Rounds:
         seen = self._at(running.attempt)
         if seen is None or seen.round is None:
             return False
-        if running.phase in EARLY:
+        if running.phase in BEGINS:
             return self._attester.is_timely(running, seen)
         allowed = self._may_train or self._finishing or running.phase != Phase.COMMIT
         return seen.round.phase == running.phase and allowed
