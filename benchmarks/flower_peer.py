@@ -8,6 +8,7 @@ last: what the clients computed, over all that a round takes.
 from __future__ import annotations
 
 import argparse
+import socket
 import sys
 import time
 from pathlib import Path
@@ -76,6 +77,17 @@ def serve(address: str, rounds: int) -> None:
     sys.stdout.write(f"{sum(count for _, count in later) / (later[-1][0] - began)}\n")
 
 
+def wait_for(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    for _ in range(600):
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise SystemExit("no server")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("address", help="of the server")
@@ -93,6 +105,7 @@ def main() -> None:
     torch.manual_seed(options.rank)
     x, y = (torch.from_numpy(np.load(options.place / f"{name}.npy")) for name in "xy")
     client = Trainer(x, y, options.steps).to_client()
+    wait_for(options.address)  # Flower's own patience ends with the first refused connection
     flwr.client.start_client(server_address=options.address, client=client, max_wait_time=60)
 
 
