@@ -50,7 +50,7 @@ def decode_bech32m(text: str) -> tuple[str, list[int]]:
         raise Malformed("an address has a character outside ASCII")
     prefix, separator, tail = text.lower().rpartition("1")
     if not separator or not prefix or len(tail) < _CHECK or any(c not in _ALPHABET for c in tail):
-        raise Malformed("not an address")
+        raise Malformed("one is pot1 and 58 letters and digits")
     values = [_ALPHABET.index(c) for c in tail]
     if _polymod([*_expand(prefix), *values]) != _BECH32M:
         raise Malformed("the address's checksum does not match: check it for a typing error")

@@ -50,9 +50,10 @@ def dashboard(
 
     if replay is not None:
         recording = Recording(replay)
-        DashboardApp(recording, recording.now_ms, ascii_only=ascii_only).run()
+        recording.check()
+        DashboardApp(recording, recording.now_ms, ascii_only=ascii_only, recorded=True).run()
         return
-    here, *others = _berths(place, socket, connect)
+    here, *others = berths(place, socket, connect)
     keys = _keymap(place)
     DashboardApp(
         here.source, now_ms, others=others, doctor=lambda: _examine(place), ascii_only=ascii_only, keymap=keys
@@ -67,7 +68,7 @@ def open_alone(place: Place) -> int:
     from potminer.world.api.attach import find
 
     paths = place.paths()
-    here, *others = _berths(place, None, (), alone=True)
+    here, *others = berths(place, None, (), alone=True)
     keys = _keymap(place)
     app = DashboardApp(here.source, now_ms, others=others, doctor=lambda: _examine(place), keymap=keys)
     try:
@@ -98,7 +99,7 @@ def _keymap(place: Place) -> dict[str, str]:
     return own
 
 
-def _berths(place: Place, socket: str | None, connect: Sequence[str], *, alone: bool = False) -> list[Berth]:
+def berths(place: Place, socket: str | None, connect: Sequence[str], *, alone: bool = False) -> list[Berth]:
     """This rig and the others. Where none runs here, the first of the others stands in its place, unless
     this one is to be started (*alone*)."""
     from potminer.cli.config import read_config

@@ -9,7 +9,7 @@ import click
 
 from potminer.base.errors import UsageError
 from potminer.cli.node import ask
-from potminer.cli.output import WIDTH, print_json, print_table, say
+from potminer.cli.output import print_json, print_view, say
 from potminer.cli.place import Place
 
 if TYPE_CHECKING:
@@ -84,10 +84,11 @@ def _days(detail: EarningsDetail) -> _Cells:
 def _tasks(detail: EarningsDetail) -> _Cells:
     from potminer.view.text import clean
 
-    return ("task", "name", "status", "accepted", "refused", "pending_grains", "paid_grains", "escrow_grains"), [
+    heads = ("task", "name", "status", "accepted", "refused", "pending_grains", "paid_grains", "escrow_grains")
+    return (*heads, "bond_grains"), [
         (
             task.task, clean(task.name, 200), clean(task.status, 40), task.accepted, task.refused, task.pending,
-            task.paid, task.escrow,
+            task.paid - task.kept, task.escrow, task.kept,
         )
         for task in detail.tasks
     ]  # fmt: skip
@@ -115,24 +116,15 @@ def _units(detail: EarningsDetail) -> _Cells:
 
 def print_earnings(detail: EarningsDetail) -> None:
     from potminer.view.earnings import day_table, device_table, earnings_facts, energy_facts, task_table
-    from potminer.view.table import Table, fit
     from potminer.view.training import unit_table
-
-    def show(table: Table) -> None:
-        say("")
-        if not table.rows:
-            say(table.empty[0])
-            return
-        columns = [at for at, _ in fit(table.columns, WIDTH, wide=False) if table.columns[at].title]
-        heads = tuple(table.columns[at].title for at in columns)
-        right = frozenset(n for n, at in enumerate(columns) if table.columns[at].right)
-        print_table([heads, *(tuple(row.cells[at] for at in columns) for row in table.rows)], right=right)
 
     for fact in (*earnings_facts(detail.earnings), *energy_facts(detail)):
         say(f"{fact.label:<8}  {fact.value}")
-    show(day_table(detail))
-    show(task_table(detail))
+    tables = [day_table(detail), task_table(detail)]
     if len(detail.devices) > 1:
-        show(device_table(detail))
+        tables.append(device_table(detail))
     if detail.units:
-        show(unit_table(detail.units))
+        tables.append(unit_table(detail.units))
+    for table in tables:
+        say("")
+        print_view(table)

@@ -143,7 +143,8 @@ def _examine(place: Place) -> None:
     say("Looking at this computer ...")
     findings = examine(place)
     print_findings([each for each in findings if each.level is not Level.OK])
-    say("Next: put the genesis file of your network beside the config, then `potminer run`, or just `potminer`.")
+    say("Next: put the genesis file of your network beside the config, then `potminer run`,")
+    say("or just `potminer`.")
 
 
 command = init

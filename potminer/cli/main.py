@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run:run", "Run the daemon."),
     "dashboard": ("dashboard:dashboard", "Open the dashboard."),
     "status": ("status:status", "Show what this rig does, earns and waits for."),
+    "rigs": ("rigs:rigs", "Show all rigs of yours on one page."),
     "why": ("why:why", "Explain how a unit of work ended."),
     "earnings": ("earnings:earnings", "Show what this rig earned, by day and task."),
     "peers": ("peers:peers", "List the peers of this node."),
@@ -69,6 +70,19 @@ class Door(click.Group):
         if not isinstance(found, click.Command):
             raise AssertionError(f"potminer.cli.{target} is not a command")
         return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx))
+            if not near:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {', '.join(near)}?", ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """From the table: help must not import the commands."""

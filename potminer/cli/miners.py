@@ -48,13 +48,16 @@ def list_kinds(*, as_json: bool) -> None:
 
 @miners.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def detect(*, as_json: bool) -> None:
-    """Look for miners on this computer: running programs first, then usual ports."""
+@click.pass_obj
+def detect(place: Place, *, as_json: bool) -> None:
+    """Look for miners on this computer: running programs first, then the ports of the config and usual ones."""
     from dataclasses import asdict
+    from urllib.parse import urlsplit
 
     from potminer.world.rig.miners.detect import detect as look_around
 
-    found = asyncio.run(look_around())
+    configured = [port for each in read_config(place).miners if each.url and (port := urlsplit(each.url).port)]
+    found = asyncio.run(look_around(also=configured))
     if as_json:
         print_json({"miners": [asdict(miner) for miner in found]})
         return

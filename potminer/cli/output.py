@@ -8,11 +8,15 @@ import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from potminer import __version__
 from potminer.base.errors import NotPermitted, PotminerError
+
+if TYPE_CHECKING:
+    from potminer.view.table import Table
 
 WIDTH = 80
 _REPORT_BYTES = 200_000
@@ -39,6 +43,19 @@ def print_table(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozen
         ]
         line = "  ".join(cells).rstrip()
         say(line if len(line) <= WIDTH else line[: WIDTH - 1] + "…")
+
+
+def print_view(table: Table) -> None:
+    """A table of the dashboard: the columns that fit into 80, or what it says where it has no rows."""
+    from potminer.view.table import fit
+
+    if not table.rows:
+        say(table.empty[0])
+        return
+    columns = [at for at, _ in fit(table.columns, WIDTH, wide=False) if table.columns[at].title]
+    heads = tuple(table.columns[at].title for at in columns)
+    right = frozenset(n for n, at in enumerate(columns) if table.columns[at].right)
+    print_table([heads, *(tuple(row.cells[at] for at in columns) for row in table.rows)], right=right)
 
 
 def say(line: str) -> None:

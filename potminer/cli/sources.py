@@ -70,16 +70,29 @@ class Recording:
         self._path = path
         self._newest: Snapshot | None = None
 
+    def check(self) -> None:
+        """UsageError where the file does not begin with a photograph."""
+        try:
+            with self._path.open("rb") as file:
+                self._read(file.readline(SNAPSHOT_BYTES))
+        except OSError as error:
+            raise UsageError(f"{self._path} cannot be read: {error.strerror}", "Check the path.") from error
+
+    def _read(self, line: bytes) -> Snapshot:
+        try:
+            photograph: Snapshot = from_json(Snapshot, line, max_bytes=SNAPSHOT_BYTES)
+        except Malformed as error:
+            hint = "`potminer status --watch --json > FILE` writes one."
+            raise UsageError(f"{self._path} is not a recording: {error}", hint) from error
+        return photograph
+
     def now_ms(self) -> int:
         return 0 if self._newest is None else self._newest.taken_ms
 
     async def watch(self) -> AsyncGenerator[Snapshot, None]:
         with self._path.open("rb") as file:
             while line := await asyncio.to_thread(file.readline, SNAPSHOT_BYTES):
-                try:
-                    photograph: Snapshot = from_json(Snapshot, line, max_bytes=SNAPSHOT_BYTES)
-                except Malformed as error:
-                    raise UsageError(f"{self._path} is not a recording: {error}") from error
+                photograph = self._read(line)
                 wait = photograph.taken_ms - self.now_ms() if self._newest is not None else 0
                 await asyncio.sleep(max(0, min(wait, _LONGEST_WAIT_MS)) / 1000)
                 self._newest = photograph

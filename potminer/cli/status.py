@@ -51,17 +51,12 @@ def print_snapshot(snapshot: Snapshot, now: int) -> None:
     from potminer.view.text import shorten
 
     seen = overview(snapshot, now)
+    rows = [(f"{d.label} {d.name}".rstrip(), d.state, d.rate, d.power, d.temperature, d.why) for d in seen.devices]
     say(shorten(f"potminer  {seen.place}" + (f"  {seen.age}" if seen.stale else ""), WIDTH))
     say(shorten(seen.sentence, WIDTH))
     if seen.devices:
         say("")
-        print_table(
-            [
-                ("device", "state", "rate", "W", "°C", "why"),
-                *((f"{d.label} {d.name}", d.state, d.rate, d.power, d.temperature, d.why) for d in seen.devices),
-            ],
-            right=frozenset({2, 3, 4}),
-        )
+        print_table([("device", "state", "rate", "W", "°C", "why"), *rows], right=frozenset({2, 3, 4}))
     for title, facts in (("earnings", seen.earnings), ("training", seen.training), ("chain", seen.chain)):
         say("")
         _print_facts(title, facts)

@@ -36,7 +36,8 @@ class Answers:
 def ask(said: Mapping[str, object], miners: Sequence[tuple[str, str]] | None) -> Answers:
     """Ask on the terminal for whatever *said* and *miners* (None: not said) leave open."""
     answers = Answers(dict(said))
-    say("Five questions. Enter takes what stands in brackets; everything can be changed later in the config file.")
+    say("Five questions. Enter takes what stands in brackets; everything can be changed")
+    say("later in the config file.")
     _ask_payout(answers)
     _ask_power(answers)
     answers.miners = list(miners) if miners is not None else _ask_miners()
@@ -78,7 +79,7 @@ def _ask_miners() -> list[tuple[str, str]]:
              "Looking for miners on this computer. Nothing is written to any of them.")  # fmt: skip
     usable = found_miners()
     if not usable:
-        say("   None runs here with its API on. `potminer miners detect` looks again at any time.")
+        _say_wrapped("None runs here with its API on. `potminer miners detect` looks again at any time.")
     return [(m.kind, m.url) for m in usable if click.confirm(f"   {m.kind} at {m.url} ({m.version}): use it", True)]
 
 
@@ -108,17 +109,21 @@ def _put(
         fault = fault_of(key, answer)
         if not fault:
             break
-        say(f"   {fault}")
+        _say_wrapped(fault)
     if answer:
         answers.values[key] = answer
 
 
 def _explain(number: int, question: str, about: str) -> None:
-    import textwrap
-
     say("")
     say(f"{number}/5 {question}")
-    for line in textwrap.wrap(about, 74):
+    _say_wrapped(about)
+
+
+def _say_wrapped(text: str) -> None:
+    import textwrap
+
+    for line in textwrap.wrap(text, 74, break_on_hyphens=False):
         say(f"   {line}")
 
 

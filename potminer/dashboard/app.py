@@ -41,7 +41,8 @@ _PAINT_S = 0.5
 
 class DashboardApp(App[None]):
     """*clock* gives Unix milliseconds: ages are its difference to the photograph's own time.
-    *others* are more rigs of the owner; *doctor* looks at this computer; *keymap* gives actions other keys."""
+    *others* are more rigs of the owner; *doctor* looks at this computer; *keymap* gives actions other keys.
+    *recorded*: the source is a recording, and says so."""
 
     TITLE = "potminer"
     CSS_PATH = "potminer.tcss"
@@ -66,6 +67,7 @@ class DashboardApp(App[None]):
         others: Sequence[Berth] = (),
         doctor: Doctor | None = None,
         ascii_only: bool = False,
+        recorded: bool = False,
         keymap: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
@@ -78,7 +80,8 @@ class DashboardApp(App[None]):
         self._bridge = Bridge(source, self.paint)
         self._woken = asyncio.Event()
         labels = {action: key_label(key) for action, key in (self.actions() | self._own_keys).items()}
-        pen = self._pen = Pen(ascii_only=ascii_only, keys=labels)
+        self._recorded = recorded
+        pen = self._pen = Pen(ascii_only=ascii_only, keys=labels, live="○ recording" if recorded else "● live")
         self._boards: dict[str, Board] = {
             board.NAME: board
             for board in (
@@ -239,7 +242,7 @@ class DashboardApp(App[None]):
         self._post(SetMode(Mode.AUTO), "Auto sent: the rig decides by its rules.")
 
     def action_leave(self) -> None:
-        alive = self._bridge.link is Link.LIVE
+        alive = self._bridge.link is Link.LIVE and not self._recorded
         self.exit(message="The daemon keeps running; stop it with Ctrl-C where it runs." if alive else None)
 
     def _post(self, command: Command, done: str) -> None:

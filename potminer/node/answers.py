@@ -156,6 +156,7 @@ class Answers:
             refused=sums.refused,
             pending=sums.pending,
             paid=sums.released,
+            kept=min(sums.kept, sums.released),
             escrow=0 if record is None else record.escrow,
         )
 

@@ -173,6 +173,7 @@ class History:
                 self.takings.add(
                     time_ms, each.task, released=self._mine(each.shares), kept=self._mine(each.kept)
                 )
+                self._paid_out(each)
             case events.Expelled():
                 task.expelled[each.trainer] = each.reason
                 if each.trainer == self._own:
@@ -193,6 +194,18 @@ class History:
 
     def _mine(self, shares: Iterable[Share]) -> int:
         return sum(share.amount for share in shares if share.earner == self._own)
+
+    def _paid_out(self, each: events.Paid) -> None:
+        """Note with its units what of a round's pay became bond: the same part of every unit of one earner."""
+        released, kept = Counter[bytes](), Counter[bytes]()
+        for sums, shares in ((released, each.shares), (kept, each.kept)):
+            for share in shares:
+                sums[share.earner] += share.amount
+        parts = {encode_address(key): (kept[key], amount) for key, amount in released.items() if amount}
+        for at, unit in enumerate(self.units):
+            if (unit.task, unit.round) == (each.task.hex(), each.round) and unit.paid and unit.trainer in parts:
+                part, whole = parts[unit.trainer]
+                self.units[at] = replace(unit, kept=unit.paid * part // whole)
 
     def _unit_ended(self, task: TaskHistory, each: events.UnitEnded, height: int, time_ms: int) -> None:
         accepted = each.judgement.outcome == Verdict.ACCEPTED

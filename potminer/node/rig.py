@@ -288,8 +288,9 @@ class Rig:
     def override(self, mode: Mode, for_ms: int | None, *, device: str | None = None, paused: bool = False) -> None:
         """For *device*, or for all."""
         until = None if for_ms is None else self._hands.clock() + for_ms
+        chosen = self._chosen(device)
         self._record(SaidLine(at_ms=self._hands.clock(), device=device, mode=mode, for_ms=for_ms))
-        for bus in self._chosen(device):
+        for bus in chosen:
             self._paused.discard(bus)
             if paused:
                 self._paused.add(bus)
@@ -297,8 +298,9 @@ class Rig:
 
     def finish(self, device: str | None = None) -> None:
         """End the units under way, begin none; then the devices are off until changed."""
+        chosen = self._chosen(device)
         self._record(SaidLine(at_ms=self._hands.clock(), device=device, finish=True))
-        for bus in self._chosen(device):
+        for bus in chosen:
             self._paused.add(bus)
             self._tell(bus, FinishAsked())
 

@@ -27,8 +27,9 @@ _TASKS = (
     Column("ok", 5, right=True),
     Column("refused", 7, right=True),
     Column("pending", 11, right=True),
+    Column("as bond", 11, right=True),
     Column("paid", 12, right=True),
-    Column("in escrow", 12, right=True, look=Look.QUIET),
+    Column("in escrow", 12, right=True, look=Look.QUIET, wide=True),
 )
 _DEVICES = (
     Column("device", FLEX, look=Look.BOLD),
@@ -43,7 +44,7 @@ DAY_MS = 24 * 3_600_000
 def earnings_facts(earnings: EarningsView) -> tuple[Fact, ...]:
     unpriced = earnings.currency is None or earnings.price_micro is None
     value = text.worth(earnings.total, currency=earnings.currency, price_micro=earnings.price_micro)
-    kept = (Fact("kept as bond", text.pot(earnings.kept)),) if earnings.kept else ()
+    kept = (Fact("as bond", text.pot(earnings.kept)),) if earnings.kept else ()
     return (
         Fact("today", text.pot(earnings.today), Tone.GOOD if earnings.today else Tone.PLAIN),
         Fact("pending", text.pot(earnings.pending)),
@@ -121,7 +122,8 @@ def _task(task: TaskEarnings) -> Row:
             text.count(task.accepted),
             text.count(task.refused),
             text.pot(task.pending),
-            text.pot(task.paid),
+            text.pot(task.kept),
+            text.pot(task.paid - task.kept),
             text.pot(task.escrow),
         ),
         Tone.GOOD if status == "open" else Tone.PLAIN,

@@ -40,17 +40,29 @@ def explain(unit: UnitOutcome) -> list[str]:
     lines = [f"{place} by {short_address(unit.trainer)}", f"  {_verdict(unit)}"]
     if unit.measured_ppm is not None or unit.allowed_ppm is not None:
         measured, allowed = parts_per_million(unit.measured_ppm), parts_per_million(unit.allowed_ppm)
-        lines.append(f"  measured {measured} off, allowed {allowed}")
+        told = "no audit measured it" if unit.measured_ppm is None else f"measured {measured} off"
+        lines.append(f"  {told}, allowed {allowed}")
         if unit.noise_ppm is not None and unit.cheat_ppm is not None:
             noise, cheat = parts_per_million(unit.noise_ppm), parts_per_million(unit.cheat_ppm)
             lines.append(f"  here honest work measures {noise} at most, the smallest cheat {cheat}")
     if unit.outcome is Outcome.ACCEPTED and unit.paid:
-        lines.append("  paid out after the dispute window; what is kept of it as bond then stands in potminer earnings")
+        lines.append(f"  {_paid_out(unit)}")
     if unit.outcome is Outcome.REJECTED and unit.reason in EXPLAINED:
         lines.append(f"  {EXPLAINED[unit.reason][1]}")
     if unit.height is not None:
         lines.append(f"  decided in block {count(unit.height)}")
     return lines
+
+
+def _paid_out(unit: UnitOutcome) -> str:
+    if unit.kept is None:
+        return "paid out after the dispute window; until then it is pending"
+    if not unit.kept:
+        return "paid out, all of it"
+    if unit.kept >= unit.paid:
+        return f"paid out: all of it, {pot(unit.kept)}, became this rig's bond; potminer unbond gives it back"
+    rest = pot(unit.paid - unit.kept)
+    return f"paid out: {rest}; {pot(unit.kept)} became this rig's bond, which potminer unbond gives back"
 
 
 def _verdict(unit: UnitOutcome) -> str:

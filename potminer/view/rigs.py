@@ -21,7 +21,7 @@ _COLUMNS = (
     Column("hashes", 10, right=True),
     Column("power", 7, right=True),
     Column("POT today", 10, right=True),
-    Column("pending", 10, right=True, wide=True),
+    Column("POT pending", 11, right=True, wide=True),
     Column("height", 9, right=True, wide=True),
     Column("age", 6, right=True, look=Look.QUIET, wide=True),
     Column("doing", FLEX, look=Look.LOUD, least=28),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from potminer.view import text
-from potminer.view.sentence import device_name
+from potminer.view.sentence import device_name, is_without_work
 from potminer.wire.control import AlertLevel, DeviceState, DeviceView, Snapshot, UnitCounts
 
 
@@ -75,18 +75,22 @@ _GRAVITY = (AlertLevel.FAULT, AlertLevel.WARNING, AlertLevel.NOTE)
 
 
 def device_rows(snapshot: Snapshot, now_ms: int) -> tuple[DeviceRow, ...]:
+    idle = is_without_work(snapshot)
     return tuple(
-        _device_row(device, device_name(snapshot.devices, at), now_ms) for at, device in enumerate(snapshot.devices)
+        _device_row(device, device_name(snapshot.devices, at), now_ms, idle=idle)
+        for at, device in enumerate(snapshot.devices)
     )
 
 
-def _device_row(device: DeviceView, label: str, now_ms: int) -> DeviceRow:
+def _device_row(device: DeviceView, label: str, now_ms: int, *, idle: bool) -> DeviceRow:
     sign, tone = _LOOK[device.state]
     why = ", ".join(text.clean(reason, 80) for reason in device.reasons)
+    if idle and device.state is DeviceState.TRAINING:
+        why = why or "ready, no task open"
     return DeviceRow(
         label=label,
         bus=short_bus(device.bus),
-        name=short_device(device.name),
+        name="" if device.name == label else short_device(device.name),
         sign=sign,
         state=device.state.value,
         tone=tone,

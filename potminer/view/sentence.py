@@ -30,6 +30,8 @@ _ORDER = (
     DeviceState.IDLE_WAIT,
     DeviceState.OFF,
 )
+_ENDED = frozenset({"closed", "cancelled"})
+"""Words of a task that is no longer open."""
 WIDTH = 78
 
 
@@ -47,6 +49,11 @@ def sentence(snapshot: Snapshot, now_ms: int, width: int = WIDTH) -> str:
         work = work[:-1]
 
 
+def is_without_work(snapshot: Snapshot) -> bool:
+    """No task is open: a device that is ours has nothing to compute."""
+    return snapshot.training is None or snapshot.training.phase in _ENDED
+
+
 def device_name(devices: tuple[DeviceView, ...], index: int) -> str:
     """``GPU 2``; the only CPU is ``CPU``."""
     kind = devices[index].kind
@@ -61,15 +68,16 @@ def _work(snapshot: Snapshot) -> list[str]:
     if not devices:
         return [_role(snapshot)]
     training = sum(device.state is DeviceState.TRAINING for device in devices)
+    doing = "ready, no task open" if is_without_work(snapshot) else "training"
     named: list[str] = []
     for state in _ORDER:
         members = [device_name(devices, at) for at, device in enumerate(devices) if device.state is state]
         if members:
             named.append(_group(members, len(devices), _noun(devices), NOUN[state]))
     if training == len(devices):
-        return [f"{_all(len(devices), _noun(devices))} training"]
+        return [f"{_all(len(devices), _noun(devices))} {doing}"]
     if training:
-        head = f"{training} of {plural(len(devices), _noun(devices))} training"
+        head = f"{training} of {plural(len(devices), _noun(devices))} {doing}"
         return [head, *named]
     if not named:
         return ["nothing to do"]

@@ -123,7 +123,7 @@ class DayEarnings(Photo, frozen=True, kw_only=True):
 
 class TaskEarnings(Photo, frozen=True, kw_only=True):
     """*escrow*: what the requester's deposit still holds for everybody; *pending* and *paid* are this rig's, *paid*
-    with what was kept as bond."""
+    with *kept*, what became bond of it."""
 
     task: Hex
     name: Line
@@ -133,6 +133,7 @@ class TaskEarnings(Photo, frozen=True, kw_only=True):
     pending: Grains
     paid: Grains
     escrow: Grains
+    kept: Grains = 0
 
 
 class DeviceEarnings(Photo, frozen=True, kw_only=True):

@@ -309,6 +309,8 @@ class UnitOutcome(Photo, frozen=True, kw_only=True):
     noise_ppm: Ppm | None = None
     cheat_ppm: Ppm | None = None
     """What the task's calibration had measured by then: the largest honest error, and the smallest cheat's."""
+    kept: Grains | None = None
+    """What of *paid* became bond; None before its round left the dispute window."""
 
 
 class ReceiptStatus(StrEnum):

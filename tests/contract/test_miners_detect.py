@@ -101,6 +101,13 @@ async def test_finds_by_command_line_and_by_port_and_believes_replies_alone() ->
     assert not written
 
 
+async def test_a_miner_of_the_config_is_looked_for_at_its_own_port() -> None:
+    page = Page("/stat", replies.GMINER)
+    async with page.server:
+        port = int(page.server.url.rpartition(":")[2])
+        assert [f.kind for f in await detect(processes=list, ports=[], also=[port, port])] == ["gminer"]
+
+
 async def test_processes_that_cannot_be_listed_leave_the_ports() -> None:
     def refuse() -> list[Process]:
         raise OSError("no")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from potminer.core.duty.machine import Device
 from potminer.core.duty.parameters import Parameters
 from potminer.core.duty.state import State
 from potminer.node.build import unix_ms
+from potminer.node.recorder import Recorder
 from potminer.node.rig import Outfit, Rig, RigHands
 from potminer.wire.control import Mode
 from potminer.wire.facts import CPU
@@ -64,14 +66,17 @@ async def nobody_tells(buses: Sequence[str]) -> dict[str, bool | None]:
 
 @asynccontextmanager
 async def rig_with(
-    fake: FakeXmrig | FakeHttp | FakeTcp, folder: Path, diary: Diary, kind: str = "xmrig", workers: int = 1
+    fake: FakeXmrig | FakeHttp | FakeTcp, folder: Path, diary: Diary, kind: str = "xmrig", workers: int = 1,
+    recorder: Recorder | None = None,
 ) -> AsyncIterator[tuple[Rig, Device]]:
     device = Device(bus=CPU, has_miner=True, parameters=QUICK)
     miner = open_miner(kind, fake.url, clock=unix_ms)
     person = Person(wall_ms=unix_ms, root=folder, environment={})
     look = Look(clock=unix_ms, host=HostProbe(clock=unix_ms, own_pids=set, person=person), gpus={}, miners=(miner,))
     rig = Rig(
-        Outfit(Duties([device]), look, {CPU: (Launch(folder, device="cpu"),) * workers}, {CPU: miner}),
+        Outfit(
+            Duties([device]), look, {CPU: (Launch(folder, device="cpu"),) * workers}, {CPU: miner}, recorder=recorder
+        ),
         RigHands(
             clock=unix_ms, persist=diary.persist, may_train=diary.may_train, note=lambda level, line: None,
             changed=diary.changed.set, kernels=nobody_tells,
@@ -120,16 +125,24 @@ async def test_a_rig_trains_only_while_its_miner_does_not_earn(tmp_path: Path) -
 
 
 async def test_one_device_is_told_to_finish_and_a_wrong_bus_is_named(tmp_path: Path) -> None:
-    diary = Diary()
-    async with asyncio.timeout(90), FakeXmrig() as fake, rig_with(fake, tmp_path, diary) as (rig, device):
+    diary, path = Diary(), tmp_path / "trace.jsonl"
+    recorder = Recorder(path, lambda level, line: None)
+    async with (
+        asyncio.timeout(90), FakeXmrig() as fake, rig_with(fake, tmp_path, diary, recorder=recorder) as (rig, device),
+    ):
         fake.rates, fake.connected = [None, None, None], False
         await until(device, State.TRAINING, diary)
         with pytest.raises(UsageError, match="no device here"):
             rig.finish("09:00.0")
+        with pytest.raises(UsageError, match="no device here"):
+            rig.override(Mode.OFF, None, device="09:00.0")
         assert device.state is State.TRAINING
         rig.finish(CPU)
         await until(device, State.OFF, diary)
         assert workers() == [], "nothing was under way, so it ends at once"
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    said = [line for line in lines if "said" in line.values()]
+    assert [line["device"] for line in said] == [CPU], "what was refused was not said"
 
 
 async def test_a_crash_in_the_middle_of_a_hand_over_still_gives_the_miner_back(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ port = true
         "line 2: rig.nam: no such key; did you mean name?",
         "line 4: node.port: 70000 must be a whole number from 0 to 65,535",
         "line 7: node.bootstrap[2]: 'b:99999' must be host:port or key@host:port",
-        "line 8: node.bootstrap[3]: 'potx@c:1' is not an address: not an address",
+        "line 8: node.bootstrap[3]: 'potx@c:1' is not an address: one is pot1 and 58 letters and digits",
         "line 10: minerz: no such section; did you mean miners?",
         "line 12: idle.policy: 'idle-only' must be one of idle_only, profit, always, off; did you mean idle_only?",
         "line 15: miners[1].url: 'http://8.8.8.8:80' must be on this computer: 127.0.0.1, [::1] or localhost",

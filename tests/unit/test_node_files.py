@@ -245,6 +245,19 @@ def test_what_is_kept_as_bond_is_neither_pending_nor_paid_and_gone_when_expelled
     assert money(history) == (0, 0, 40, 40), "what others owed, too"
 
 
+def test_a_unit_knows_what_of_its_pay_became_bond() -> None:
+    history = History(OWN)
+    history.fold([*happenings()[0], unit_ended(7, Outcome.ACCEPTED, paid=80)], height=0, time_ms=0)
+    unit = history.unit(TASK, round=0, slot=7)
+    assert unit is not None
+    assert unit.kept is None, "inside the dispute window nobody knows"
+    other = Share(bytes(32), bytes(32), 50)
+    history.fold([event.Paid(TASK, 0, (Share(OWN, OWN, 100), other), (Share(OWN, OWN, 25),))], height=1, time_ms=1)
+    unit = history.unit(TASK, round=0, slot=7)
+    assert unit is not None
+    assert (unit.paid, unit.kept) == (80, 20), "a quarter, as of all that this round paid us"
+
+
 def money(history: History) -> tuple[int, int, int, int]:
     """Pending, kept as bond, paid, ever."""
     sums = history.takings.all

@@ -25,11 +25,17 @@ from potminer.wire.control import (
     Outcome,
     Snapshot,
     Standing,
+    TrainingView,
     UnitCounts,
     UnitOutcome,
 )
 
 NOW = 1_780_000_000_000
+NONE = UnitCounts(assigned=0, accepted=0, rejected={})
+TRAINING = TrainingView(
+    task="ab" * 32, name="digits", round=1, rounds=9, phase="commit", phase_ends_ms=NOW + 9_000,
+    units=NONE, my_units=NONE,
+)
 
 
 def device(state: DeviceState, kind: DeviceKind = DeviceKind.GPU) -> DeviceView:
@@ -47,6 +53,7 @@ def photograph(*states: DeviceState) -> Snapshot:
         devices=tuple(device(state) for state in states),
         earnings=EarningsView(today=0, pending=0, paid=0, total=0),
         chain=ChainView(height=7, view=0, epoch=0, peers=3, validators=4, role="trainer", state_root="0" * 64),
+        training=TRAINING,
         next_check_ms=NOW + 41_000,
     )
 
@@ -171,7 +178,12 @@ def test_why_names_the_numbers() -> None:
     assert "here honest work measures 1 ppm at most, the smallest cheat 11,029 ppm" in known
     paid = "\n".join(explain(outcome(outcome=Outcome.ACCEPTED, reason="", paid=1_500_000_000)))
     assert "accepted, paid 1.50 POT" in paid
-    assert "kept of it as bond" in paid
+    assert "paid out after the dispute window" in paid
+    parts = {0: "paid out, all of it", 500_000_000: "1.00 POT; 0.50 POT became", 1_500_000_000: "all of it, 1.50 POT"}
+    for kept, said in parts.items():
+        unit = outcome(outcome=Outcome.ACCEPTED, reason="", paid=1_500_000_000, kept=kept, allowed_ppm=10)
+        assert said in "\n".join(explain(unit)), "what became bond is said here, not somewhere else"
+        assert "no audit measured it, allowed 10 ppm" in "\n".join(explain(unit))
 
 
 def test_a_validator_reads_where_it_stands() -> None:
@@ -187,3 +199,14 @@ def test_a_validator_reads_where_it_stands() -> None:
         said, facts = seen(standing)
         assert word in said
         assert facts["seat"]
+
+
+def test_a_device_that_has_nothing_to_compute_is_not_said_to_train() -> None:
+    found = photograph(DeviceState.TRAINING, DeviceState.MINING)
+    closed = replace(found, training=replace(TRAINING, phase="closed"))
+    for idle in (closed, replace(found, training=None)):
+        assert "ready, no task open" in sentence(idle, NOW)
+        rows = [row for row in overview(idle, NOW).devices if row.state == "training"]
+        assert rows
+        assert {row.why for row in rows} == {"ready, no task open"}
+    assert "no task open" not in sentence(found, NOW)

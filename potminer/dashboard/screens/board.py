@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar
 
 from textual import on
@@ -64,11 +65,13 @@ class Board(Screen[None]):
 
     # ---- what a screen says of itself ------------------------------------------------------
 
+    @abstractmethod
     def panels(self) -> ComposeResult:
-        raise NotImplementedError
+        """What stands between the heading and the keys."""
 
+    @abstractmethod
     def draw(self, picture: Picture) -> None:
-        raise NotImplementedError
+        """Show *picture* in them."""
 
     async def question(self, source: Source) -> None:
         """Ask, and keep the answer; PotminerError where there is none."""

@@ -43,10 +43,12 @@ EMPTY = Line()
 
 
 class Pen:
-    """Letters for a terminal: as they are, or their nearest ASCII. *keys*: what the owner presses, by action."""
+    """Letters for a terminal: as they are, or their nearest ASCII. *keys*: what the owner presses, by action.
+    *live*: what a photograph that just came is called."""
 
-    def __init__(self, *, ascii_only: bool, keys: Mapping[str, str] | None = None) -> None:
+    def __init__(self, *, ascii_only: bool, keys: Mapping[str, str] | None = None, live: str = "● live") -> None:
         self.ascii_only = ascii_only
+        self.live = live
         self.keys = dict(keys or {})
 
     def plain(self, text: str) -> str:

@@ -39,7 +39,7 @@ class Heading(Panel):
 
     def show(self, seen: Overview | None, link: Link, refusal: str = "") -> None:
         """*refusal*: why the node did not answer what this screen asked, empty where it did."""
-        sign, style = _LINK[link]
+        sign, style = (self.pen.live, _LINK[link][1]) if link is Link.LIVE else _LINK[link]
         if seen is None:
             self._place, self._sentence = "", UNKNOWN
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 from rich.segment import Segment
 from rich.style import Style as Ink
 from textual.content import Content
@@ -98,5 +100,6 @@ class Panel(Widget):
             ink = self._inks[style, x, y] = whole.rich_style_with_offset(x, y)
         return ink
 
+    @abstractmethod
     def lines(self, width: int, height: int) -> list[Line]:
-        raise NotImplementedError
+        """What it shows where it has so many letters and lines; more lines are cut off."""

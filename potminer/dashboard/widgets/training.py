@@ -50,5 +50,7 @@ class Training(Panel):
         lines = [self.pen.write(line, width, style="$primary") for line in bars]
         if not tall:
             return lines
-        ends = f"loss {loss(self._losses[0])} → {loss(self._losses[-1])}, {len(self._losses)} rounds"
+        ends = f"loss {loss(self._losses[0])} → {loss(self._losses[-1])}"
+        whole = f"{ends}, {len(self._losses)} rounds"
+        ends = whole if len(whole) <= width else ends
         return [EMPTY, *lines, self.pen.write(ends, width, style="$quiet")]

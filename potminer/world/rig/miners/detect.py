@@ -50,14 +50,16 @@ async def detect(
     *,
     processes: Callable[[], Iterable[Process]] | None = None,
     ports: Sequence[int] | None = None,
+    also: Iterable[int] = (),
     look_s: float = LOOK_S,
 ) -> tuple[Found, ...]:
-    """All miners of this computer that answer, or run. *ports* None: those of the table."""
+    """All miners of this computer that answer, or run. *ports* None: those of the table; *also*: more of them."""
     suspects = _by_command_line(await _listed(processes or running))
     identified = await asyncio.gather(*(_identify(suspect, look_s) for suspect in suspects))
     taken = {_port(found.url) for found in identified if found.version is not None}
     known = sorted({port for kind in KINDS.values() for port in kind.ports}) if ports is None else ports
-    others = await asyncio.gather(*(_at_port(port, look_s) for port in known if port not in taken))
+    asked = [port for port in dict.fromkeys((*also, *known)) if port not in taken]
+    others = await asyncio.gather(*(_at_port(port, look_s) for port in asked))
     return (*identified, *(found for found in others if found is not None))[:FOUND]
 
 

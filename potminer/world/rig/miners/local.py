@@ -35,7 +35,8 @@ def local_url(text: str, *, allow_remote: bool, scheme: str = "http") -> URL:
         host = "127.0.0.1"  # a name may be made to point elsewhere
     if not allow_remote and not _is_loopback(host):
         raise MinerConfigError(
-            f"the miner at {host} is not on this machine", "set allow_remote = true if you trust the way to it"
+            f"the miner at {host} is not on this machine",
+            "Run potminer on the miner's computer: miners are spoken to over loopback alone.",
         )
     return URL.build(scheme=scheme, host=host, port=port)
 
