@@ -60,6 +60,20 @@ def digest(domain: Domain, *parts: bytes) -> bytes:
     return hasher.digest()
 
 
+def digest_again(domain: Domain, start: bytes, times: int) -> bytes:
+    """``digest(domain, digest(domain, ... start))``, *times* over, in half the time; *start* has 32 bytes."""
+    if len(start) != 32:
+        raise AssertionError("a chain of digests begins with 32 bytes")
+    fresh = _FRESH[domain].copy()
+    fresh.update(_LENGTHS[32])
+    copy, layer = fresh.copy, start
+    for _ in range(times):
+        hasher = copy()
+        hasher.update(layer)
+        layer = hasher.digest()
+    return layer
+
+
 def number(value: int) -> bytes:
     """Eight big-endian bytes: how an integer enters a digest."""
     return value.to_bytes(8, "big")

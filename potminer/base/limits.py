@@ -45,8 +45,12 @@ TASK_BYTES = 16_384
 SEGMENTS = 64
 TRAINERS_PER_TASK = 1_024
 UNITS_PER_ROUND = 4_096
-AUDITS_PER_ROUND = UNITS_PER_ROUND * SEGMENTS
-"""Every segment of every unit: when all trainers are new."""
+SEGMENTS_PER_ROUND = 16_384
+"""Of all units together. Where all trainers are new every one is audited, and a round's record, which a light client
+is shown and a chunk of a snapshot holds whole, names each audit."""
+AUDITORS_PER_SEGMENT = 3
+"""Of one segment of a unit that calibrates."""
+AUDITS_PER_ROUND = SEGMENTS_PER_ROUND + (AUDITORS_PER_SEGMENT - 1) * UNITS_PER_ROUND
 TASKS_OPEN = 256
 DEVICE_CLASSES = 16
 """Device classes that a task gets to know: a new one is calibrated before its errors prove anything."""

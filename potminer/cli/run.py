@@ -21,14 +21,19 @@ from potminer.cli.place import Place
 def run(place: Place, *, headless: bool, byzantine: str | None, record: Path | None) -> int:
     """Run the daemon until Ctrl-C. Faces attach to it: `potminer dashboard`, `potminer status`."""
     import asyncio
+    import gc
     import os
 
-    from potminer.node.config import load_config
-    from potminer.node.life import live
+    gc.disable()  # what is loaded and set up now, stays: node/life.py takes it up again
+    try:
+        from potminer.node.config import load_config
+        from potminer.node.life import live
 
-    paths = place.paths()
-    config = load_config(paths.config if paths.config.exists() else None, os.environ)
-    return asyncio.run(live(config, paths, byzantine=byzantine, spoken=not headless, record=record))
+        paths = place.paths()
+        config = load_config(paths.config if paths.config.exists() else None, os.environ)
+        return asyncio.run(live(config, paths, byzantine=byzantine, spoken=not headless, record=record))
+    finally:
+        gc.enable()
 
 
 command = run

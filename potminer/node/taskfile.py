@@ -159,7 +159,7 @@ def task_file_from(source: Source, path: Path) -> TaskFile:
     _check_model_fits(filling, model, values["data"].get("shape"))
     inner = _inner(filling, values["task"].get("mode"), values["inner"])
     _check_aggregation(filling, values["aggregation"])
-    _check_counts(filling, values["task"])
+    _check_counts(filling, values["task"], values["unit"])
     if values["evaluation"].get("target") and values["evaluation"].get("every_rounds") == 0:
         filling.blame(("evaluation", "target"), "is reached by evaluations: set every_rounds")
     _check_budget(filling, values["task"], values["reward"], values["evaluation"])
@@ -305,13 +305,18 @@ def _check_objective(filling: Filling, objective: str | None, model: ModelSpec |
         filling.blame(("task", "objective"), what)
 
 
-def _check_counts(filling: Filling, task: Mapping[str, Any]) -> None:
+def _check_counts(filling: Filling, task: Mapping[str, Any], unit: Mapping[str, Any]) -> None:
     low, high, units = (task.get(key) for key in ("min_trainers", "max_trainers", "units_per_trainer"))
     if low is not None and high is not None and low > high:
         filling.blame(("task", "min_trainers"), f"{low} is more than max_trainers, {high}")
     if high is not None and units is not None and high * units > limits.UNITS_PER_ROUND:
         what = f"{units} units for each of {high} trainers are more than {limits.UNITS_PER_ROUND:,} in a round"
         filling.blame(("task", "units_per_trainer"), what)
+        return
+    every = (high or 0) * (units or 0) * (unit.get("segments") or 0)
+    if every > limits.SEGMENTS_PER_ROUND:
+        what = f"{every:,} segments in a round of {high} trainers, of {limits.SEGMENTS_PER_ROUND:,} at most"
+        filling.blame(("unit", "segments"), what)
 
 
 def _check_budget(

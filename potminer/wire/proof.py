@@ -19,7 +19,8 @@ from potminer.wire.tx import SignedTransaction
 KEY_BYTES = 128
 """The longest key of a record is 66 bytes."""
 VALUE_BYTES = 2_097_152
-"""A record of the largest round is below 1.5 MiB."""
+"""The largest record is that of a round of SEGMENTS_PER_ROUND and UNITS_PER_ROUND: 1.93 MiB. A chunk of a snapshot, a
+proof and the message that carries either hold it whole."""
 HEADERS_PER_REPLY = 64
 KEYS_PER_REPLY = 64
 EPOCHS_PER_REPLY = 64

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from potminer.base import limits
-from potminer.base.digest import Domain, digest, number
+from potminer.base.digest import Domain, digest, digest_again, number
 
 
 def test_domains_are_distinct_and_fit() -> None:
@@ -34,6 +34,15 @@ def test_a_length_inside_a_part_is_not_a_border() -> None:
 def test_it_is_blake2b_256_with_a_personalisation() -> None:
     expected = blake2b(number(3) + b"abc", digest_size=32, person=b"pot/block").digest()
     assert digest(Domain.BLOCK, b"abc") == expected
+
+
+def test_a_chain_of_digests_is_what_one_after_the_other_gives() -> None:
+    layers = [bytes(range(32))]
+    for _ in range(5):
+        layers.append(digest(Domain.ONION, layers[-1]))
+    assert [digest_again(Domain.ONION, layers[0], times) for times in range(6)] == layers
+    with pytest.raises(AssertionError):
+        digest_again(Domain.ONION, b"short", 2)
 
 
 def test_a_number_is_eight_big_endian_bytes() -> None:

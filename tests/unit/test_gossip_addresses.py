@@ -173,6 +173,23 @@ def test_sought_keys_are_dialled_beyond_the_usual_count() -> None:
     assert len([d for beat in range(10) for d in dials(it, beat)]) == 5
 
 
+def test_a_lost_committee_is_dialled_at_once_and_every_few_seconds() -> None:
+    it, members = gossip(), range(1, 31)
+    it.handle(Remembered(tuple(record(n) for n in members)), 0)
+    it.handle(Seek(frozenset(KEYS[n].public for n in members)), 0)
+    beats = [dials(it, 700 * beat) for beat in range(4)]
+    assert [len(beat) for beat in beats] == [8, 8, 8, 6]
+    now = 10_000
+    for _ in range(12):
+        for each in (d for beat in beats for d in beat):
+            it.handle(DialFailed(each.host, each.port), now)
+        now += 60_000
+        assert sum(len(dials(it, now + beat)) for beat in range(4)) == 30
+    for each in (d for beat in beats for d in beat):
+        it.handle(DialFailed(each.host, each.port), now)
+    assert sum(len(dials(it, now + 7_500 + beat)) for beat in range(4)) == 30, "after 5 s and half as much chance"
+
+
 def test_the_banned_are_not_dialled() -> None:
     it = gossip()
     it.handle(Remembered((record(1),)), 0)

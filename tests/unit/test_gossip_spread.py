@@ -15,7 +15,7 @@ from potminer.core.gossip.events import (
     Validated,
     Verdict,
 )
-from potminer.core.gossip.machine import HEARTBEAT, Gossip
+from potminer.core.gossip.machine import FIRST_BEAT_MS, HEARTBEAT, Gossip
 from potminer.core.gossip.parameters import Parameters
 from potminer.core.gossip.spread import Cache, Held, Seen, batches
 from potminer.core.machine import (
@@ -72,7 +72,7 @@ def said(effects: list[Effect], kind: type[Wire]) -> list[tuple[bytes, Wire]]:
 
 def test_started_sets_the_heartbeat_and_each_beat_sets_the_next() -> None:
     node = Node()
-    assert node.does(Started()) == [SetTimer(HEARTBEAT, 700)]
+    assert node.does(Started()) == [SetTimer(HEARTBEAT, FIRST_BEAT_MS)]
     assert node.does(TimerFired(HEARTBEAT)) == [SetTimer(HEARTBEAT, 700)]
     assert node.does(TimerFired("somebody/else")) == []
 

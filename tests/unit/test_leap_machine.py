@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from potminer.core import chunks, trie
+from potminer.core.asking import TIMEOUT_MS
 from potminer.core.leap.contents import KEY_SIZES, grains_in
 from potminer.core.leap.events import (
     Begin,
@@ -24,7 +25,7 @@ from potminer.core.leap.events import (
     Shun,
 )
 from potminer.core.leap.machine import REST_MS, TIMER, Leap, Stage
-from potminer.core.leap.peers import QUESTIONS_PER_WINDOW, TIMEOUT_MS
+from potminer.core.leap.peers import QUESTIONS_PER_WINDOW
 from potminer.core.ledger.ledger import Ledger
 from potminer.core.ledger.state import State
 from potminer.core.machine import Executed, MessageArrived, Offence, PeerDown, PeerUp, Penalize, Send, TimerFired
@@ -43,7 +44,7 @@ from potminer.wire.leap import (
 )
 from potminer.wire.proof import CertifiedHeader, Shown
 from potminer.wire.record import Account, ChainRecord
-from potminer.wire.sync import Head
+from potminer.wire.sync import Asked, Busy, Head
 from tests.unit.light_world import Certified
 
 A, B, C = (bytes([n]) * 32 for n in (101, 102, 103))
@@ -455,3 +456,19 @@ def test_questions_of_a_peer_are_answered_within_its_quota() -> None:
     for _ in range(3 * QUESTIONS_PER_WINDOW):
         node.hears(A, ChunkWanted(AT, 0))
     assert len(node.said(SendChunk)) == 2 * QUESTIONS_PER_WINDOW
+    words = {effect.message for effect in node.said(Send)}
+    assert {word.asked for word in words if isinstance(word, Busy)} == {Asked.SNAPSHOT}
+
+
+def test_what_a_busy_peer_puts_off_is_asked_elsewhere_and_nobody_is_blamed() -> None:
+    of = world()
+    told = iter([True] * 3)
+    node = Node(of)
+    busy = Liar(of, lambda answer: Busy(Asked.SNAPSHOT, 700) if isinstance(answer, Chunk) and next(told, 0) else answer)
+    node.meets(A, busy)
+    while not node.said(Install):
+        node.waits(700)
+    node.landed()
+    assert next(told, None) is None
+    assert not node.said(Penalize)
+    assert not node.shunned

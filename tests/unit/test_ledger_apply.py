@@ -219,6 +219,9 @@ TABLE: dict[str, Row] = {
         World, lambda w: ("requester", SubmitTask(spec(min_trainers=9))), Refusal.BAD_TASK),
     "more units than a round may have": Row(
         World, lambda w: ("requester", SubmitTask(spec(max_trainers=1_024, units_per_trainer=5))), Refusal.BAD_TASK),
+    "more segments than a round may have": Row(
+        World, lambda w: ("requester", SubmitTask(spec(max_trainers=1_024, units_per_trainer=1, segments=17))),
+        Refusal.BAD_TASK),
     "budget below its rounds": Row(
         World, lambda w: ("requester", SubmitTask(spec(reward=Reward(12 * 7 - 1, 7)))), Refusal.BAD_TASK),
     "model larger than any blob": Row(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from potminer.base import limits
-from potminer.core.machine import Execute, Offence, Penalize, Persist, Send, SetTimer, TimerFired
-from potminer.core.pbft.events import DoubleVote
+from potminer.core.machine import CancelTimer, Execute, Offence, Penalize, Persist, Send, SetTimer, TimerFired
+from potminer.core.pbft.application import Timers
+from potminer.core.pbft.events import DoubleVote, WorkArrived
 from potminer.core.pbft.height import Stage
 from potminer.core.pbft.repair import STATUS
 from potminer.sim.ledger import FRESHNESS_MS
@@ -48,7 +49,11 @@ def test_what_is_missing_is_asked_of_the_primary_and_prepared_once_whole() -> No
     bench.application.submit(transfer(1))
     block = block_of(bench, 0, 1, 2)
     effects = bench.hear(1, bench.propose(block))
+    assert SetTimer("pbft/gather/1/0", Timers().gossip_ms) in effects
+    assert not asked(effects), "gossip may still bring it"
+    effects += bench.ring("gather", effects)
     assert asked(effects) == [(KEYS[1].public, (0, 2))]
+    assert SetTimer("pbft/gather/1/0", Timers().gather_ms) in effects
     assert not said(Vote, effects)
     assert not of(Persist, effects)
     assert bench.replica.stage is Stage.GATHERING
@@ -57,6 +62,18 @@ def test_what_is_missing_is_asked_of_the_primary_and_prepared_once_whole() -> No
     (vote,) = said(Vote, effects)
     assert (vote.purpose, vote.digest) == (Purpose.PREPARE, block_digest(block.header))
     assert encode(block) in [e.value for e in of(Persist, effects)]
+
+
+def test_what_gossip_brings_in_time_is_asked_of_nobody_and_prepared_at_once() -> None:
+    bench = Bench(me=0)
+    effects = bench.hear(1, bench.propose(block_of(bench, 0, 1)))
+    for nonce in range(2):
+        assert not said(Vote, effects)
+        bench.application.submit(transfer(nonce))
+        effects += bench.do(WorkArrived())
+    assert len(said(Vote, effects)) == 1
+    assert CancelTimer("pbft/gather/1/0") in effects
+    assert not asked(effects)
 
 
 def test_a_transaction_that_the_block_does_not_name_helps_nobody() -> None:
@@ -75,6 +92,8 @@ def test_nobody_is_asked_twice_before_the_others_and_gossip_helps() -> None:
     block = block_of(bench, 0, 1)
     effects = bench.hear(1, bench.propose(block))
     effects += bench.hear(3, bench.vote(Purpose.PREPARE, 3, block))
+    effects = bench.ring("gather", effects)
+    assert asked(effects) == [(KEYS[1].public, (0, 1))]
     effects = bench.ring("gather", effects)
     assert asked(effects) == [(KEYS[3].public, (0, 1))]
     bench.application.submit(transfer(0))
@@ -103,7 +122,7 @@ def test_a_thousand_invented_leaves_cost_one_question_at_a_time() -> None:
     before, proposal = bench.replica.footprint(), msgspec.structs.replace(hollow, leaves=invented)
     assert len(pack(proposal)[1]) < limits.PROPOSAL_BYTES
     effects = bench.hear(1, proposal, proposal, proposal)
-    assert len(asked(effects)) == 1
+    assert not asked(effects)
     assert bench.replica.footprint() == before + 1
     for _ in range(20):
         effects = bench.ring("gather", effects)

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import pytest
 
+from potminer.core.asking import SLACK, TIMEOUT_MS
 from potminer.core.committee import Committee, certificate_holds
 from potminer.core.machine import (
     CancelTimer,
@@ -21,7 +22,6 @@ from potminer.core.machine import (
     TimerFired,
 )
 from potminer.core.sync.machine import (
-    READS_PER_WINDOW,
     TIMER,
     Behind,
     CommitteeKnown,
@@ -31,11 +31,11 @@ from potminer.core.sync.machine import (
     Sync,
 )
 from potminer.core.sync.proof import Tip
-from potminer.core.sync.requests import OPEN_REQUESTS, TIMEOUT_MS, WINDOW
+from potminer.core.sync.requests import OPEN_REQUESTS, READS_PER_WINDOW, WINDOW
 from potminer.wire.block import Block, Certificate, CertifiedBlock, Header, block_digest, transactions_root
 from potminer.wire.codec import Wire
 from potminer.wire.seal import Purpose, SigningKey, statement
-from potminer.wire.sync import Blocks, BlocksWanted, Head
+from potminer.wire.sync import RETRY_MS, Asked, Blocks, BlocksWanted, Busy, Head
 from potminer.wire.tx import Transaction, Transfer, sign_transaction
 
 CHAIN = b"c" * 32
@@ -171,8 +171,10 @@ def test_a_short_answer_is_continued() -> None:
     node = Node()
     node.meets(A, height=20)
     effects = node.execute(node.hears(A, reply(CHAIN_OF_20, 1, 7)))
-    assert asked(effects) == [(A, 8, 13)]
-    node.execute(node.hears(A, reply(CHAIN_OF_20, 8, 13)))
+    assert asked(effects) == [(A, 8, 7)], "as much as fitted"
+    effects = node.execute(node.hears(A, reply(CHAIN_OF_20, 8, 7)))
+    assert asked(effects) == [(A, 15, 6)]
+    node.execute(node.hears(A, reply(CHAIN_OF_20, 15, 6)))
     assert node.sync.tip.height == 20
 
 
@@ -252,8 +254,9 @@ def test_a_prepared_certificate_of_the_tests_is_genuine_as_such() -> None:
 def test_another_history_under_its_own_keys_is_refused() -> None:
     """Headers that link among themselves but not to us."""
     node = Node()
-    node.meets(A, height=3)
+    node.meets(A, height=1)
     node.execute(node.hears(A, reply(CHAIN_OF_20, 1, 1)))
+    node.hears(A, Head(3, b"?" * 32))
     foreign = build(3, salt=b"other")
     effects = node.hears(A, Blocks(tuple(foreign[1:])))
     assert offences(effects) == [(A, Offence.FORGED)]
@@ -406,15 +409,46 @@ def test_others_are_served_from_the_store_within_what_we_have() -> None:
     assert node.hears(C, BlocksWanted(1, 1)) == []
 
 
-def test_one_peer_cannot_keep_the_disk_busy() -> None:
+def test_one_peer_cannot_keep_the_disk_busy_and_is_told_so() -> None:
     node = Node()
     node.meets(A, B, height=5)
     node.execute(node.hears(A, reply(CHAIN_OF_20, 1, 5)))
-    reads = sum(isinstance(e, ReadBlocks) for _ in range(500) for e in node.hears(A, BlocksWanted(1, 5)))
-    assert reads == READS_PER_WINDOW
+    answers = [effect for _ in range(500) for effect in node.hears(A, BlocksWanted(1, 5))]
+    assert sum(isinstance(each, ReadBlocks) for each in answers) == SLACK * READS_PER_WINDOW
+    (word,) = {each.message for each in answers if isinstance(each, Send)}
+    assert isinstance(word, Busy)
+    assert word.asked is Asked.BLOCKS
     assert node.hears(B, BlocksWanted(1, 1)) == [ReadBlocks(B, 1, 1)]
-    node.now += 10_000
-    assert node.hears(A, BlocksWanted(1, 1)) == [ReadBlocks(A, 1, 1)]
+    node.now += word.retry_ms
+    assert node.hears(A, BlocksWanted(1, 1)) == [ReadBlocks(A, 1, 1)], "it keeps its word"
+    assert not [effect for effect in node.effects if isinstance(effect, Penalize)]
+
+
+def test_who_is_busy_is_not_blamed_and_others_are_asked_meanwhile() -> None:
+    node = Node()
+    assert asked(node.meets(A, B, height=20)) == [(A, 1, 20)]
+    effects = node.hears(A, Busy(Asked.BLOCKS, 3_000))
+    assert asked(effects) == [(B, 1, 20)]
+    effects = node.hears(B, Busy(Asked.BLOCKS, 5_000))
+    assert not asked(effects)
+    assert node.effects[-1] == SetTimer(TIMER, 3_000), "the first that is free again"
+    node.now += 3_000
+    assert asked(node.does(TimerFired(TIMER))) == [(A, 1, 20)]
+    assert not node.hears(B, Busy(Asked.BLOCKS, RETRY_MS)), "nobody asked it"
+    node.execute(node.hears(A, reply(CHAIN_OF_20, 1, 20)))
+    assert node.sync.tip.height == 20
+    assert not offences(node.effects)
+
+
+def test_who_was_busy_is_asked_last() -> None:
+    node = Node()
+    node.meets(A, B, height=5)
+    node.hears(A, Busy(Asked.BLOCKS, 1))
+    node.execute(node.hears(B, reply(CHAIN_OF_20, 1, 5)))
+    node.now += 1
+    node.hears(C, Head(6, b"?" * 32))
+    node.does(Behind(6))
+    assert asked(node.effects)[-1] == (B, 6, 1)
 
 
 def test_blocks_nobody_asked_for_are_not_kept() -> None:

@@ -388,9 +388,9 @@ def test_what_the_check_passes_the_ledger_accepts(folder: Path) -> None:
 
 def test_units_in_a_round_are_bounded(folder: Path) -> None:
     text = SOUND.replace("max_trainers = 4", "max_trainers = 1024").replace("budget_pot = 2.4", "budget_pot = 9000")
-    text = text.replace("units_per_trainer = 2", "units_per_trainer = 5")
-    (said,) = mistakes(folder, text)
-    assert "4,096" in said
+    for units, segments, most in ((5, 4, "4,096"), (1, 17, "16,384")):
+        asked = text.replace("trainer = 2", f"trainer = {units}").replace("segments = 4", f"segments = {segments}")
+        assert most in mistakes(folder, asked)[0]
 
 
 @pytest.mark.parametrize("text", ["", "[task]", "task = 3", "[[task]]", "model = 'mlp'", "[model]\nkind = 3", "[task"])

@@ -19,7 +19,7 @@ Key = tuple[object, ...]
 Refusal = str
 MILLION = 1_000_000
 COMMITTEE, CANDIDATES, UNBONDINGS, RELEASES = 31, 256, 1_024, 4_096
-TASKS_OPEN, UNITS_PER_ROUND, MEMBERS = 256, 4_096, 1_024
+TASKS_OPEN, UNITS_PER_ROUND, SEGMENTS_PER_ROUND, MEMBERS = 256, 4_096, 16_384, 1_024
 OPEN, CLOSED, CANCELLED = range(3)
 ACTIVE, INACTIVE, LEFT, EXPELLED = range(4)
 COMMIT, REVEAL, DRAW, AUDIT, OPENING, DISPUTE, AGGREGATE = range(7)
@@ -408,7 +408,8 @@ class Ledger:
         every = spec.evaluation.every_rounds
         scored = sum(n % every == 0 or n == spec.rounds for n in range(1, spec.rounds + 1)) if every else 0
         least = spec.rounds * spec.min_trainers * units * price + scored * spec.evaluation.evaluators * (price // 10)
-        if spec.min_trainers > spec.max_trainers or spec.max_trainers * units > UNITS_PER_ROUND:
+        most = spec.max_trainers * units
+        if spec.min_trainers > spec.max_trainers or most > UNITS_PER_ROUND or most * spec.segments > SEGMENTS_PER_ROUND:
             return "BAD_TASK"
         if not self.facts.sound(spec) or budget < least:
             return "BAD_TASK"

@@ -148,6 +148,8 @@ class AddressBook:
         entry.dialling_until_ms = 0
         known = entry.is_seed or entry.key in sought
         cap = self._parameters.dial_backoff_known_cap_ms if known else self._parameters.dial_backoff_cap_ms
+        if entry.key in sought:
+            cap = self._parameters.dial_backoff_sought_cap_ms
         delay = min(self._parameters.dial_backoff_ms * 2 ** min(entry.failures - 1, 20), cap)
         entry.not_before_ms = now + delay + below(self._chance, delay // 2 + 1)
         if not known and not entry.tried and entry.failures >= self._parameters.dial_failures and entry.key:

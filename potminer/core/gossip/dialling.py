@@ -58,10 +58,12 @@ class Dialling:
     def beat(self, peers: Mapping[bytes, bool], refused: Refused, now: int) -> list[Dial | Send]:
         self._book.expire_dials(now, self.sought)
         effects: list[Dial | Send] = []
-        for _ in range(self._parameters.dials_per_beat):
-            entry = self._choose(peers, refused, now)
-            if entry is None:
-                break
+        sought, others = self._parameters.sought_per_beat, self._parameters.dials_per_beat
+        while sought and others and (entry := self._choose(peers, refused, now)) is not None:
+            if entry.key in self.sought:
+                sought -= 1
+            else:
+                others -= 1
             entry.dialling_until_ms = now + self._parameters.dial_timeout_ms
             effects.append(Dial(entry.host, entry.port, entry.key))
         if peers and now >= self._next_exchange_ms:

@@ -64,6 +64,8 @@ from potminer.wire.gossip import (
 )
 
 HEARTBEAT = "gossip/heartbeat"
+FIRST_BEAT_MS = 50
+"""A node that starts dials at once."""
 FLUSH = "gossip/flush"
 DEFAULTS = Parameters()
 
@@ -92,7 +94,7 @@ class Gossip:
     def handle(self, event: Event, now: int) -> list[Effect]:
         match event:
             case Started():
-                return [self._timer()]
+                return [SetTimer(HEARTBEAT, FIRST_BEAT_MS)]
             case TimerFired():
                 return self._rung(event.name, now)
             case PeerUp():

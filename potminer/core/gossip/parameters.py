@@ -64,11 +64,15 @@ class Parameters:
     outbound: int = 8
     outbound_per_group: int = 2
     dials_per_beat: int = 2
+    sought_per_beat: int = 8
+    """Members of the committee, beside the others: the whole of it is dialled within seconds of a start."""
     dial_timeout_ms: int = 30_000
     dial_backoff_ms: int = 2_000
     dial_backoff_cap_ms: int = 3_600_000
     dial_backoff_known_cap_ms: int = 30_000
-    """For seeds and sought keys: a network that starts together must find together."""
+    """For seeds: a network that starts together must find together."""
+    dial_backoff_sought_cap_ms: int = 5_000
+    """For sought keys: a committee that everybody lost, or that was cut in two, waits for nothing else."""
     dial_failures: int = 8
     addresses_new: int = 1_024
     addresses_tried: int = 256

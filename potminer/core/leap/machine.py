@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from potminer.core.asking import TIMEOUT_MS
 from potminer.core.chunks import Plan
 from potminer.core.leap.contents import fault_in_state, grains_in
 from potminer.core.leap.events import (
@@ -34,7 +35,7 @@ from potminer.core.leap.events import (
     SendManifest,
     Shun,
 )
-from potminer.core.leap.peers import TIMEOUT_MS, Peer, Peers, Question
+from potminer.core.leap.peers import Peer, Peers, Question
 from potminer.core.machine import (
     CancelTimer,
     Executed,
@@ -60,7 +61,7 @@ from potminer.wire.leap import (
     SnapshotWanted,
 )
 from potminer.wire.proof import CertifiedHeader
-from potminer.wire.sync import Head
+from potminer.wire.sync import Asked, Busy, Head
 
 TIMER: Final = "sync/leap"
 FAR_BLOCKS: Final = 1_000
@@ -204,6 +205,12 @@ class Leap:
             case SnapshotWanted() | ManifestWanted() | ChunkWanted():
                 if peer.asks.take(now):
                     self._serve(key, event.message)
+                else:
+                    self._out.append(Send(key, Busy(Asked.SNAPSHOT, peer.asks.opens_ms(now) - now)))
+            case Busy(Asked.SNAPSHOT) if question is not None:
+                self._back(question)
+                peer.question = None
+                peer.put_off(now, event.message.retry_ms)
             case SnapshotOffer() if question is not None and question.height is None:
                 self._offered(key, peer, event.message, now)
             case Manifest() if question is not None and question.index is None:
@@ -413,7 +420,7 @@ class Leap:
                 self._back(question)
                 self._shun(key, "a chunk that is not of the state")
             return
-        peer.failures = 0
+        peer.proved()
         self._out.append(KeepChunk(target.plan.digests[told.index], told.items))
 
     def _finish(self, now: int) -> None:

@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-TIMEOUT_MS: Final = 10_000
-"""A chunk of one large record at 2 Mbit/s."""
-BACKOFF_MS: Final = 2_000
-BACKOFF_CAP_MS: Final = 60_000
+from potminer.core.asking import Pace, Patience, answering
+
 WINDOW_MS: Final = 10_000
 QUESTIONS_PER_WINDOW: Final = 300
-"""30 chunks a second from one peer, 4 MB. Answered are twice as many: our window and its are not the same."""
+"""30 chunks a second from one peer, 4 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,46 +24,20 @@ class Question:
 
 
 @dataclass(slots=True)
-class Quota:
-    """So many questions in a window of time, for those we ask and those who ask us."""
-
-    most: int = QUESTIONS_PER_WINDOW
-    until_ms: int = 0
-    left: int = 0
-
-    def take(self, now: int) -> bool:
-        if now >= self.until_ms:
-            self.until_ms, self.left = now + WINDOW_MS, self.most
-        self.left -= 1
-        return self.left >= 0
-
-    def opens_ms(self, now: int) -> int:
-        """When another question may be asked: now, or later."""
-        return now if now >= self.until_ms or self.left > 0 else self.until_ms
-
-
-@dataclass(slots=True)
-class Peer:
+class Peer(Patience):
     """*claimed* it said itself; *first* is the oldest block it says it has, 0 where it said nothing."""
 
+    asked: Pace = field(default_factory=lambda: Pace(QUESTIONS_PER_WINDOW, WINDOW_MS))
     claimed: int = 0
     first: int = 0
-    failures: int = 0
-    not_before_ms: int = 0
     question: Question | None = None
     lacks: int = 0
     """The height of a snapshot that it said it has not."""
-    asks: Quota = field(default_factory=lambda: Quota(2 * QUESTIONS_PER_WINDOW))
-    asked: Quota = field(default_factory=Quota)
+    asks: Pace = field(default_factory=lambda: answering(QUESTIONS_PER_WINDOW, WINDOW_MS))
 
     def failed(self, now: int) -> None:
-        self.failures += 1
+        self.rest(now)
         self.question = None
-        self.not_before_ms = now + min(BACKOFF_MS << min(self.failures - 1, 16), BACKOFF_CAP_MS)
-
-    def free_ms(self, now: int) -> int:
-        """When it may be asked, if nothing is open: now, or later."""
-        return max(now, self.not_before_ms, self.asked.opens_ms(now))
 
 
 class Peers:
@@ -100,7 +72,7 @@ class Peers:
     def able(self) -> Iterator[tuple[bytes, Peer]]:
         """Those that may be believed to answer, the best first."""
         trusted = [(key, peer) for key, peer in self._peers.items() if key not in self._shunned]
-        yield from sorted(trusted, key=lambda item: (item[1].failures, -item[1].claimed, item[0]))
+        yield from sorted(trusted, key=lambda item: (item[1].failures, item[1].busy, -item[1].claimed, item[0]))
 
     def open(self) -> list[tuple[bytes, Question]]:
         return [(key, peer.question) for key, peer in self._peers.items() if peer.question is not None]

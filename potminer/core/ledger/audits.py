@@ -48,11 +48,13 @@ def draw_audits(
         few = len(set(present) - {unit.trainer}) < FEWEST
         for segment in sorted(segments):
             several: list[bytes] = []
+            taken: list[int] = []
             for _ in range(AUDITORS if segment == measured else 1):
                 auditor = _next_auditor(turns, unit.trainer, last[unit.trainer], several)
                 if auditor is None and several:
                     break
-                leaf = _next_leaf(stream, audits, slot, segment)
+                leaf = _next_leaf(stream, taken)
+                taken.append(leaf)
                 audits.append(Audit(slot, segment, auditor, leaf, disputed=few and segment == measured))
                 if auditor is None:
                     break  # the committee judges the segment, once
@@ -84,9 +86,8 @@ def _next_auditor(turns: list[bytes], trainer: bytes, last: bytes | None, but: l
     return fresh[0]
 
 
-def _next_leaf(stream: Iterator[int], audits: list[Audit], slot: int, segment: int) -> int:
+def _next_leaf(stream: Iterator[int], taken: list[int]) -> int:
     """The leaf to be sketched: while there are others, none that another auditor of the segment may show before."""
-    taken = {audit.leaf for audit in audits if (audit.slot, audit.segment) == (slot, segment)}
     left = [leaf for leaf in range(LEAVES) if leaf not in taken] or list(range(LEAVES))
     return left[draw.below(stream, len(left))]
 

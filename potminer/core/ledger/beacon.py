@@ -7,7 +7,7 @@ leader can do is to withhold and lose its turn.
 
 from __future__ import annotations
 
-from potminer.base.digest import Domain, digest
+from potminer.base.digest import Domain, digest, digest_again
 
 ONION_LAYERS = 1 << 18
 """Blocks one validator can propose: 12 days of its own blocks at four a second. Renewal is by registration."""
@@ -34,10 +34,9 @@ class Onion:
     def __init__(self, secret: bytes, layers: int = ONION_LAYERS) -> None:
         self._anchors: list[bytes] = []
         layer = secret
-        for index in range(layers):
-            if index % _STRIDE == 0:
-                self._anchors.append(layer)
-            layer = peel(layer)
+        for index in range(0, layers, _STRIDE):
+            self._anchors.append(layer)
+            layer = digest_again(Domain.ONION, layer, min(_STRIDE, layers - index))
         self.outside = layer
         self._index = {anchor: index * _STRIDE for index, anchor in enumerate(self._anchors)}
         self._index[self.outside] = layers

@@ -25,7 +25,7 @@ from potminer.wire import record as records
 from potminer.wire.record import Calibration, CommitteeRecord, Outcome, SeenDevice, TaskRecord, UnitRecord, Verdict
 from potminer.wire.tx import Finding
 
-AUDITORS = 3
+AUDITORS = limits.AUDITORS_PER_SEGMENT
 """Who recompute the drawn segment of a unit, where there are so many."""
 FEWEST = 2
 """With fewer auditors the committee recomputes it as well."""

@@ -195,7 +195,10 @@ def largest_blob(spec: TaskSpec) -> int:
 
 def _submit(draft: Draft, transaction: Transaction, body: tx.SubmitTask, events: list[Event]) -> Refusal | None:
     spec, head, sender = body.spec, draft.head, transaction.sender
-    if spec.min_trainers > spec.max_trainers or spec.max_trainers * spec.units_per_trainer > limits.UNITS_PER_ROUND:
+    most = spec.max_trainers * spec.units_per_trainer
+    if most > limits.UNITS_PER_ROUND or most * spec.segments > limits.SEGMENTS_PER_ROUND:
+        return Refusal.BAD_TASK
+    if spec.min_trainers > spec.max_trainers:
         return Refusal.BAD_TASK
     if spec_fault(spec) or largest_blob(spec) > limits.BLOB_BYTES or spec.reward.budget < smallest_budget(spec):
         return Refusal.BAD_TASK

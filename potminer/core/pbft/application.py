@@ -81,6 +81,8 @@ class Timers:
     view_growth: tuple[int, int] = (3, 2)
     """Numerator and denominator of the factor per failed view."""
     status_ms: int = 1_000
+    gossip_ms: int = 50
+    """How long gossip may still bring what a proposal names before a member is asked for it."""
     gather_ms: int = 300
     """How long one member is waited for before another is asked for a proposal's missing transactions."""
     votes_ms: int = 600
@@ -89,9 +91,10 @@ class Timers:
 
     def __post_init__(self) -> None:
         numerator, denominator = self.view_growth
-        waits = (self.batch_ms, self.empty_block_ms, self.view_base_ms, self.status_ms, self.gather_ms, self.votes_ms)
+        waits = min(self.batch_ms, self.empty_block_ms, self.view_base_ms, self.status_ms, self.votes_ms)
+        waits = min(waits, self.gather_ms, self.gossip_ms)
         grows = self.view_cap_ms >= self.view_base_ms and numerator > denominator > 0
-        if min(*waits, self.checkpoint_blocks) < 1 or not grows:
+        if min(waits, self.checkpoint_blocks) < 1 or not grows:
             raise AssertionError("a replica's timers are positive and grow up to their cap")
         if self.batch_ms >= self.view_base_ms:
             raise AssertionError("a primary that batches longer than the view lasts never proposes")

@@ -18,7 +18,7 @@ from potminer.wire.tx import SignedTransaction
 class Gathering:
     """The transactions of *proposal*. Holds at most what its leaves name, and asks one member at a time."""
 
-    __slots__ = ("_asked", "_found", "_places", "digest", "fresh", "proposal")
+    __slots__ = ("_found", "_places", "asked", "digest", "fresh", "proposal")
 
     def __init__(
         self, proposal: PrePrepare, *, fresh: bool, known: Sequence[SignedTransaction | None]
@@ -28,7 +28,8 @@ class Gathering:
         self.digest = block_digest(proposal.header)
         self._found: list[SignedTransaction | None] = [None] * len(proposal.leaves)
         self._places = {leaf: place for place, leaf in enumerate(proposal.leaves)}
-        self._asked = 0
+        self.asked = 0
+        """How many questions were put."""
         self.take([signed for signed in known if signed is not None])
 
     def take(self, transactions: Iterable[SignedTransaction]) -> bool:
@@ -42,6 +43,10 @@ class Gathering:
                 self._found[place] = signed
         return sound
 
+    def missing(self) -> list[bytes]:
+        """The leaves of what is not here yet."""
+        return [leaf for leaf, signed in zip(self.proposal.leaves, self._found, strict=True) if signed is None]
+
     def block(self) -> Block | None:
         """The whole block, once nothing is missing."""
         whole = tuple(signed for signed in self._found if signed is not None)
@@ -52,8 +57,8 @@ class Gathering:
         places = tuple(place for place, signed in enumerate(self._found) if signed is None)
         if not places or not holders:
             return []
-        peer = holders[self._asked % len(holders)]
-        self._asked += 1
+        peer = holders[self.asked % len(holders)]
+        self.asked += 1
         return [Send(peer, TransactionsWanted(height=self.proposal.header.height, digest=self.digest, places=places))]
 
     def size(self) -> int:

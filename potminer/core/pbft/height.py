@@ -109,6 +109,11 @@ class Table:
         return self.stage is not Stage.WAITING or self.due or self.view > 0
 
     @property
+    def asked(self) -> bool:
+        """Whether a member was asked for what the proposal lacks."""
+        return self.gathering is not None and self.gathering.asked > 0
+
+    @property
     def standing(self) -> PrePrepare | None:
         """The view's proposal, whole or not yet."""
         return self.proposal if self.gathering is None else self.gathering.proposal
@@ -133,11 +138,15 @@ class Table:
             raise AssertionError(f"no move from {self.stage} to {to}")
         self.stage, self.gathering = to, None
 
-    def gather(self, gathering: Gathering) -> list[Send]:
-        """A sound proposal that is not whole yet: ask for what is missing."""
+    def gather(self, gathering: Gathering) -> None:
+        """A sound proposal that is not whole yet. What a fresh one names is mostly on its way by gossip: nobody is
+        asked at once."""
         self.move(Stage.GATHERING)
         self.gathering = gathering
-        return gathering.ask(self.holders(gathering))
+
+    def ask(self) -> list[Send]:
+        """The question for what the proposal still lacks, to the next member that should hold it."""
+        return [] if self.gathering is None else self.gathering.ask(self.holders(self.gathering))
 
     def enter(self, view: int, stage: Stage) -> None:
         """Leaves every lower view behind; what stood there is forgotten, except in *said*."""

@@ -19,15 +19,7 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from potminer.core.committee import Committee
-from potminer.core.machine import (
-    Broadcast,
-    Execute,
-    Executed,
-    MessageArrived,
-    Offence,
-    Penalize,
-    TimerFired,
-)
+from potminer.core.machine import Broadcast, Execute, Executed, MessageArrived, Offence, Penalize, TimerFired
 from potminer.core.pbft import viewchange
 from potminer.core.pbft.ahead import Ahead
 from potminer.core.pbft.alarms import Alarms
@@ -217,6 +209,7 @@ class Replica(Timing):
     def _work(self, full: bool, now: int) -> None:
         self._look_for_work(now)
         self._at.batched = self._at.batched or (full and self._at.due)
+        self._gather_known(now)
 
     def _fired(self, name: str, now: int) -> None:
         if name == STATUS:
@@ -228,7 +221,8 @@ class Replica(Timing):
             case "view":
                 self._change_view(self._at.view + 1)
             case "gather":
-                self._gather_again(now)
+                self._gather_known(now)
+                self._out += self._at.ask()
             case "votes":
                 self._ask_votes()
             case "batch":
@@ -356,13 +350,13 @@ class Replica(Timing):
     def _consider(self, proposal: PrePrepare, *, fresh: bool, now: int) -> None:
         """Takes a sound proposal of the current view: judged as soon as it is whole."""
         block = self._at.log.body(block_digest(proposal.header))
-        if block is None:
-            gathering = Gathering(proposal, fresh=fresh, known=self._application.transactions(proposal.leaves))
-            block = gathering.block()
-            if block is None:
-                self._out += self._at.gather(gathering)
-                return
-        self._judge(proposal, block, fresh=fresh, now=now)
+        if block is not None:
+            self._judge(proposal, block, fresh=fresh, now=now)
+        else:
+            known = self._application.transactions(proposal.leaves)
+            self._at.gather(Gathering(proposal, fresh=fresh, known=known))
+            self._judge_whole(now)
+            self._out += [] if fresh else self._at.ask()
 
     def _judge(self, proposal: PrePrepare, block: Block, *, fresh: bool, now: int) -> None:
         """PREPAREs *proposal* if the ledger takes its whole *block*."""
@@ -482,19 +476,19 @@ class Replica(Timing):
             return  # somebody else was faster
         if not gathering.take(message.transactions):
             self._out.append(Penalize(peer, Offence.MALFORMED, "a transaction that the block does not name"))
-        self._judge_whole(gathering, now)
+        self._judge_whole(now)
 
-    def _gather_again(self, now: int) -> None:
-        """Gossip may have brought them meanwhile; otherwise the next member is asked."""
+    def _gather_known(self, now: int) -> None:
+        """Gossip may have brought it meanwhile."""
         gathering = self._at.gathering
         if gathering is not None:
-            known = self._application.transactions(gathering.proposal.leaves)
+            known = self._application.transactions(gathering.missing())
             gathering.take([signed for signed in known if signed is not None])
-            self._judge_whole(gathering, now)
-            self._out += gathering.ask(self._at.holders(gathering))
+            self._judge_whole(now)
 
-    def _judge_whole(self, gathering: Gathering, now: int) -> None:
-        block = gathering.block()
-        if block is not None:
+    def _judge_whole(self, now: int) -> None:
+        gathering = self._at.gathering
+        block = None if gathering is None else gathering.block()
+        if gathering is not None and block is not None:
             self._at.move(Stage.WAITING)
             self._judge(gathering.proposal, block, fresh=gathering.fresh, now=now)

@@ -33,14 +33,14 @@ class Timing(Repair):
         empty = waiting and not at.due and at.view == 0
         gather = self._member and stage is Stage.GATHERING
         votes = view or (self._member and stage is Stage.CHANGING)
-        tended = (at.height, at.view, stage is Stage.CHANGING, view, batch, empty, gather, votes)
+        tended = (at.height, at.view, stage is Stage.CHANGING, view, batch, empty, gather, gather and at.asked, votes)
         if tended == self._tended:
             return  # most of what is heard changes nothing here
         self._tended = tended
         self._tend("view", self._patience_ms if view else 0, view)
         self._tend("batch", p.batch_ms, batch)
         self._tend("empty", p.empty_block_ms, empty)
-        self._tend("gather", p.gather_ms, gather)
+        self._tend("gather", p.gather_ms if at.asked else p.gossip_ms, gather)
         self._tend("votes", p.status_ms if at.votes_asked else p.votes_ms, votes)  # nobody answers sooner twice
 
     @property

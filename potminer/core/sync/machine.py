@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from potminer.core.asking import Pace, answering
 from potminer.core.committee import Committee
 from potminer.core.machine import (
     CancelTimer,
@@ -25,15 +26,12 @@ from potminer.core.machine import (
     TimerFired,
 )
 from potminer.core.sync.proof import Tip, fault_in_block, fault_in_range
-from potminer.core.sync.requests import Sources
+from potminer.core.sync.requests import READS_PER_WINDOW, WINDOW_MS, Sources
 from potminer.wire.block import CertifiedBlock
 from potminer.wire.leap import Pruned
-from potminer.wire.sync import Blocks, BlocksWanted, Head
+from potminer.wire.sync import Asked, Blocks, BlocksWanted, Busy, Head
 
 TIMER: Final = "sync/requests"
-READS_PER_WINDOW: Final = 60
-WINDOW_MS: Final = 10_000
-"""Six replies a second to one peer are more than it can execute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +78,6 @@ Event = Behind | CommitteeKnown | Held | Moved | Executed | MessageArrived | Pee
 Effect = Send | Penalize | Execute | ReadBlocks | SetTimer | CancelTimer
 
 
-@dataclass(slots=True)
-class _Reads:
-    until_ms: int = 0
-    left: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class _Held:
     """A block whose turn has not come; *reply* names the reply it came in."""
@@ -105,7 +97,7 @@ class Sync:
         self._sources = Sources()
         self._held: dict[int, _Held] = {}
         self._executing: int | None = None
-        self._reads: dict[bytes, _Reads] = {}
+        self._reads: dict[bytes, Pace] = {}
         self._deadline: int | None = None
         self._paused = False
 
@@ -170,6 +162,8 @@ class Sync:
                 return self._received(event.peer, event.message, now)
             case Pruned():
                 return self._pruned(event.peer, event.message)
+            case Busy(Asked.BLOCKS):
+                return self._put_off(event.peer, event.message, now)
             case _:
                 return []
 
@@ -177,16 +171,12 @@ class Sync:
         """From the store; an empty answer lets the peer go on elsewhere at once."""
         if wanted.first > self._tip.height or wanted.first < 1:
             return [Send(peer, Blocks(()))]
-        if self._sources.get(peer) is None or not self._may_read(peer, now):
+        if self._sources.get(peer) is None:
             return []
+        reads = self._reads.setdefault(peer, answering(READS_PER_WINDOW, WINDOW_MS))
+        if not reads.take(now):
+            return [Send(peer, Busy(Asked.BLOCKS, reads.opens_ms(now) - now))]
         return [ReadBlocks(peer, wanted.first, min(wanted.count, self._tip.height - wanted.first + 1))]
-
-    def _may_read(self, peer: bytes, now: int) -> bool:
-        reads = self._reads.setdefault(peer, _Reads())
-        if now >= reads.until_ms:
-            reads.until_ms, reads.left = now + WINDOW_MS, READS_PER_WINDOW
-        reads.left -= 1
-        return reads.left >= 0
 
     def _received(self, peer: bytes, reply: Blocks, now: int) -> list[Effect]:
         source = self._sources.get(peer)
@@ -199,7 +189,7 @@ class Sync:
             return [Penalize(peer, Offence.MALFORMED, fault)]
         if not reply.blocks:
             return self._empty(peer, request.first, now)
-        source.request = None
+        source.answered(len(reply.blocks), request.count)
         for certified in reply.blocks:
             if certified.block.header.height > self._tip.height:
                 self._held.setdefault(certified.block.header.height, _Held(certified, peer, request.first))
@@ -223,6 +213,14 @@ class Sync:
         source = self._sources.get(peer)
         if source is not None and source.request is not None:
             source.first, source.request = told.first, None
+        return []
+
+    def _put_off(self, peer: bytes, told: Busy, now: int) -> list[Effect]:
+        """It is at its limit, which is nobody's fault: meanwhile the others are asked."""
+        source = self._sources.get(peer)
+        if source is not None and source.request is not None:
+            source.put_off(now, told.retry_ms)
+            source.request = None
         return []
 
     def _moved(self, event: Moved) -> list[Effect]:

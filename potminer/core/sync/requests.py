@@ -1,25 +1,23 @@
-"""Who is asked for which range.
-
-One open request per peer; whoever answers late or badly waits longer and longer before it
-is asked again, so progress needs one honest peer and no luck.
-"""
+"""Who is asked for which range: one open request per peer, several peers at once, each at its pace (core/asking.py)."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from potminer.core.asking import TIMEOUT_MS, Pace, Patience
 from potminer.wire.sync import BLOCKS_PER_REPLY
 
 WINDOW: Final = 4 * BLOCKS_PER_REPLY
 """Blocks asked for ahead of the executed one."""
 OPEN_REQUESTS: Final = 4
 """Replies on their way or held: 16 MiB at 4 MiB each, and one more for the very next block."""
-TIMEOUT_MS: Final = 10_000
-"""A reply of 4 MiB at 4 Mbit/s."""
-BACKOFF_MS: Final = 2_000
-BACKOFF_CAP_MS: Final = 60_000
+WHOLE: Final = 4
+"""After so many whole answers twice as much is asked for: each try costs a gap, which is asked for again."""
+READS_PER_WINDOW: Final = 60
+WINDOW_MS: Final = 10_000
+"""Of one peer; six replies a second are more than can be executed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,28 +28,34 @@ class Request:
 
 
 @dataclass(slots=True)
-class Source:
+class Source(Patience):
     """One connected peer. *claimed* it said itself; *supposed* we hope for on hearing we are behind. Blocks below
     *first* it let go."""
 
+    asked: Pace = field(default_factory=lambda: Pace(READS_PER_WINDOW, WINDOW_MS))
     claimed: int = 0
     supposed: int = 0
     first: int = 0
-    failures: int = 0
-    not_before_ms: int = 0
+    span: int = BLOCKS_PER_REPLY
+    """As many blocks as fitted into its last answer: what is beyond is asked of others meanwhile."""
+    whole: int = 0
+    """Answers in a row that held all that was asked for."""
     request: Request | None = None
 
     def may_hold(self, height: int) -> bool:
         return self.first <= height <= max(self.claimed, self.supposed)
 
-    def failed(self, now: int) -> None:
-        self.failures += 1
+    def answered(self, blocks: int, of: int) -> None:
         self.request = None
-        self.not_before_ms = now + min(BACKOFF_MS << min(self.failures - 1, 16), BACKOFF_CAP_MS)
+        self.whole = self.whole + 1 if blocks >= of else 0
+        if not self.whole:
+            self.span = max(1, blocks)
+        elif self.whole % WHOLE == 0:
+            self.span = min(BLOCKS_PER_REPLY, 2 * self.span)
 
-    def proved(self) -> None:
-        """A block it sent was proven."""
-        self.failures = self.not_before_ms = 0
+    def failed(self, now: int) -> None:
+        self.rest(now)
+        self.request = None
 
 
 class Sources:
@@ -93,14 +97,16 @@ class Sources:
         always asked for, whatever else is held.
         """
         assigned: list[tuple[bytes, Request]] = []
-        for first, count in self._gaps(tip, held):
+        while (gap := self._gap(tip, held)) is not None:
+            first, count = gap
             if first > tip + 1 and self._open() + replies >= OPEN_REQUESTS:
                 break
             peer = self._best(first, now)
             if peer is None:
                 break
             source = self._peers[peer]
-            count = min(count, max(source.claimed, source.supposed) - first + 1)
+            count = min(count, source.span, max(source.claimed, source.supposed) - first + 1)
+            source.asked.take(now)
             source.request = Request(first, count, now + TIMEOUT_MS)
             assigned.append((peer, source.request))
         return assigned
@@ -109,9 +115,9 @@ class Sources:
         """When something has to be looked at again, or None while nothing is missing."""
         moments = [source.request.until_ms for source in self._peers.values() if source.request]
         moments += [
-            source.not_before_ms
+            source.free_ms(now)
             for source in self._peers.values()
-            if source.not_before_ms > now and source.may_hold(tip + 1)
+            if source.request is None and source.free_ms(now) > now and source.may_hold(tip + 1)
         ]
         return min(moments, default=None)
 
@@ -120,14 +126,14 @@ class Sources:
 
     def _best(self, first: int, now: int) -> bytes | None:
         able = [
-            (source.failures, peer)
+            (source.worse(now), peer)
             for peer, source in self._peers.items()
-            if source.request is None and source.not_before_ms <= now and source.may_hold(first)
+            if source.request is None and source.free_ms(now) <= now and source.may_hold(first)
         ]
         return min(able)[1] if able else None
 
-    def _gaps(self, tip: int, held: Collection[int]) -> list[tuple[int, int]]:
-        """(first, count) of heights in the window that are neither held nor asked for."""
+    def _gap(self, tip: int, held: Collection[int]) -> tuple[int, int] | None:
+        """(first, count) of the lowest heights in the window that are neither held nor asked for."""
         target = max((max(source.claimed, source.supposed) for source in self._peers.values()), default=0)
         asked = {
             height
@@ -135,12 +141,11 @@ class Sources:
             if source.request
             for height in range(source.request.first, source.request.first + source.request.count)
         }
-        gaps: list[tuple[int, int]] = []
-        for height in range(tip + 1, min(target, tip + WINDOW) + 1):
-            if height in held or height in asked:
-                continue
-            if gaps and sum(gaps[-1]) == height and gaps[-1][1] < BLOCKS_PER_REPLY:
-                gaps[-1] = (gaps[-1][0], gaps[-1][1] + 1)
-            else:
-                gaps.append((height, 1))
-        return gaps
+        missing = (h for h in range(tip + 1, min(target, tip + WINDOW) + 1) if h not in held and h not in asked)
+        first = next(missing, None)
+        if first is None:
+            return None
+        count = 1
+        while count < BLOCKS_PER_REPLY and next(missing, None) == first + count:
+            count += 1
+        return first, count
