@@ -9,8 +9,10 @@ from potminer.base.address import encode_address
 from potminer.core.ledger.ledger import Ledger
 from potminer.node.daybook import Daybook
 from potminer.node.engine import Engine
+from potminer.node.gaps import Gaps
 from potminer.node.history import History, TaskHistory
 from potminer.node.logbook import LogBook
+from potminer.node.takings import UNKNOWN_DAY
 from potminer.wire import record as records
 from potminer.wire.answers import (
     COMMITS,
@@ -51,6 +53,7 @@ class Books:
     day: Daybook
     settings: SettingsView
     prices: Prices
+    gaps: Gaps
 
 
 class Answers:
@@ -121,11 +124,13 @@ class Answers:
             currency=prices.currency if priced else None,
             price_micro=prices.pot_micro if priced else None,
             kept=kept,
+            leapt_blocks=self._books.gaps.blocks,
+            leapt_last=self._books.gaps.last,
         )
 
     def earnings(self, units: int) -> EarningsDetail:
         history, takings, day = self._history, self._history.takings, self._books.day
-        days = sorted({*takings.days, *day.days})[-DAYS:]
+        days = sorted({*takings.days, *day.days} - {UNKNOWN_DAY})[-DAYS:]
         return EarningsDetail(
             taken_ms=self._clock(),
             earnings=self.money(),

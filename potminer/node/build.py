@@ -37,6 +37,8 @@ from potminer.node.config import Config
 from potminer.node.daybook import KEY as DAY_KEY
 from potminer.node.daybook import Daybook
 from potminer.node.engine import Engine, Hands, Machines, StoredBlock
+from potminer.node.gaps import KEY as LEAPT
+from potminer.node.gaps import Gaps
 from potminer.node.genesisfile import read_genesis
 from potminer.node.history import History
 from potminer.node.inbox import Inbox, To
@@ -165,6 +167,8 @@ async def _compose(
     history = History(key.public)
     history.recall(await store.facts(FACTS_RECALLED))
     await _recall_takings(history, store)
+    gaps = Gaps(key.public, history, store.persist, saved=journal.get(LEAPT), head=head.height)
+    gaps.settle(state)
 
     # The rest is one ring: each lambda names what stands below it, and nothing runs before all stands.
     def note(level: str, line: str) -> None:
@@ -214,7 +218,7 @@ async def _compose(
         gossip=Gossip(key.public, chain, os.urandom(32)),
         sync=Sync(chain, seats.committee, Tip(head.height, head.digest, head.state_root)),
         leap=Leap(head.height, lambda: LightJudge.at_head(ledger), kept=recalled(await store.target())),
-        leaper=Leaper(ledger, past, _snapshots(store, note, genesis, config), note),
+        leaper=Leaper(ledger, past, _snapshots(store, note, genesis, config), gaps, note),
         rounds=Rounds(
             key=key.public, payout=(config.payout.address or key.public) if trains else None, validator=sits,
             salt_secret=secret_of(key, b"salt"), persisted=journal, conduct=conduct_of(byzantine, own=key.public),
@@ -253,7 +257,7 @@ async def _compose(
     LOG.addHandler(log)
     stack.callback(LOG.removeHandler, log)
     daybook = Daybook(journal.get(DAY_KEY))
-    books = Books(log, daybook, settings_view(config, paths.config, os.environ), _prices(config))
+    books = Books(log, daybook, settings_view(config, paths.config, os.environ), _prices(config), gaps)
     answers = Answers(key.public, ledger, history, network, engine, books, unix_ms)
     prover = Prover(genesis, ledger, past, store, engine.submit, lambda: machines.sync.heads, unix_ms)
     publisher = Publisher(identity, ledger, history, rig, blobs, network, engine, answers, prover, unix_ms)
@@ -344,7 +348,7 @@ async def _following(onions: OwnOnions | None, revealed: bytes) -> Onion:
 def _replica(
     key: SigningKey, chain: bytes, application: Application, head: Head, journal: dict[bytes, bytes], memory: Memory,
 ) -> Replica:
-    others = (b"work/", b"duty/", OWED, DAY_KEY)
+    others = (b"work/", b"duty/", OWED, DAY_KEY, LEAPT)
     persisted = {name: value for name, value in journal.items() if not name.startswith(others)}
     return Replica(
         key=key, chain=chain, application=application, head=head, persisted=persisted,

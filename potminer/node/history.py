@@ -6,7 +6,7 @@ Events are kept as facts in the store, so ``why`` and ``earnings`` survive a res
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from potminer.base.address import encode_address
 from potminer.core.ledger import event as events
 from potminer.core.ledger.event import Event
-from potminer.node.takings import DAY_MS, Takings
+from potminer.node.takings import DAY_MS, UNKNOWN_DAY, Takings
 from potminer.wire.control import HISTORY, LossPoint, Outcome, RoundView, UnitCounts, UnitOutcome
 from potminer.wire.record import Calibration, Share
 from potminer.wire.record import Outcome as Verdict
@@ -267,6 +267,17 @@ class History:
         )
         task.base = each.model
         task.losses.append(LossPoint(round=each.round + 1, loss_micro=each.loss_micro))
+
+    def settle(self, pending: Mapping[bytes, int], *, expelled: bool) -> None:
+        """Blocks were leapt over: of each task so much is *pending* now. What changed meanwhile counts on no day, and
+        what was paid as bond: at the most it was."""
+        for task, now in pending.items():
+            known = self.takings.task(task).pending
+            gone = max(0, known - now)
+            paid, lost = (0, gone) if expelled else (gone, 0)
+            self.takings.add(UNKNOWN_DAY, task, earned=max(0, now - known), released=paid, kept=paid, lost=lost)
+        if expelled:
+            self.takings.add(UNKNOWN_DAY, b"", forfeited=self.takings.all.bond)
 
     # ---- looking --------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from potminer.core.light.trust import Terms, Trust
 from potminer.core.machine import Executed, Offence
 from potminer.core.sync.machine import Held, Moved, ReadBlocks
 from potminer.core.sync.proof import Tip
+from potminer.node.gaps import Gaps
 from potminer.node.inbox import To
 from potminer.node.past import OUTCOMES, STEP, Past
 from potminer.wire.block import Block, Certificate, CertifiedBlock
@@ -250,9 +251,9 @@ class Leaper:
     """Performs what a leap asks for: disk, answers, and the ledger that is set down."""
 
     def __init__(
-        self, ledger: Ledger, past: Past, snapshots: Snapshots, note: Callable[[str, str], None]
+        self, ledger: Ledger, past: Past, snapshots: Snapshots, gaps: Gaps, note: Callable[[str, str], None]
     ) -> None:
-        self._ledger, self._past, self._note = ledger, past, note
+        self._ledger, self._past, self._gaps, self._note = ledger, past, gaps, note
         self.snapshots = snapshots
 
     async def perform(self, effect: leap.Doing) -> list[tuple[To, object]]:
@@ -283,8 +284,10 @@ class Leaper:
             raise AssertionError("a leap ends where its header says")
         if head.height <= ledger.state.head.height:
             return [(To.SYNC, leap.Leapt(ledger.state.head.height))]
+        await self._gaps.open(ledger.state.head.height + 1, head.height)
         await self.snapshots.land(effect, state)
         ledger.adopt(state, header.parent)
+        self._gaps.settle(state)
         self._past.begin(state)
         self._note("info", f"leapt to block {head.height}")
         return [

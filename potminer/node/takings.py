@@ -13,6 +13,8 @@ from potminer.world.store.takings import AMOUNTS, Row
 
 DAY_MS = 24 * 3_600_000
 DAYS_KEPT = 400
+UNKNOWN_DAY = 0
+"""Of what was earned or paid in blocks that were leapt over."""
 
 
 @dataclass(slots=True)
@@ -99,7 +101,7 @@ class Takings:
         self.devices.setdefault(bus, Sums()).add(amounts)
         self.days.setdefault(day, Sums()).add(amounts)
         while len(self.days) > DAYS_KEPT:
-            del self.days[min(self.days)]
+            del self.days[min(day for day in self.days if day != UNKNOWN_DAY)]
 
 
 _NOTHING = Sums()

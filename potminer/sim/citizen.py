@@ -30,6 +30,7 @@ from potminer.core.sync.machine import Sync
 from potminer.core.sync.proof import Tip
 from potminer.node.application import LedgerApplication
 from potminer.node.engine import Engine, Hands, Machines, StoredBlock
+from potminer.node.gaps import Gaps
 from potminer.node.history import History
 from potminer.node.inbox import Inbox, To
 from potminer.node.leaping import Leaper, LightJudge, Snapshots, recalled
@@ -56,6 +57,10 @@ FAR_BLOCKS = 3
 SILENT_MS = 15_000
 WRITE_MS = 3
 """How long a commit takes: the disks that were measured do three hundred a second."""
+
+
+async def _kept_nowhere(entries: Sequence[tuple[bytes, bytes | None]]) -> None:
+    """A citizen is no rig: it has no earnings to be mistaken about."""
 
 
 class NoRoom(PotminerError):
@@ -205,6 +210,8 @@ class Life:
             drawer, self._note, epoch_blocks=genesis.parameters.epoch_blocks, every=CHECKPOINT_BLOCKS,
             keep_blocks=1,
         )
+        history = History(key.public)
+        gaps = Gaps(key.public, history, _kept_nowhere, saved=None, head=head.height)
         machines = Machines(
             ledger=self.ledger,
             replica=self.replica,
@@ -213,10 +220,10 @@ class Life:
             leap=Leap(
                 head.height, lambda: LightJudge.at_head(self.ledger), far=FAR_BLOCKS, kept=recalled(drawer.found())
             ),
-            leaper=Leaper(self.ledger, past, snapshots, self._note),
+            leaper=Leaper(self.ledger, past, snapshots, gaps, self._note),
             rounds=Rounds(key=key.public, payout=None, validator=True, salt_secret=bytes(32), persisted=journal),
             outbox=Outbox(key, self.ledger),
-            history=History(key.public),
+            history=history,
             steward=Steward(renew_below=0, persisted=journal),
             past=past,
         )

@@ -44,14 +44,19 @@ DAY_MS = 24 * 3_600_000
 def earnings_facts(earnings: EarningsView) -> tuple[Fact, ...]:
     unpriced = earnings.currency is None or earnings.price_micro is None
     value = text.worth(earnings.total, currency=earnings.currency, price_micro=earnings.price_micro)
-    kept = (Fact("as bond", text.pot(earnings.kept)),) if earnings.kept else ()
+    least, most, unknown = "", "", tuple[Fact, ...]()
+    if earnings.leapt_blocks:
+        gap = f"{earnings.leapt_blocks:,} blocks leapt over, up to {earnings.leapt_last:,}"
+        least, most, unknown = "at least ", "at most ", (Fact("unknown", gap, Tone.WARNING),)
+    kept = (Fact("as bond", f"{most}{text.pot(earnings.kept)}"),) if earnings.kept else ()
     return (
         Fact("today", text.pot(earnings.today), Tone.GOOD if earnings.today else Tone.PLAIN),
         Fact("pending", text.pot(earnings.pending)),
         *kept,
-        Fact("paid", text.pot(earnings.paid)),
-        Fact("total", text.pot(earnings.total)),
+        Fact("paid", f"{least}{text.pot(earnings.paid)}"),
+        Fact("total", f"{least}{text.pot(earnings.total)}"),
         Fact("worth", value, Tone.QUIET if unpriced else Tone.PLAIN),
+        *unknown,
     )
 
 

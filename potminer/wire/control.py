@@ -168,6 +168,10 @@ class EarningsView(Photo, frozen=True, kw_only=True):
     price_micro: U63 | None = None
     """Price of one POT in millionths of *currency*."""
     kept: Grains = 0
+    leapt_blocks: U63 = 0
+    """Blocks that this node leapt over, the newest of them *leapt_last*: of what was earned and paid in them it knows
+    only what was still pending at their end, so *total* and *paid* may be more than they say."""
+    leapt_last: Height = 0
 
 
 class Standing(StrEnum):
