@@ -58,7 +58,7 @@ from potminer.node.settings import settings_view
 from potminer.node.terms import pay_of
 from potminer.wire import record as records
 from potminer.wire.codec import decode, encode
-from potminer.wire.control import AlertLevel
+from potminer.wire.control import AlertLevel, Standing
 from potminer.wire.genesis import Genesis, chain_id
 from potminer.wire.gossip import AddressRecord
 from potminer.wire.hello import Hello
@@ -154,9 +154,10 @@ async def _compose(
     journal = await store.load_journal()
     state, head = await _recover(genesis, chain, store)
     known = state.get(Validator, records.validator_key(key.public))
-    sits = key.public in state.committee.members
+    today = Seats(Ledger(state, head=head.digest))
+    sits, may_sit = today.sits(key.public), today.standing(key.public) not in (Standing.NONE, Standing.SLASHED)
     # Whoever may sit one day holds a replica from the beginning; without a seat it only follows.
-    votes = config.node.role == "validator" or sits
+    votes = config.node.role == "validator" or sits or may_sit
     memory = await _remember(journal, store, paths, head, votes=votes, silent_s=config.node.silent_s)
     trains = config.node.role == "trainer" and not sits
     onions = OwnOnions(key, known) if votes else None

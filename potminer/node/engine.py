@@ -127,6 +127,8 @@ class Engine:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._commit_ms: deque[int] = deque(maxlen=512)
+        self.outgrown = asyncio.Event()
+        """Our key may be elected, and there is no replica here: the node has to begin again."""
         self._work_told = False
         """The replica has a word of new transactions waiting that it has not read: one is enough."""
 
@@ -375,8 +377,10 @@ class Engine:
             self._inbox.post(To.GOSSIP, gossip.Seek(self._seats.peers_of(self._own)))
 
     async def _see_seat(self) -> None:
-        """What a validator owes the ledger beside its votes."""
+        """What a validator owes the ledger beside its votes; to be one, where its key became a candidate."""
         if self._m.replica is None:
+            if self.standing not in (Standing.NONE, Standing.SLASHED):
+                self.outgrown.set()
             return
         ledger = self._m.ledger
         state, own = ledger.state, ledger.state.get(Validator, records.validator_key(self._own))

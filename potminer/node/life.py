@@ -41,16 +41,31 @@ async def live(
     open_log(paths, config.logs, spoken=spoken)
     stop = asyncio.Event()
     _heed_signals(stop)
-    async with open_node(config, paths, byzantine=byzantine, record=record) as node:
-        host, port = node.network.listening or ("-", 0)
-        LOG.info("node %s, chain %s, listening on %s:%s", node.key.hex()[:12], node.chain.hex()[:12], host, port)
+    def begun() -> None:
         ready()
         _spare_collector()
-        await _run(node, stop)
-        LOG.info("leaving")
-        await node.save_addresses()
-        await node.save_day()
+
+    await lives(config, paths, stop, byzantine=byzantine, record=record, ready=begun)
     return Exit.OK
+
+
+async def lives(
+    config: Config, paths: Paths, stop: asyncio.Event, *, byzantine: str | None = None, record: Path | None = None,
+    ready: Callable[[], None] = lambda: None,
+) -> None:
+    """A node until *stop*. Where its key becomes a candidate and it has no replica, it is left and opened again, from
+    its store, with one: epochs before it may have a seat. What *record* was for ends there."""
+    again = True
+    while again:
+        async with open_node(config, paths, byzantine=byzantine, record=record) as node:
+            host, port = node.network.listening or ("-", 0)
+            LOG.info("node %s, chain %s, listening on %s:%s", node.key.hex()[:12], node.chain.hex()[:12], host, port)
+            ready()
+            again = await _run(node, stop)
+            LOG.info("this key may be elected: the node begins again, with a replica" if again else "leaving")
+            await node.save_addresses()
+            await node.save_day()
+        record = None
 
 
 def _spare_collector() -> None:
@@ -63,8 +78,9 @@ def _spare_collector() -> None:
     gc.set_threshold(COLLECT_AFTER, 20, 20)
 
 
-async def _run(node: Node, stop: asyncio.Event) -> None:
-    """Engine, rig and housekeeping until *stop*; a fault of our own in either ends the node."""
+async def _run(node: Node, stop: asyncio.Event) -> bool:
+    """Engine, rig and housekeeping until *stop*, or until the node has to begin again (True); a fault of our own in
+    either ends the node."""
     work = [
         asyncio.create_task(node.engine.run(), name="engine"),
         asyncio.create_task(node.rig.run(node.journal), name="rig"),
@@ -72,15 +88,17 @@ async def _run(node: Node, stop: asyncio.Event) -> None:
         asyncio.create_task(_keep_day(node), name="day"),
     ]
     stopping = asyncio.create_task(stop.wait(), name="stop")
+    outgrown = asyncio.create_task(node.engine.outgrown.wait(), name="outgrown")
     try:
-        await asyncio.wait([*work, stopping], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([*work, stopping, outgrown], return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in [*work, stopping]:
+        for task in [*work, stopping, outgrown]:
             task.cancel()
         ended = await asyncio.gather(*work, return_exceptions=True)
     for result in ended:
         if isinstance(result, Exception):
             raise _cause(result)
+    return node.engine.outgrown.is_set() and not stop.is_set()
 
 
 def _cause(error: Exception) -> Exception:
