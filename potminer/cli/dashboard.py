@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--socket", help="The node's api.sock, instead of the one of --datadir.")
 @click.option("--connect", multiple=True, metavar="WHERE", help="One more rig; may be said again. See below.")
 @click.option("--replay", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Show a recording.")
+@click.option("--theme", type=click.Choice(["dark", "light", "contrast"]), help="Colours. Default: dashboard.theme.")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Only ASCII letters, for old consoles.")
 @click.pass_obj
 def dashboard(
@@ -32,6 +33,7 @@ def dashboard(
     socket: str | None = None,
     connect: Sequence[str] = (),
     replay: Path | None = None,
+    theme: str | None = None,
     ascii_only: bool = False,
 ) -> None:
     """Open the dashboard.
@@ -45,18 +47,21 @@ def dashboard(
     """
     if not sys.stdout.isatty():
         raise UsageError("the dashboard needs a terminal", "Use `potminer status`, with --json for scripts.")
+    from potminer.cli.config import read_config
     from potminer.cli.sources import Recording
     from potminer.dashboard.app import DashboardApp
 
+    theme = theme or read_config(place).dashboard.theme
     if replay is not None:
         recording = Recording(replay)
         recording.check()
-        DashboardApp(recording, recording.now_ms, ascii_only=ascii_only, recorded=True).run()
+        DashboardApp(recording, recording.now_ms, ascii_only=ascii_only, recorded=True, theme=theme).run()
         return
     here, *others = berths(place, socket, connect)
     keys = _keymap(place)
     DashboardApp(
-        here.source, now_ms, others=others, doctor=lambda: _examine(place), ascii_only=ascii_only, keymap=keys
+        here.source, now_ms, others=others, doctor=lambda: _examine(place), ascii_only=ascii_only, keymap=keys,
+        theme=theme,
     ).run()
 
 
@@ -70,11 +75,14 @@ def open_alone(place: Place) -> int:
     paths = place.paths()
     here, *others = berths(place, None, (), alone=True)
     keys = _keymap(place)
-    app = DashboardApp(here.source, now_ms, others=others, doctor=lambda: _examine(place), keymap=keys)
+    config = read_config(place)
+    app = DashboardApp(
+        here.source, now_ms, others=others, doctor=lambda: _examine(place), keymap=keys, theme=config.dashboard.theme
+    )
     try:
         find(paths)
     except Unreachable:
-        return run_together(read_config(place), paths, app)
+        return run_together(config, paths, app)
     app.run()
     return 0
 
@@ -112,6 +120,9 @@ def berths(place: Place, socket: str | None, connect: Sequence[str], *, alone: b
         return find(place.paths()) if socket is None else address_from_flag(socket)
 
     named = dict.fromkeys((*connect, *read_config(place).dashboard.rigs))
+    for where in named:
+        if not Path(where).expanduser().is_dir():
+            address_from_flag(where)  # a mistake is said at once; a rig that is down is another matter
     others = [Berth(where, Daemon(partial(_address, where))) for where in named]
     try:
         here()

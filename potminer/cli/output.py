@@ -32,30 +32,35 @@ def print_json(value: object) -> None:
 
 
 def print_table(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> None:
-    """Columns two spaces apart, the last one cut at 80. *right* columns are aligned right."""
+    """Columns two spaces apart, one where two would be too wide, the last one cut at 80. *right* columns are aligned
+    right."""
     if not rows:
         return
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    gap = "  " if sum(widths) + 2 * (len(widths) - 1) <= WIDTH else " "
     for row in rows:
         cells = [
             cell.rjust(width) if at in right else cell.ljust(width)
             for at, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        line = "  ".join(cells).rstrip()
+        line = gap.join(cells).rstrip()
         say(line if len(line) <= WIDTH else line[: WIDTH - 1] + "…")
 
 
 def print_view(table: Table) -> None:
     """A table of the dashboard: the columns that fit into 80, or what it says where it has no rows."""
     from potminer.view.table import fit
+    from potminer.view.text import shorten
 
     if not table.rows:
         say(table.empty[0])
         return
-    columns = [at for at, _ in fit(table.columns, WIDTH, wide=False) if table.columns[at].title]
-    heads = tuple(table.columns[at].title for at in columns)
-    right = frozenset(n for n, at in enumerate(columns) if table.columns[at].right)
-    print_table([heads, *(tuple(row.cells[at] for at in columns) for row in table.rows)], right=right)
+    columns = [(at, width) for at, width in fit(table.columns, WIDTH, wide=False) if table.columns[at].title]
+    heads = tuple(table.columns[at].title for at, _ in columns)
+    right = frozenset(n for n, (at, _) in enumerate(columns) if table.columns[at].right)
+    print_table(
+        [heads, *(tuple(shorten(row.cells[at], width) for at, width in columns) for row in table.rows)], right=right
+    )
 
 
 def say(line: str) -> None:

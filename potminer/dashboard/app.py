@@ -42,7 +42,7 @@ _PAINT_S = 0.5
 class DashboardApp(App[None]):
     """*clock* gives Unix milliseconds: ages are its difference to the photograph's own time.
     *others* are more rigs of the owner; *doctor* looks at this computer; *keymap* gives actions other keys.
-    *recorded*: the source is a recording, and says so."""
+    *recorded*: the source is a recording, and says so. *theme*: dark, light or contrast."""
 
     TITLE = "potminer"
     CSS_PATH = "potminer.tcss"
@@ -68,6 +68,7 @@ class DashboardApp(App[None]):
         doctor: Doctor | None = None,
         ascii_only: bool = False,
         recorded: bool = False,
+        theme: str = "dark",
         keymap: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
@@ -98,9 +99,9 @@ class DashboardApp(App[None]):
             )
         }
         self._board: Board = self._boards["Overview"]
-        for theme in THEMES:
-            self.register_theme(theme)
-        self.theme = THEMES[0].name
+        for each in THEMES:
+            self.register_theme(each)
+        self.theme = f"potminer-{theme}"
 
     @classmethod
     def actions(cls) -> dict[str, str]:

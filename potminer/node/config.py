@@ -185,6 +185,7 @@ class DashboardSettings:
     keymap: tuple[str, ...] = setting(
         many(_KEY, most=32), "keys of your own, as pause=f5 or leave=ctrl+q; a wrong action brings the list", default=()
     )
+    theme: str = setting(choice("dark", "light", "contrast"), "colours of the dashboard", default="dark")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

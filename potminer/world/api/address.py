@@ -54,7 +54,8 @@ def parse_address(text: str) -> Address:
         return UnixAddress(Path(text.removeprefix("unix:")))
     if len(text) <= 4_096 and text.startswith("https://"):
         return _web(text)
-    head, separator, cookie = text.partition(" cookie=")
+    # A token that outlives restarts is as good a cookie: ssh may bring the port of a far rig here.
+    head, separator, cookie = text.partition(" token=" if " token=" in text else " cookie=")
     port = head.removeprefix(f"http://{LOOPBACK}:")
     if separator and port != head and port.isdecimal() and 0 < int(port[:6]) < 65_536 and len(text) <= 4_096:
         return TcpAddress(int(port), Path(cookie))
@@ -78,5 +79,6 @@ def address_from_flag(text: str) -> Address:
             if text.startswith("http:") and f"//{LOOPBACK}:" not in text:
                 hint = "Beyond this computer only https://HOST/PATH token=FILE: a token never travels in the clear."
                 raise UsageError(f"{text[:100]!r} is not on this computer", hint) from error
-            raise UsageError(f"{text[:100]!r} is {error}", "Write the path of the node's api.sock.") from error
+            hint = "Write the path of its api.sock, http://127.0.0.1:PORT cookie=FILE or https://HOST/PATH token=FILE."
+            raise UsageError(f"{text[:100]!r} is {error}", hint) from error
     return UnixAddress(Path(text).expanduser().absolute())
