@@ -88,6 +88,7 @@ def main() -> None:
     made.add_argument("--seconds", type=float, default=20.0)
     made.add_argument("--window", type=int, default=512, help="commands under way per PySyncObj node")
     made.add_argument("--clients", type=int, default=48, help="lanes of API requests to the validators")
+    made.add_argument("--block", type=int, default=2_000, help="most transactions of a validators' block")
     made.add_argument("--environment", default=None, help="folder of the environment that PySyncObj is installed in")
     options = made.parse_args()
     options.py_spy, options.feeders = None, 1

@@ -6,6 +6,7 @@ Every part is preceded by its length: different lists of parts never give the sa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from hashlib import blake2b
 
@@ -72,6 +73,24 @@ def digest_again(domain: Domain, start: bytes, times: int) -> bytes:
         hasher.update(layer)
         layer = hasher.digest()
     return layer
+
+
+def joiner(domain: Domain, *first: bytes) -> Callable[[bytes, bytes], bytes]:
+    """``digest(domain, *first, left, right)`` as a function of the last two, which are digests as a rule: what comes
+    before them is hashed once."""
+    begun, width = _FRESH[domain].copy(), _LENGTHS[32]
+    for part in first:
+        begun.update(number(len(part)) + part)
+    begun.update(width)
+
+    def join(left: bytes, right: bytes) -> bytes:
+        if len(left) != 32 or len(right) != 32:
+            return digest(domain, *first, left, right)
+        hasher = begun.copy()
+        hasher.update(left + width + right)
+        return hasher.digest()
+
+    return join
 
 
 def number(value: int) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from potminer.base.digest import Domain, digest, number
+from potminer.base.digest import Domain, digest, joiner, number
 
 NodeHash = Callable[[bytes, bytes], bytes]
 
@@ -19,8 +19,11 @@ def leaf(domain: Domain, item: bytes) -> bytes:
     return digest(domain, b"leaf", item)
 
 
+_JOINERS = {domain: joiner(domain, b"node") for domain in Domain}
+
+
 def node(domain: Domain, left: bytes, right: bytes) -> bytes:
-    return digest(domain, b"node", left, right)
+    return _JOINERS[domain](left, right)
 
 
 def counted(domain: Domain, top: bytes, count: int) -> bytes:
@@ -37,7 +40,7 @@ def root_of(leaves: Sequence[bytes], domain: Domain) -> bytes:
     """Root over items whose leaves are known: ``leaf(domain, item)`` each."""
     if not leaves:
         return digest(domain, b"empty")
-    return counted(domain, fold(leaves, partial(node, domain)), len(leaves))
+    return counted(domain, fold(leaves, _JOINERS[domain]), len(leaves))
 
 
 def fold(leaves: Sequence[bytes], join: NodeHash) -> bytes:

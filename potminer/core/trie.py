@@ -7,13 +7,14 @@ untouched node with the old trie. Proofs show that a key has a value, or that it
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 
 from msgspec import Struct
 
-from potminer.base.digest import Domain, digest
+from potminer.base.digest import Domain, digest, joiner
 from potminer.wire.proof import StateProof
 
 
@@ -54,7 +55,7 @@ def get(node: Node, key: bytes) -> bytes | None:
 def update(node: Node, changes: Iterable[tuple[bytes, bytes | None]]) -> Node:
     """The trie with every (key, value) of *changes* set, or removed where the value is None."""
     placed = {path: (path, key, value) for path, key, value in ((_path(key), key, value) for key, value in changes)}
-    return _update(node, list(placed.values()), 0)
+    return _update(node, [placed[path] for path in sorted(placed)], 0) if placed else node
 
 
 def items(node: Node) -> Iterator[tuple[bytes, bytes]]:
@@ -125,22 +126,21 @@ def _leaf(path: bytes, key: bytes, value: bytes) -> Leaf:
     return Leaf(path, key, value, digest(Domain.STATE_LEAF, key, value))
 
 
-def branch_digest(left: bytes, right: bytes) -> bytes:
-    return digest(Domain.STATE_NODE, left, right)
+branch_digest = joiner(Domain.STATE_NODE)
+"""Digest of a branch over the digests of its two sides."""
 
 
 def join(left: Node, right: Node) -> Node:
     """A branch, or the only leaf beneath it: a subtree with one key is a leaf."""
-    if left is None and not isinstance(right, Branch):
-        return right
-    if right is None and not isinstance(left, Branch):
-        return left
-    return Branch(left, right, branch_digest(root(left), root(right)))
+    if left is None:
+        return Branch(left, right, branch_digest(_EMPTY, root(right))) if isinstance(right, Branch) else right
+    if right is None:
+        return Branch(left, right, branch_digest(left.digest, _EMPTY)) if isinstance(left, Branch) else left
+    return Branch(left, right, branch_digest(left.digest, right.digest))
 
 
 def _update(node: Node, changes: list[Change], depth: int) -> Node:
-    if not changes:
-        return node
+    """*changes* rise by path, so those of either side stand together."""
     if not isinstance(node, Branch):
         leaves = [_leaf(path, key, value) for path, key, value in changes if value is not None]
         if node is not None and all(path != node.path for path, _, _ in changes):
@@ -148,21 +148,25 @@ def _update(node: Node, changes: list[Change], depth: int) -> Node:
         return _build(leaves, depth)
     if len(changes) == 1:
         return _update_one(node, changes[0], depth)
-    byte, shift = depth >> 3, 7 - (depth & 7)
-    near = [change for change in changes if not change[0][byte] >> shift & 1]
-    far = [change for change in changes if change[0][byte] >> shift & 1]
-    return join(_update(node.left, near, depth + 1), _update(node.right, far, depth + 1))
+    byte, bit = depth >> 3, 0x80 >> (depth & 7)
+    middle = bisect_left(changes, bit, key=lambda change: change[0][byte] & bit)
+    left = _update(node.left, changes[:middle], depth + 1) if middle else node.left
+    right = _update(node.right, changes[middle:], depth + 1) if middle < len(changes) else node.right
+    return join(left, right)
 
 
 def _update_one(node: Node, change: Change, depth: int) -> Node:
     """Down to where the path ends, and up again."""
-    path, passed = change[0], list[tuple[Branch, int]]()
+    (path, key, value), passed = change, list[tuple[Branch, int]]()
     while isinstance(node, Branch):
         right = path[depth >> 3] >> (7 - (depth & 7)) & 1
         passed.append((node, right))
         node = node.right if right else node.left
         depth += 1
-    below = _update(node, [change], depth)
+    if value is not None and node is not None and node.path == path:
+        below: Node = _leaf(path, key, value)
+    else:
+        below = _update(node, [change], depth)
     for branch, right in reversed(passed):
         below = join(branch.left, below) if right else join(below, branch.right)
     return below

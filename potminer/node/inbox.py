@@ -54,6 +54,7 @@ class Inbox:
     ) -> None:
         self._queue: asyncio.PriorityQueue[tuple[int, int, To, object, int]] = asyncio.PriorityQueue()
         self._weights = dict.fromkeys(To, 0)
+        self._gossiped = False
         self._posted = 0
         self._on_blob = on_blob
         self._on_link_down = on_link_down
@@ -65,8 +66,14 @@ class Inbox:
         self._put(to, event, 0)
 
     async def take(self) -> tuple[To, object]:
+        """The most urgent event. Between two of gossip the links get a turn: a queue that is not empty gives without
+        waiting, and a vote would lie unread in its socket until thousands of signatures were checked."""
+        if self._gossiped:
+            self._gossiped = False
+            await asyncio.sleep(0)
         _, _, to, event, weight = await self._queue.get()
         self._weights[to] -= weight
+        self._gossiped = to is To.GOSSIP
         return to, event
 
     def _put(self, to: To, event: object, weight: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from potminer.core import machine as words
 from potminer.node import inbox
 from potminer.node.inbox import Inbox, To
@@ -34,6 +36,27 @@ async def test_consensus_comes_first_and_the_rest_in_the_order_it_came() -> None
         (To.GOSSIP, words.MessageArrived(PEER, said[0])),
         (To.GOSSIP, words.MessageArrived(PEER, said[3])),
     ]
+
+
+async def test_a_vote_that_comes_while_gossip_is_judged_is_next() -> None:
+    waiting = fresh()
+    for _ in range(50):
+        waiting.message(PEER, Graft(Topic.TRANSACTION))
+    begun = asyncio.Event()
+
+    async def link() -> None:
+        await begun.wait()
+        waiting.message(PEER, Status(1, 2, 3))
+
+    reading = asyncio.create_task(link())
+    await asyncio.sleep(0)
+    order = []
+    for _ in range(10):
+        to, _ = await waiting.take()
+        begun.set()
+        order.append(to)
+    assert To.REPLICA in order[:4], "whoever takes must let the links read"
+    await reading
 
 
 async def test_large_messages_weigh_no_more_than_they_may_and_keep_no_vote_out() -> None:

@@ -261,6 +261,7 @@ class Gossip:
         effects: list[Effect] = []
         accepted: list[tuple[Held, Collection[bytes]]] = []
         delivered: dict[bytes, list[Item]] = {}
+        targets: dict[tuple[Topic, bytes], Collection[bytes]] = {}
         for item_id, verdict in verdicts:
             waiting = self._waiting.take(item_id)
             if waiting is None:
@@ -268,7 +269,10 @@ class Gossip:
             if verdict is Verdict.ACCEPT:
                 first = next(iter(waiting.pushers))
                 held = self._hold(item_id, waiting.item, waiting.pushers, now)
-                accepted.append((held, self._targets(waiting.item.topic, first)))
+                way = (waiting.item.topic, first)
+                if way not in targets:
+                    targets[way] = self._targets(*way)
+                accepted.append((held, targets[way]))
                 delivered.setdefault(first, []).append(waiting.item)
                 continue
             rejected = verdict is Verdict.REJECT

@@ -154,8 +154,9 @@ def _write_state(connection: Connection, changes: Mapping[bytes, bytes | None]) 
 
 
 def _write_receipts(connection: Connection, record: Applied) -> None:
-    """A refused transaction may come again in a later block: its newest receipt is the one kept."""
+    """A refused transaction may come again in a later block: its newest receipt is the one kept. They are written in
+    the order in which they lie, so that each page of the table is touched once."""
     rows = {
         digest: (digest, record.height, position, code, detail) for digest, position, code, detail in record.receipts
     }
-    replace_rows(connection, RECEIPTS, list(rows.values()))
+    replace_rows(connection, RECEIPTS, [rows[digest] for digest in sorted(rows)])

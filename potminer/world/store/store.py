@@ -37,6 +37,9 @@ WAL_PAGES: Final = 4_000
 """Sixteen MiB of log before it is written into the database. A block of some hundred transactions changes as many
 pages, so at SQLite's thousand every second block would be written twice at once."""
 
+CACHE_KIB: Final = 8_192
+"""What a large block changes fits; in SQLite's two MiB it is written out and read back while it is being changed."""
+
 
 class StoreError(PotminerError):
     """The disk or the database refused. Nothing of the failed call was written."""
@@ -265,7 +268,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun by _begin_sqlite alone
     for pragma in (
         f"busy_timeout={BUSY_MS}", "locking_mode=EXCLUSIVE", "synchronous=FULL", "trusted_schema=OFF",
-        f"wal_autocheckpoint={WAL_PAGES}",
+        f"wal_autocheckpoint={WAL_PAGES}", f"cache_size=-{CACHE_KIB}",
     ):  # fmt: skip
         connection.execute(f"PRAGMA {pragma}")
 
