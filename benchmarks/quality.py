@@ -1,19 +1,22 @@
 """How good the models are that the network trains, beside plain PyTorch at equal samples (docs/training-results.md).
 
 Every row of a part is a run of its own with a seed; what is compared within a part has seen the same number of samples.
-``fashion``: McMahan's CNN in both modes. ``gpt``: nanoGPT's CPU preset on Shakespeare's plays. ``skewed``: data that
-cannot be shared out evenly. ``bytes``: what a sample costs on the wire. ``snapping``: what integers cost.
+``fashion`` and ``fashion-gradient``: McMahan's CNN in both modes. ``gpt``: nanoGPT's CPU preset on Shakespeare's plays.
+``skewed``: data that cannot be shared out evenly. ``bytes``: what a sample, and what a loss, costs on the wire.
+``snapping``: what integers cost. ``tune``: where the rates of the parts come from, without a look at the test split.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +43,11 @@ from schooling import (
 )
 
 from potminer.train.folder import Folder
-from potminer.wire.model import ModelSpec, parameter_count
+from potminer.wire.model import Convolution, Dense, Flatten, Halve, Layers, ModelSpec, Relu, parameter_count
 from potminer.wire.task import Skewed, TaskSpec, snapshot_size
 
 TRAINERS = 4
+UP_AND_DOWN = ("payload bytes a sample", "with the model down")
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,9 @@ class Setting:
     samples: int
     text: Path
     threads: int
+    looks: int = 4
+    held: bool = False
+    """Judged by training pictures that are held back, not by the test split."""
 
 
 Row = Callable[[Setting], Curve]
@@ -72,11 +79,12 @@ def central(
     def optimiser(module: torch.nn.Module) -> torch.optim.Optimizer:
         return torch.optim.SGD(module.parameters(), rate, momentum=0.9, nesterov=nesterov)
 
-    spec = task(at.folder, model, fashion(at.folder), seed=at.seed)
+    spec = task(at.folder, model, fashion(at.folder, held=at.held), seed=at.seed)
     cosine = (steps // 20, 0.05) if falls else None
     curve = plain(
-        at.folder, spec, optimiser, seed=at.seed, batch=batch, steps=steps, cosine=cosine, threads=at.threads
-    )
+        at.folder, spec, optimiser, seed=at.seed, batch=batch, steps=steps, cosine=cosine, threads=at.threads,
+        looks=at.looks,
+    )  # fmt: skip
     for point in curve:  # an all-reduce in a ring: every one of four sends 2 * 3 / 4 of the gradient a step
         point["payload bytes a sample"] = 1.5 * 4 * parameter_count(model) / (batch / TRAINERS)
     return curve
@@ -86,35 +94,38 @@ def local(
     at: Setting, *, steps: int, batch: int, rate: float, compression: str = "wan4", outer: float = 1.0, mu: float = 0.0,
     exact: bool = False, trainers: int = TRAINERS, model: ModelSpec = CNN, sparse: float | None = None, **changes: Any,
 ) -> Curve:
-    """Rounds of *steps* inner steps of *batch* samples for each trainer, five to a segment or all in one.
+    """Rounds of *steps* inner steps of *batch* samples for each trainer, in segments of one to ten steps, two at least
+    where there is more than one.
 
     *exact* snaps nothing; *sparse* neither, and sends the largest alone, its number being the residual's decay.
     """
     rounds = at.samples // (trainers * steps * batch)
-    every, each = rounds * steps, max(each for each in (1, 5, 10) if steps % each == 0 and each <= max(1, steps // 4))
+    every, each = rounds * steps, max(each for each in (1, 5, 10) if steps % each == 0 and each <= max(1, steps // 2))
     spec = task(
-        at.folder, model, fashion(at.folder), seed=at.seed, rounds=rounds, segments=steps // each,
+        at.folder, model, fashion(at.folder, held=at.held), seed=at.seed, rounds=rounds, segments=steps // each,
         batches_per_segment=each, micro_batch=batch, compression=compression, outer_rate_nano=round(outer * 1e9),
         outer_momentum_nano=round(mu * 1e9), inner=momentum(rate, steps=every, least=rate / 20, warmup=every // 20),
         **changes,
     )  # fmt: skip
     if sparse is not None:
         curve = unsnapped(
-            at.folder, spec, trainers=trainers, seed=at.seed, threads=at.threads, shrink=TopK(sparse)
+            at.folder, spec, trainers=trainers, seed=at.seed, threads=at.threads, shrink=TopK(sparse), looks=at.looks
         )
         return _priced(curve, spec, payload=TopK.BITS * parameter_count(model) / 8)
     train = unsnapped if exact else network
-    return _priced(train(at.folder, spec, trainers=trainers, seed=at.seed, threads=at.threads), spec)
+    found = train(at.folder, spec, trainers=trainers, seed=at.seed, threads=at.threads, looks=at.looks)
+    return _priced(found, spec)
 
 
-def gradient(at: Setting, *, rate: float, compression: str = "lan") -> Curve:
-    """Mode gradient: four units of 64 samples, then Nesterov's step outside."""
+def gradient(at: Setting, *, rate: float, compression: str = "lan", model: ModelSpec = CNN) -> Curve:
+    """Mode gradient: four units of 64 samples, one segment each, then Nesterov's step outside."""
     spec = task(
-        at.folder, CNN, fashion(at.folder), seed=at.seed, rounds=at.samples // 256, mode="gradient", segments=2,
-        batches_per_segment=1, micro_batch=32, outer_rate_nano=round(rate * 1e9), outer_momentum_nano=900_000_000,
-        compression=compression,
+        at.folder, model, fashion(at.folder, held=at.held), seed=at.seed, rounds=at.samples // 256, mode="gradient",
+        segments=1, batches_per_segment=1, micro_batch=64, outer_rate_nano=round(rate * 1e9),
+        outer_momentum_nano=900_000_000, compression=compression,
     )  # fmt: skip
-    return _priced(network(at.folder, spec, trainers=TRAINERS, seed=at.seed, threads=at.threads), spec)
+    found = network(at.folder, spec, trainers=TRAINERS, seed=at.seed, threads=at.threads, looks=at.looks)
+    return _priced(found, spec)
 
 
 def central_gpt(at: Setting, *, rate: float = 1e-3) -> Curve:
@@ -163,9 +174,31 @@ def _priced(curve: Curve, spec: TaskSpec, *, payload: float | None = None) -> Cu
 
 # ---- parts -------------------------------------------------------------------------------
 
-MINI = partial(local, batch=16, rate=0.03)
-"""Four trainers with a quarter of the central batch each: the same samples in as many steps."""
-SMALL = partial(MINI, model=MLP, rate=0.05)
+def restarted(rate: float, steps: int) -> float:
+    """The rate at which *steps* whose momentum begins at zero lead as far as at *rate* with momentum at rest."""
+    return rate / (1 - 0.9 * (1 - 0.9**steps) / (steps * (1 - 0.9)))
+
+
+def _even(*, steps: int, rate: float = 0.02, **changes: Any) -> Row:
+    """Four trainers with a quarter of the central batch each, the same samples in as many steps, each going as far. One
+    step at a time there is no momentum inside: it is outside, as in mode gradient."""
+    if steps == 1:
+        return partial(local, steps=1, batch=16, rate=rate, mu=0.9, **changes)
+    return partial(local, steps=steps, batch=16, rate=restarted(rate, steps), **changes)
+
+
+MINI = partial(_even, model=CNN)
+SMALL = partial(_even, model=MLP)
+LARGEST = partial(local, model=MLP, batch=16, rate=0.05)
+"""As ADR 23 was measured."""
+SILO = Layers(
+    (1, 28, 28),
+    (
+        Convolution(6, 5), Relu(), Halve(), Convolution(16, 5), Relu(), Halve(), Flatten(),
+        Dense(120), Relu(), Dense(84), Relu(), Dense(10),
+    ),
+)  # fmt: skip
+"""The layers of the published skews, their convolutions padded here."""
 EVERY = (("even", None), ("Dirichlet 0.5", 500), ("Dirichlet 0.1", 100))
 
 
@@ -174,9 +207,11 @@ def _skew(milli: int | None) -> dict[str, Any]:
 
 
 PARTS: dict[str, tuple[int, dict[str, Row]]] = {
-    "fashion": (153_600, {
+    "fashion": (102_400, {
         "central, batch 64": partial(central, batch=64, rate=0.02, falls=True),
-        "local, 4 x 16, 20 steps, wan4": partial(MINI, steps=20),
+        "local, 4 x 16, 10 steps, wan4": MINI(steps=10),
+    }),
+    "fashion-gradient": (76_800, {
         "central, batch 256, Nesterov": partial(central, batch=256, rate=0.02, falls=False, nesterov=True),
         "gradient, 4 x 64, Nesterov, lan": partial(gradient, rate=0.02),
     }),
@@ -186,41 +221,56 @@ PARTS: dict[str, tuple[int, dict[str, Row]]] = {
         "local, 4 x 3, 50 steps, lan": partial(local_gpt, steps=50, batch=3, rate=0.001, outer=0.7, mu=0.6),
         "local, 4 x 6, 50 steps, lan": partial(local_gpt, steps=50, batch=6, rate=0.003, outer=0.7, mu=0.6),
     }),
-    "skewed": (480_000, {
-        f"MLP, {name}": partial(
-            local, model=MLP, steps=50, batch=32, rate=0.03, trainers=10, compression=width, **_skew(milli)
-        )
-        for name, milli in EVERY for width in ("wan4",)
+    "skewed": (800_000, {
+        f"MLP, {name}": partial(local, model=MLP, steps=50, batch=32, rate=0.03, trainers=10, **_skew(milli))
+        for name, milli in EVERY
     }),
-    "skewed-cnn": (128_000, {
-        f"CNN, {name}": partial(local, steps=20, batch=32, rate=0.03, trainers=10, **_skew(milli))
+    "skewed-cnn": (640_000, {
+        f"CNN, {name}": partial(local, model=SILO, steps=20, batch=64, rate=0.03, trainers=10, **_skew(milli))
         for name, milli in EVERY[:2]
     }),
     "bytes": (153_600, {
-        "DDP, batch 64": partial(central, batch=64, rate=0.05, falls=True, model=MLP),
-        "local, 1 step, lan": partial(SMALL, steps=1, compression="lan"),
-        "local, 10 steps, lan": partial(SMALL, steps=10, compression="lan"),
-        "local, 50 steps, lan": partial(SMALL, steps=50, compression="lan"),
-        "local, 10 steps, wan4": partial(SMALL, steps=10),
-        "local, 50 steps, wan4": partial(SMALL, steps=50),
-        "local, 10 steps, wan2": partial(SMALL, steps=10, compression="wan2"),
-        "local, 50 steps, wan2": partial(SMALL, steps=50, compression="wan2"),
-        "local, 200 steps, wan2": partial(SMALL, steps=200, compression="wan2"),
+        "DDP, batch 64": partial(central, batch=64, rate=0.02, falls=True, model=MLP),
+        **{
+            f"local, {steps} {'step' if steps == 1 else 'steps'}, {width}": SMALL(steps=steps, compression=width)
+            for width, many in (("lan", (1, 10, 50)), ("wan4", (1, 10, 50)), ("wan2", (10, 50, 200)))
+            for steps in many
+        },
     }),
     "topk": (256_000, {
-        **{f"top 64 of 4,096, {steps} steps": partial(SMALL, steps=steps, sparse=0.95) for steps in (10, 20, 50)},
-        **{f"wan2, {steps} steps": partial(SMALL, steps=steps, compression="wan2") for steps in (100, 200, 500)},
-        **{f"float32, {steps} steps": partial(SMALL, steps=steps, exact=True) for steps in (10, 100)},
+        **{f"top 64 of 4,096, {steps} steps": partial(LARGEST, steps=steps, sparse=0.95) for steps in (10, 20, 50)},
+        **{f"wan2, {steps} steps": partial(LARGEST, steps=steps, compression="wan2") for steps in (100, 200, 500)},
+        **{f"float32, {steps} steps": partial(LARGEST, steps=steps, exact=True) for steps in (10, 100)},
     }),
-    "snapping": (153_600, {
-        "float32 throughout": partial(SMALL, steps=20, exact=True),
-        **{width: partial(SMALL, steps=20, compression=width) for width in ("lan", "wan4", "wan2")},
+    "snapping": (102_400, {
+        "float32 throughout": SMALL(steps=20, exact=True),
+        **{width: SMALL(steps=20, compression=width) for width in ("lan", "wan4", "wan2")},
     }),
-    "snapping-cnn": (76_800, {
-        "float32 throughout": partial(MINI, steps=20, exact=True),
-        **{width: partial(MINI, steps=20, compression=width) for width in ("lan", "wan4", "wan2")},
+    "snapping-cnn": (40_960, {
+        "float32 throughout": MINI(steps=20, exact=True),
+        **{width: MINI(steps=20, compression=width) for width in ("lan", "wan4", "wan2")},
+    }),
+    "tune": (51_200, {
+        **{f"CNN, central, {rate}": partial(central, batch=64, rate=rate, falls=True) for rate in (0.01, 0.02, 0.05)},
+        **{f"CNN, local, 10 steps, {rate}": MINI(steps=10, rate=rate, exact=True) for rate in (0.01, 0.02, 0.03)},
+    }),
+    "tune-mlp": (102_400, {
+        **{
+            f"MLP, central, {rate}": partial(central, batch=64, rate=rate, falls=True, model=MLP)
+            for rate in (0.02, 0.05, 0.1)
+        },
+        **{
+            f"MLP, local, {steps} steps, {rate}": SMALL(steps=steps, rate=rate, exact=True)
+            for steps in (10, 50) for rate in (0.01, 0.02, 0.05)
+        },
     }),
 }  # fmt: skip
+SEEDS = {"fashion": 3, "fashion-gradient": 3, "skewed": 3, "skewed-cnn": 3, "snapping": 5, "snapping-cnn": 3}
+"""Of the parts that are decided by less than what seeds differ by; else one."""
+LOOKS = {"bytes": 24, "skewed": 10, "skewed-cnn": 10, "fashion": 2, "fashion-gradient": 2, "snapping-cnn": 1, "tune": 1}
+LOSSES = {"bytes": (0.45, 0.40)}
+"""Whose price is asked for."""
+HELD = frozenset({"tune", "tune-mlp"})
 
 
 def run(cell: tuple[str, str, int, argparse.Namespace]) -> tuple[str, Curve]:
@@ -228,7 +278,10 @@ def run(cell: tuple[str, str, int, argparse.Namespace]) -> tuple[str, Curve]:
     say(f"{name}, seed {seed}")
     with tempfile.TemporaryDirectory(prefix="potminer-quality-", dir=_memory()) as place:
         samples, rows = PARTS[part]
-        at = Setting(Folder(Path(place)), seed, options.samples or samples, options.text, options.threads)
+        at = Setting(
+            Folder(Path(place)), seed, options.samples or samples, options.text, options.threads, LOOKS.get(part, 4),
+            part in HELD,
+        )  # fmt: skip
         return name, rows[name](at)
 
 
@@ -241,32 +294,59 @@ def main() -> None:
     made = parser(__doc__ or "")
     made.add_argument("part", choices=tuple(PARTS))
     made.add_argument("--only", help="rows with this in their name")
-    made.add_argument("--seeds", type=int, default=1)
+    made.add_argument("--seeds", type=int, help="instead of the part's own number")
     made.add_argument("--samples", type=int, help="that every row sees, instead of the part's own number")
     made.add_argument("--jobs", type=int, default=2, help="rows at a time")
     made.add_argument("--threads", type=int, default=1, help="of each row")
     made.add_argument("--text", type=Path, default=ROOT / "assets" / "shakespeare")
     options: argparse.Namespace = made.parse_args()
+    options.seeds = options.seeds or SEEDS.get(options.part, 1)
     names = [name for name in PARTS[options.part][1] if options.only is None or options.only in name]
     cells = [(options.part, name, seed, options) for name in names for seed in range(1, options.seeds + 1)]
     found: dict[str, list[Curve]] = {}
     with ProcessPoolExecutor(options.jobs) as pool:
         for name, curve in pool.map(run, cells):
             found.setdefault(name, []).append(curve)
-    figures: Figures = {name: _summary(curves) for name, curves in found.items()}
-    finish(f"quality {options.part}", figures, options, note=f"{TRAINERS} trainers, {options.seeds} seeds")
+    figures: Figures = {name: _summary(curves, LOSSES.get(options.part, ())) for name, curves in found.items()}
+    finish(f"quality {options.part}", figures, options, note=f"{options.seeds} seeds")
 
 
-def _summary(curves: list[Curve]) -> Figures:
-    """The last point: the mean of the seeds, and least and most where there are several."""
+def _summary(curves: list[Curve], losses: tuple[float, ...]) -> Figures:
+    """The last points: their mean, and every seed's own with their deviation where they differ; then what each of
+    *losses* cost."""
     last = [curve[-1] for curve in curves]
     found: Figures = {}
     for measure in last[0]:
         values = [point[measure] for point in last]
-        found[measure] = sum(values) / len(values)
+        found[measure] = statistics.fmean(values)
         if min(values) < max(values):
-            found[f"{measure}, least and most"] = [min(values), max(values)]
+            found[f"{measure}, by seed"] = values
+            found[f"{measure}, deviation"] = statistics.stdev(values)
+    for loss in losses:
+        found[f"to a loss of {loss}"] = _price(curves, loss)
     return found
+
+
+def _price(curves: list[Curve], loss: float) -> Figures | str:
+    """Samples until the loss was first reached, and what a trainer of four had sent and received by then."""
+    reached = [_until(curve, loss) for curve in curves]
+    known = [samples for samples in reached if samples is not None]
+    if len(known) < len(reached):
+        return f"not reached by {len(reached) - len(known)} of {len(reached)} seeds"
+    samples, last = statistics.fmean(known), curves[0][-1]
+    price = {name: last[name] * samples / TRAINERS / 1e6 for name in UP_AND_DOWN if name in last}
+    return {"samples": samples, **{f"MB a trainer, {name.partition(' a')[0]}": cost for name, cost in price.items()}}
+
+
+def _until(curve: Curve, loss: float) -> float | None:
+    """Samples at which *curve* first was at *loss* or below, in a line between two looks; None where it never was."""
+    for before, point in pairwise([None, *curve]):
+        if point is not None and point["loss"] <= loss:
+            if before is None:
+                return point["samples"]
+            share = (before["loss"] - loss) / (before["loss"] - point["loss"])
+            return before["samples"] + share * (point["samples"] - before["samples"])
+    return None
 
 
 if __name__ == "__main__":

@@ -23,9 +23,11 @@ import torch
 from efficiency import FASHION
 from msgspec.structs import replace
 from record import ROOT
+from safetensors.numpy import load, load_file
 from torch.nn.functional import cross_entropy
 
 from potminer.base.digest import Domain, digest
+from potminer.train import tensors
 from potminer.train.bench import Bench
 from potminer.train.bookwork import aggregate_updates
 from potminer.train.cheat import cheat
@@ -66,15 +68,26 @@ def go_on(done: int, total: int) -> None:
 # ---- tasks -------------------------------------------------------------------------------
 
 
-def fashion(folder: Folder) -> DataSpec:
-    """Debian's Fashion-MNIST, whole."""
+HELD = 10_000
+"""Training pictures that tuning looks at instead of the test's."""
+
+
+def fashion(folder: Folder, *, held: bool = False) -> DataSpec:
+    """Debian's Fashion-MNIST, whole; or *held*: the test split unseen, the last of the training split in its place."""
     if not FASHION.is_dir():
         raise SystemExit("this needs Fashion-MNIST: apt-get install dataset-fashion-mnist")
     with tempfile.TemporaryDirectory() as place:
         make = ROOT / "assets" / "make_fashion.py"
         subprocess.run([sys.executable, make, FASHION, place], check=True, stdout=subprocess.DEVNULL)
         files = [(Path(place) / f"{name}.safetensors").read_bytes() for name in ("train", "validation")]
-    return DataSpec(folder.write(files[0]), folder.write(files[1]), 60_000, 10_000, (1, 28, 28))
+    if held:
+        whole = load(files[0])
+        files = [_encode(whole, slice(0, -HELD)), _encode(whole, slice(-HELD, None))]
+    return DataSpec(folder.write(files[0]), folder.write(files[1]), 50_000 if held else 60_000, 10_000, (1, 28, 28))
+
+
+def _encode(whole: dict[str, np.ndarray[Any, Any]], part: slice) -> bytes:
+    return tensors.encode({"x": whole["x"][part], "y": whole["y"][part]})
 
 
 def shakespeare(folder: Folder, made: Path) -> DataSpec:
@@ -88,8 +101,6 @@ def shakespeare(folder: Folder, made: Path) -> DataSpec:
 
 
 def _tokens(file: Path) -> int:
-    from safetensors.numpy import load_file
-
     return len(load_file(file)["tokens"])
 
 
