@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 
 from potminer.base import limits
 from potminer.base.digest import Domain, digest, number
+from potminer.core.ledger.bonds import evidence_holds
 from potminer.core.pbft.application import Head, Timers
+from potminer.core.pbft.events import DoubleVote
 from potminer.sim.host import Host
+from potminer.sim.ledger import Chain
 from potminer.sim.notary import Notary, NotedKey
 from potminer.sim.plan import Plan
 from potminer.sim.world import CHAIN, Report, World
 from potminer.wire.block import CertifiedBlock
-from potminer.wire.tx import SignedTransaction, Transaction, Transfer, sign_transaction, transaction_digest
+from potminer.wire.tx import (
+    Evidence,
+    SignedTransaction,
+    Spoken,
+    Transaction,
+    Transfer,
+    sign_transaction,
+    transaction_digest,
+)
 
 BEGIN_MS = 1_000
 """By then everybody runs."""
@@ -36,8 +47,39 @@ class Asked:
     done_ms: int | None = None
 
 
+class Slashing(Chain):
+    """A tiny ledger with one more rule of the real one: who is proven to contradict itself has no turn any more."""
+
+    __slots__ = ()
+
+    def apply(self, certified: CertifiedBlock) -> None:
+        super().apply(certified)
+        for signed in certified.block.transactions:
+            body = signed.transaction.body
+            if not isinstance(body, Evidence) or not evidence_holds(body, chain=CHAIN):
+                continue
+            seat = self.committee.index_of(body.validator)
+            if seat is not None:
+                self.committee = replace(self.committee, skipped=self.committee.skipping([seat]))
+
+
+class Accuser(Host):
+    """A host that brings what it found to the ledger, as a node's steward does."""
+
+    __slots__ = ()
+
+    def _perform_one(self, effect: object) -> None:
+        super()._perform_one(effect)
+        if isinstance(effect, DoubleVote) and isinstance(self.world, Busy):
+            seat = self.chain.committee.index_of(effect.signer)
+            if seat is not None and seat not in self.chain.committee.skipped:
+                self.world.accuse(self, effect)
+
+
 class Busy(World):
     """A world whose clients send *rate* requests a second for as long as the faults last."""
+
+    host, chain = Accuser, Slashing
 
     def __init__(self, plan: Plan, *, rate: int, timers: Timers | None = None, notary: Notary | None = None) -> None:
         super().__init__(plan, parameters=timers, notary=notary)
@@ -45,6 +87,8 @@ class Busy(World):
         self.requests: dict[bytes, Asked] = {}
         self.first_executed: dict[int, int] = {}
         self.resumed_after: list[int] = []
+        self.accused = 0
+        """Proofs that were brought to the ledger."""
         self._told: set[tuple[int, bytes]] = set()
         for host in self.hosts:
             host.block_transactions = BLOCK_TRANSACTIONS
@@ -98,6 +142,24 @@ class Busy(World):
             for other in self.hosts:
                 if other.member != host.member:
                     self.network.carry(host.name, other.name, other.submit, asked.signed)
+
+    def accuse(self, host: Host, double: DoubleVote) -> None:
+        """The proof that *host* found, as a transaction of its own key, to everybody."""
+        first, second = (Spoken(double.purpose, *said) for said in (double.first, double.second))
+        body = Evidence(
+            validator=double.signer, epoch=double.epoch, height=double.height, view=double.view, first=first,
+            second=second,
+        )
+        self.accused += 1
+        transaction = Transaction(
+            chain=CHAIN, sender=host.key.public, nonce=self.accused, fee=1, expiry=2**32, body=body
+        )
+        signed = sign_transaction(transaction, host.key)
+        self.witnesses.submitted(signed.digest)
+        self.clock.after(0, host.submit, signed)
+        for other in self.hosts:
+            if other.member != host.member:
+                self.network.carry(host.name, other.name, other.submit, signed)
 
     def _refused(self, name: bytes) -> None:
         if self.requests[name].done_ms is None:

@@ -13,12 +13,19 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from clients import measured
 from record import Figures, finish, parser, percentile
 
-from potminer.core.pbft.application import Timers
+from potminer.base.digest import Domain, digest, number
+from potminer.core.pbft.application import Head, Timers
+from potminer.sim.churn import Churn
+from potminer.sim.host import Host
 from potminer.sim.plan import Delays, Fault, Kind, Plan, Role, Weather
+from potminer.wire.block import CertifiedBlock
+from potminer.wire.seal import SigningKey
+from potminer.wire.tx import Transaction, Transfer, sign_transaction
 
 DEADLINE_MS = 10_000
 RTT_100 = Weather(least_ms=50, spread_ms=4, delays=Delays.UNIFORM)
@@ -32,14 +39,15 @@ def plan(name: str, ms: int, nodes: int = 4, **changes: object) -> Plan:
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
-def every(period_ms: int, ms: int, kind: Kind, for_ms: int, hosts: tuple[int, ...] = (), amount: int = 0) -> tuple[
-    Fault, ...
-]:
+def every(
+    period_ms: int, ms: int, kind: Kind, for_ms: int, hosts: tuple[int, ...] = (), amount: int = 0,
+    first_ms: int | None = None,
+) -> tuple[Fault, ...]:  # fmt: skip
     """One fault after the other; without *hosts* the members take turns."""
     turns = random.Random(kind)
     return tuple(
         Fault(kind, at, for_ms, hosts or (turns.randrange(4),), amount)
-        for at in range(period_ms // 2, ms - for_ms, period_ms)
+        for at in range(period_ms // 2 if first_ms is None else first_ms, ms - for_ms, period_ms)
     )
 
 
@@ -81,6 +89,8 @@ ROWS = (
         lambda ms: plan("view-spam", ms, roles=roles(1, Role.VIEW_SPAMMER))),
     Row("flood", "24 forged votes a second to everybody", "loss ≤ 20 %",
         lambda ms: plan("flood", ms, roles=roles(1, Role.FLOOD))),
+    Row("torrent", "1,000 forged votes a second to everybody", "loss ≤ 20 %",
+        lambda ms: plan("torrent", ms, roles=roles(1, Role.TORRENT)), 10),
     Row("loss-30-replay-50", "30 % lost, 50 % repeated", "p99 ≤ 10 s",
         lambda ms: plan("loss-30-replay-50", ms, weather=replace(LAN, loss=300, repeat=500))),
     Row("heavy-tail", "a few messages take a hundred times as long", "progress",
@@ -95,8 +105,13 @@ ROWS = (
         lambda ms: plan("blackout", ms, faults=every(30_000, ms, Kind.CRASH, 2_000, ALL, 4))),
     Row("pauses", "a process stopped for 10 s, every 20 s", "progress",
         lambda ms: plan("pauses", ms, faults=every(20_000, ms, Kind.PAUSE, 10_000))),
-    Row("disks", "a torn write, a full disk or a read error every 10 s", "stops or repairs, never signs twice",
+    Row("disks", "a torn write, a full disk, a read error: one every 10 s", "stops or repairs, never signs twice",
         lambda ms: plan("disks", ms, faults=(
+            *every(30_000, ms, Kind.TORN, 3_000, amount=1, first_ms=5_000),
+            *every(30_000, ms, Kind.DISK_FULL, 5_000, first_ms=15_000),
+            *every(30_000, ms, Kind.DISK_UNREADABLE, 5_000, first_ms=25_000)))),
+    Row("disks-at-once", "all three at one moment, mostly of two or three members, every 30 s", "resume ≤ 10 s",
+        lambda ms: plan("disks-at-once", ms, faults=(
             *every(30_000, ms, Kind.TORN, 3_000, amount=1), *every(30_000, ms, Kind.DISK_FULL, 5_000),
             *every(30_000, ms, Kind.DISK_UNREADABLE, 5_000)))),
     Row("clock-30s", "one clock half a minute off", "no effect on commits",
@@ -133,6 +148,63 @@ def row(each: Row, *, seconds: int, rate: int) -> Figures:
     return figures
 
 
+class Served(Churn):
+    """Another committee every ten blocks, one equivocator slashed on the way, while clients send *rate* requests a
+    second, each to a member that sits or follows, which passes it on. The ledger is the real one."""
+
+    def __init__(self, *, rate: int, ms: int) -> None:
+        self.keys = [SigningKey(digest(Domain.DRAW, b"served", number(index))) for index in range(16)]
+        own = tuple(key.public for key in self.keys)
+        super().__init__(1, epoch_blocks=10, weather=RTT_100, clients=own)
+        self.began: dict[bytes, int] = {}
+        self.done: dict[bytes, int] = {}
+        self.blocks: dict[int, int] = {}
+        for serial in range((ms - 1_000) * rate // 1_000):
+            self.clock.after(1_000 + serial * 1_000 // rate, self._request, serial)
+
+    def _request(self, serial: int) -> None:
+        key, nonce = self.keys[serial % len(self.keys)], serial // len(self.keys)
+        transaction = Transaction(self.chain, key.public, nonce, 1, 2**32, Transfer(key.public, serial))
+        signed = sign_transaction(transaction, key)
+        self.began[signed.digest] = self.clock.now
+        first = self.chance.choice(self.hosts)
+        for other in self.hosts:
+            hops = 1 if other is first else 2
+            self.clock.after(sum(50 + self.chance.randrange(4) for _ in range(hops)), other.submit, signed)
+
+    def executed(self, host: Host, *, head: Head, certified: CertifiedBlock) -> None:
+        super().executed(host, head=head, certified=certified)
+        if host.honest:
+            self.blocks.setdefault(certified.block.header.height, self.clock.now)
+            for signed in certified.block.transactions:
+                if signed.digest in self.began:
+                    self.done.setdefault(signed.digest, self.clock.now + 50 + self.chance.randrange(4))
+
+
+def committees(*, seconds: int, rate: int) -> Figures:
+    began, ms = time.process_time(), max(20_000, seconds * 100)
+    world = Served(rate=min(rate, 20), ms=ms)
+    report = world.run(crashes=0, splits=0, acts=ms // 500, chaos_ms=ms)
+    if report.violations:
+        raise SystemExit(f"committees: the run broke a promise: {report.violations}")
+    latencies = sorted(world.done[name] - at for name, at in world.began.items() if name in world.done)
+    times = sorted(at for at in world.blocks.values() if at <= ms)
+    gaps = [after - before for before, after in pairwise(times)]
+    return {
+        "requests": len(world.began),
+        "within_10s_percent": 100 * sum(each <= DEADLINE_MS for each in latencies) / len(world.began),
+        "p50_ms": percentile(latencies, 50),
+        "p99_ms": percentile(latencies, 99),
+        "worst_ms": max(latencies),
+        "gap_p99_9_ms": percentile(gaps, 99.9),
+        "worst_gap_ms": max(gaps),
+        "blocks": report.blocks,
+        "epochs": report.epochs,
+        "committees": report.committees,
+        "cpu_s": time.process_time() - began,
+    }
+
+
 def _resumed(commits: object, fault: Fault) -> int:
     """From the end of *fault* to the first block after it."""
     end = fault.at_ms + fault.for_ms
@@ -144,15 +216,19 @@ def main() -> None:
     made.add_argument("--seconds", type=int, default=60, help="virtual seconds of faults per row")
     made.add_argument("--rate", type=int, default=50, help="requests a virtual second")
     made.add_argument("--long", action="store_true", help="1,000 s at 100 a second: 100,000 requests a row; an hour")
-    made.add_argument("--only", default=None, help="one row")
+    made.add_argument("--only", default=None, help="some rows, with commas between them")
     options = made.parse_args()
     seconds, rate = (1_000, 100) if options.long else (options.seconds, options.rate)
     figures: Figures = {"seconds": seconds, "rate": rate}
     for each in ROWS:
-        if options.only in (None, each.name):
+        if options.only is None or each.name in options.only.split(","):
             figures[each.name] = row(each, seconds=seconds, rate=rate)
             if not options.json:
                 print(each.name, figures[each.name], flush=True)  # noqa: T201
+    if options.only is None or "committees" in options.only.split(","):
+        figures["committees"] = committees(seconds=seconds, rate=rate)
+        if not options.json:
+            print("committees", figures["committees"], flush=True)  # noqa: T201
     finish("fault_matrix", figures, options, note="virtual time: no figure but cpu_s depends on the machine")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from time import monotonic
@@ -40,7 +41,7 @@ class Kind(NamedTuple):
 @click.option("--seed", default=0, show_default=True, help="First seed.")
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1, 1_000_000), help="How many seeds.")
 @click.option("--nodes", default=None, type=click.IntRange(1, 31), help="Committee size, instead of the seed's draw.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per run, or per sweep of Twins scenarios.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per run (and for what many cost), or per sweep.")
 @click.option("--plan", "plan_only", is_flag=True, help="Print the run of --seed as data, and do not run it.")
 @click.option("--replay", type=click.File("r"), default=None, help="Run the plan in this file (- for standard input).")
 @click.option("--shrink/--no-shrink", "shrinks", default=True, show_default=True, help="Shrink the first failing run.")
@@ -62,7 +63,7 @@ class Kind(NamedTuple):
 )
 @click.option("--scenario-index", "index", default=None, type=click.IntRange(0), help="Twins: play this one.")
 @click.option("--limit", default=None, type=click.IntRange(1), help="Twins: play only the first so many.")
-@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes.")
+@click.option("--jobs", default=None, type=click.IntRange(1, 64), help="Processes; as many as cores if not given.")
 def simulate(
     ctx: click.Context,
     *,
@@ -81,7 +82,7 @@ def simulate(
     cut: str,
     index: int | None,
     limit: int | None,
-    jobs: int,
+    jobs: int | None,
 ) -> None:
     """Run the consensus replica in a virtual world and judge what it did.
 
@@ -93,6 +94,7 @@ def simulate(
         return
     from potminer.sim.catalogue import ABOUT, drawn
 
+    jobs = min(os.cpu_count() or 1, 64) if jobs is None else jobs
     if list_them:
         for known, about in ABOUT.items():
             click.echo(f"{known:22} {about}")
@@ -128,16 +130,16 @@ def _replay_plan(file: TextIO, *, town: bool, as_json: bool) -> None:
 
 
 def _seeds(name: str, seeds: range, kind: Kind, *, jobs: int, as_json: bool, shrinks: bool) -> None:
-    from potminer.sim.sweep import run_seeds
+    from potminer.sim.sweep import Effort, run_seeds
 
-    begun, reports = monotonic(), []
-    for report in run_seeds(name, seeds, jobs=jobs, nodes=kind.nodes, town=kind.town):
+    begun, reports, effort = monotonic(), [], Effort()
+    for report in run_seeds(name, seeds, jobs=jobs, nodes=kind.nodes, town=kind.town, effort=effort):
         reports.append(report)
         replay = f"{report.replay}{kind}"
         _show(report, replay=replay, as_json=as_json, alone=len(seeds) == 1)
     failed = [report for report in reports if report.violations]
-    if not as_json and len(seeds) > 1:
-        _summary(reports, len(failed), monotonic() - begun)
+    if len(seeds) > 1:
+        _summary(reports, len(failed), monotonic() - begun, effort.cpu_s, as_json=as_json)
     if failed:
         if shrinks:
             _shrink(failed[0], kind, as_json=as_json)
@@ -222,11 +224,21 @@ def _replay(space: Space, index: int) -> str:
     return f"potminer simulate --twins --leads {space.leads} --cut {space.cut} --scenario-index {index}"
 
 
-def _summary(reports: list[Report], failed: int, took_s: float) -> None:
+def _summary(reports: list[Report], failed: int, took_s: float, cpu_s: float, *, as_json: bool) -> None:
+    """*took_s*: of the whole command but its own start; *cpu_s*: of the runs alone, on all processes."""
     resumed = sorted(report.resumed_ms for report in reports)
+    events = sum(report.events for report in reports)
+    a_second, a_cpu_second = round(events / max(took_s, 0.001)), round(events / max(cpu_s, 0.001))
+    if as_json:
+        click.echo(json.dumps({
+            "seeds": len(reports), "failed": failed, "events": events, "seconds": round(took_s, 3),
+            "cpu_seconds": round(cpu_s, 3), "events_per_second": a_second, "events_per_cpu_second": a_cpu_second,
+        }))  # fmt: skip
+        return
     click.echo(
         f"{reports[0].scenario}: {len(reports)} seeds, {failed} with violations, "
         f"{sum(report.blocks for report in reports)} blocks, {sum(report.restarts for report in reports)} restarts, "
         f"highest view {max(report.highest_view for report in reports)}, "
-        f"resumed after {resumed[len(resumed) // 2]} ms (median) and {resumed[-1]} ms (worst), {took_s:.1f} s"
+        f"resumed after {resumed[len(resumed) // 2]} ms (median) and {resumed[-1]} ms (worst), {took_s:.1f} s; "
+        f"{events:,} events, {a_second:,} a second, {a_cpu_second:,} a CPU second"
     )

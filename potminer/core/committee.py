@@ -15,6 +15,9 @@ from potminer.wire.block import Certificate
 from potminer.wire.record import CommitteeRecord
 from potminer.wire.seal import Purpose, statement, verify
 
+_DISTINCT = frozenset({dict, set, frozenset})
+"""What holds nothing twice."""
+
 
 @dataclass(frozen=True, slots=True)
 class Committee:
@@ -79,10 +82,10 @@ class Committee:
         return tuple(sorted(skipped))
 
     def power_of(self, indices: Iterable[int]) -> int:
-        distinct = set(indices)
+        distinct = indices if type(indices) in _DISTINCT else set(indices)
         if self.even:
-            return self.even * len(distinct)
-        return sum(self.powers[i] for i in distinct)
+            return self.even * len(distinct)  # type: ignore[arg-type]
+        return sum([self.powers[i] for i in distinct])
 
     def is_quorum(self, indices: Iterable[int]) -> bool:
         return is_quorum(self.power_of(indices), self.total)

@@ -7,32 +7,36 @@ runs. A machine is touched by one task only and holds no lock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from potminer.wire.block import Block, Certificate
 from potminer.wire.codec import Wire
 
+
+class Note(Struct, frozen=True, gc=False):
+    """Base of the events and effects of every message and timer: equal by value, never changed, made in a fifth of the
+    time of a frozen dataclass. None holds what holds it, so the garbage collector need not know."""
+
+
 # ---- effects that several rooms use ------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Note, frozen=True, gc=False):
     """Say *message* to one peer (its public key). Lost silently where no link exists."""
 
     peer: bytes
     message: Wire
 
 
-@dataclass(frozen=True, slots=True)
-class Broadcast:
+class Broadcast(Note, frozen=True, gc=False):
     """Say *message* to every committee member but ourselves."""
 
     message: Wire
 
 
-@dataclass(frozen=True, slots=True)
-class Persist:
+class Persist(Note, frozen=True, gc=False):
     """Make *value* durable under *key* before the next effect; None forgets it.
 
     After a restart the machine is given every value persisted and not forgotten.
@@ -42,21 +46,18 @@ class Persist:
     value: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class SetTimer:
+class SetTimer(Note, frozen=True, gc=False):
     """Deliver ``TimerFired(name)`` after *delay_ms*. Setting a timer again replaces it."""
 
     name: str
     delay_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class CancelTimer:
+class CancelTimer(Note, frozen=True, gc=False):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Execute:
+class Execute(Note, frozen=True, gc=False):
     """Apply a final block: ledger, then one database transaction, then ``Executed`` comes back."""
 
     block: Block
@@ -73,8 +74,7 @@ class Offence(StrEnum):
     WITHHELD = "withheld"
 
 
-@dataclass(frozen=True, slots=True)
-class Penalize:
+class Penalize(Note, frozen=True, gc=False):
     peer: bytes
     offence: Offence
     detail: str = ""
@@ -83,21 +83,18 @@ class Penalize:
 # ---- events that several rooms use -------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class MessageArrived:
+class MessageArrived(Note, frozen=True, gc=False):
     """*peer* is the authenticated key of the link's other end."""
 
     peer: bytes
     message: Wire
 
 
-@dataclass(frozen=True, slots=True)
-class TimerFired:
+class TimerFired(Note, frozen=True, gc=False):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Executed:
+class Executed(Note, frozen=True, gc=False):
     """A block was applied and stored; *state_root* is the root after it."""
 
     height: int
@@ -106,8 +103,7 @@ class Executed:
     time_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class PeerUp:
+class PeerUp(Note, frozen=True, gc=False):
     """A link to *peer* stands. *address* is (host, port) we dialled, None where it dialled us."""
 
     peer: bytes
@@ -115,8 +111,7 @@ class PeerUp:
     address: tuple[str, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PeerDown:
+class PeerDown(Note, frozen=True, gc=False):
     """The last link to *peer* is gone."""
 
     peer: bytes

@@ -160,6 +160,12 @@ class Flood(Adversary):
         ]
 
 
+class Torrent(Flood):
+    """As many as a link lets in."""
+
+    per_tick = 1_000
+
+
 class Mutator(Adversary):
     """Every third message is altered, kept back or joined by an old one of anybody's."""
 
@@ -275,5 +281,6 @@ ADVERSARIES: dict[str, Callable[..., Adversary]] = {
     "withholder": Withholder,
     "view-spammer": ViewSpammer,
     "flood": Flood,
+    "torrent": Torrent,
 }
 """By the role of the plan."""

@@ -7,7 +7,7 @@ observation to all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from potminer.base import limits
@@ -24,6 +24,8 @@ from potminer.wire.tx import transaction_digest
 MOST_RECORDS = 8
 """Of what a replica signed, at any moment (docs/spec/pbft.md §5)."""
 MOST_VIOLATIONS = 32
+_PURPOSES = {int(purpose): purpose for purpose in Purpose}
+_OF_A_BLOCK = frozenset({Purpose.PRE_PREPARE, Purpose.PREPARE, Purpose.COMMIT})
 Report = Callable[[str], None]
 
 
@@ -50,7 +52,7 @@ def own_statement(message: Wire) -> tuple[Purpose, int, int, bytes, bytes] | Non
     """(purpose, height, view, digest, signature) of what the sender itself states in *message*."""
     match message:
         case Vote():
-            return Purpose(message.purpose), message.height, message.view, message.digest, message.signature
+            return _PURPOSES[message.purpose], message.height, message.view, message.digest, message.signature
         case PrePrepare():
             header = message.header
             return Purpose.PRE_PREPARE, header.height, message.view, block_digest(header), message.signature
@@ -102,9 +104,11 @@ class DoubleVotes:
 class Validity:
     """Blocks follow the head they are executed on, and hold what clients submitted, once."""
 
-    __slots__ = ("_submitted",)
+    __slots__ = ("_names", "_submitted")
 
     def __init__(self) -> None:
+        self._names: dict[bytes, list[bytes]] = {}
+        """The transactions of the blocks that were looked at, by their root: every member executes every block."""
         self._submitted: set[bytes] = set()
 
     def submitted(self, transaction: bytes) -> None:
@@ -114,9 +118,12 @@ class Validity:
         header = block.header
         if (header.height, header.parent, header.state_root) != (head.height + 1, head.digest, head.state_root):
             report(f"validity: {where} does not follow the head")
-        if header.time_ms <= head.time_ms or header.transactions_root != transactions_root(block.transactions):
+        root = transactions_root(block.transactions)
+        if header.time_ms <= head.time_ms or header.transactions_root != root:
             report(f"validity: {where} has a wrong time or transactions root")
-        names = [transaction_digest(t.transaction) for t in block.transactions]
+        names = self._names.get(root)
+        if names is None:
+            names = self._names[root] = [transaction_digest(t.transaction) for t in block.transactions]
         if not self._submitted.issuperset(names):
             report(f"validity: {where} holds a transaction that nobody submitted")
         if len(set(names)) != len(names) or not known.isdisjoint(names):
@@ -170,18 +177,22 @@ class Written:
         """Digests of the blocks in the records that were looked at."""
 
     def stated(
-        self, member: int, about: tuple[Purpose, int, int, bytes, bytes], durable: Mapping[bytes, bytes], report: Report
+        self, member: int, about: tuple[Purpose, int, int, bytes, bytes], durable: dict[bytes, bytes], report: Report
     ) -> None:
         purpose, height, view, value, signature = about
-        if not any(signature in record for record in durable.values()):
+        for record in reversed(durable.values()):  # it was mostly written last
+            if signature in record:
+                break
+        else:
             report(f"spoke before writing: member {member}, {purpose.name} at height {height}, view {view}")
-        about_a_block = purpose in (Purpose.PRE_PREPARE, Purpose.PREPARE, Purpose.COMMIT)
-        if about_a_block and not self._has_whole(value, durable):
+        if purpose in _OF_A_BLOCK and not self._has_whole(value, durable):
             report(f"voted unseen: member {member}, a block it could not show at height {height}, view {view}")
 
-    def _has_whole(self, name: bytes, durable: Mapping[bytes, bytes]) -> bool:
+    def _has_whole(self, name: bytes, durable: dict[bytes, bytes]) -> bool:
         """Whether the block *name* is written, with all its transactions."""
-        for record in (record for key, record in durable.items() if key.endswith(name)):
+        for key, record in durable.items():
+            if not key.endswith(name):
+                continue
             if record not in self._whole:
                 block = decode(Block, record, max_bytes=limits.BLOCK_MESSAGE_BYTES)
                 sound = block.header.transactions_root == transactions_root(block.transactions)
@@ -230,7 +241,7 @@ class Witnesses:
         self.validity.submitted(transaction)
 
     def said(
-        self, *, member: int, honest: bool, message: Wire, durable: Mapping[bytes, bytes], bad_disk: bool = False
+        self, *, member: int, honest: bool, message: Wire, durable: dict[bytes, bytes], bad_disk: bool = False
     ) -> None:
         """*member* put *message* on the network while *durable* was what it had written. Of a *bad_disk* only what was
         said counts: it may not hold what was written."""

@@ -213,7 +213,11 @@ class Churn:
     """One run, decided by its seed. *founders* sit from the genesis, the last of them says two things; the others
     may be elected."""
 
-    def __init__(self, seed: int, *, founders: int = 5, others: int = 3, epoch_blocks: int = 4, loss: int = 30) -> None:
+    def __init__(
+        self, seed: int, *, founders: int = 5, others: int = 3, epoch_blocks: int = 4, loss: int = 30,
+        weather: Weather | None = None, clients: tuple[bytes, ...] = (),
+    ) -> None:  # fmt: skip
+        """*clients* own something besides, and are nobody's validators."""
         self.seed = seed
         self.chance = Random(f"churn/{seed}")
         self.clock = Clock()
@@ -224,7 +228,7 @@ class Churn:
             GENESIS_MS,
             Parameters(epoch_blocks=epoch_blocks, validator_bond=BOND, minimum_fee=1, unbonding_ms=2_000),
             tuple(GenesisValidator(keys[n].public, 1, onions[n][0].outside, 3 * BOND) for n in range(founders)),
-            tuple(GenesisAccount(key.public, 1_000 * BOND) for key in keys),
+            tuple(GenesisAccount(key, 1_000 * BOND) for key in (*(key.public for key in keys), *clients)),
             digest(Domain.DRAW, b"churn", number(seed)),
         )
         self.chain = chain_id(genesis)
@@ -234,7 +238,7 @@ class Churn:
         self.witness = Witness(
             start, genesis_supply(genesis), {key.public: n for n, key in enumerate(keys)}, liar=self.liar
         )
-        weather = Weather(5, 30, loss=loss, repeat=loss)
+        weather = Weather(5, 30, loss=loss, repeat=loss) if weather is None else weather
         self.network = Network(self.clock, f"churn/{seed}", weather, tuple(range(len(keys))))
         self.hosts = [self._host(name, key, start) for name, key in enumerate(keys)]
         self._by_key = {host.key.public: host for host in self.hosts}
@@ -339,13 +343,13 @@ class Churn:
 
     # ---- phases --------------------------------------------------------------------------
 
-    def run(self, *, crashes: int = 5, splits: int = 3, acts: int = 120) -> Report:
+    def run(self, *, crashes: int = 5, splits: int = 3, acts: int = 120, chaos_ms: int = CHAOS_MS) -> Report:
         for host in self.hosts:
             self.clock.after(self.chance.randrange(300), host.start)
         for action, times in ((self._crash, crashes), (self._split, splits), (self._act, acts)):
             for _ in range(times):
-                self.clock.after(self.chance.randrange(500, CHAOS_MS), action)
-        while self.clock.step(CHAOS_MS):
+                self.clock.after(self.chance.randrange(500, chaos_ms), action)
+        while self.clock.step(chaos_ms):
             pass
         return self._report(self._recover())
 

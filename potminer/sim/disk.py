@@ -71,13 +71,11 @@ class Disk:
         self._misdirect = False
 
     def _store(self, key: bytes, value: bytes | None) -> None:
-        others = [other for other in self.records if other != key] if self._misdirect and value is not None else []
-        if others and value is not None:
-            self._misdirect = False
-            self.records[others[0]] = self._sealed[key] = value
+        if value is None:
+            self.records.pop(key, None)
+            self._sealed.pop(key, None)
             return
-        for rows in (self.records, self._sealed):
-            if value is None:
-                rows.pop(key, None)
-            else:
-                rows[key] = value
+        others = [other for other in self.records if other != key] if self._misdirect else []
+        self._sealed[key] = value
+        self.records[others[0] if others else key] = value
+        self._misdirect = self._misdirect and not others

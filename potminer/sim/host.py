@@ -162,37 +162,45 @@ class Host:
 
     def handle(self, event: Event) -> None:
         """Feeds the replica *event* and whatever its effects answer with, in order."""
-        if self.replica is None:
+        replica, inbox = self.replica, self._inbox
+        if replica is None:
             return
-        inbox = self._inbox
         inbox.append(event)
         if len(inbox) > 1:
             return
-        while inbox and self.replica is not None:
-            replica = self.replica
+        while inbox and replica is not None:
             try:
                 effects = replica.handle(inbox[0], GENESIS_MS + self.world.now() + self.skew_ms)
             except BROKEN as error:
                 self.world.broke(self, error)
                 self.crash()
                 return
-            if replica.view > self.highest_view:
-                self.highest_view = replica.view
             done: Sequence[object] = effects if self.fault is None else self.fault.transform(effects)
+            if effects and replica.view > self.highest_view:  # a view is never entered in silence
+                self.highest_view = replica.view
             if done:
                 self._perform(done)
+                replica = self.replica
             if inbox:
                 inbox.popleft()
 
     def receive(self, peer: bytes, message: Wire) -> None:
+        self.hear(MessageArrived(peer, message))
+
+    def hear(self, event: MessageArrived) -> None:
+        """Whoever hears one message may be told by one event."""
         if self._frozen is not None:
-            self._frozen.append((self.receive, (peer, message)))
+            self._frozen.append((self.hear, (event,)))
             return
-        if isinstance(self.fault, Adversary):
+        message = event.message
+        if self.fault is not None and isinstance(self.fault, Adversary):
             self.fault.hear(message)
-        if type(message) not in SYNC:
-            self.handle(MessageArrived(peer, message))
-            return
+        if type(message) in SYNC:
+            self._sync(event.peer, message)
+        else:
+            self.handle(event)
+
+    def _sync(self, peer: bytes, message: Wire) -> None:
         match message:
             case sync.Head():
                 if message.height > self.height:
@@ -215,7 +223,7 @@ class Host:
 
     def _perform(self, effects: Sequence[object]) -> None:
         """In order, as the node's engine does: neighbouring ``Persist`` are one commit, durable before what follows."""
-        unsynced = False
+        unsynced, disk = False, self.disk
         try:
             for effect in effects:
                 if self.fuse is not None:
@@ -223,16 +231,16 @@ class Host:
                         self.crash()
                         return
                     self.fuse -= 1
-                if isinstance(effect, Persist):
-                    self.disk.write(effect.key, effect.value)
+                if type(effect) is Persist:
+                    disk.write(effect.key, effect.value)
                     unsynced = True
                     continue
                 if unsynced:
-                    self.disk.sync()
+                    disk.sync()
                     unsynced = False
                 self._perform_one(effect)
             if unsynced:
-                self.disk.sync()
+                disk.sync()
         except DiskFault:
             self.stops += 1
             self.crash()
@@ -241,12 +249,12 @@ class Host:
         match effect:
             case Broadcast():
                 self.world.send(self, effect.message, to=None)
-            case Send():
-                self.world.send(self, effect.message, to=effect.peer)
             case SetTimer():
                 self._arm(effect.name, effect.delay_ms)
             case CancelTimer():
                 self._timers.pop(effect.name, None)
+            case Send():
+                self.world.send(self, effect.message, to=effect.peer)
             case Execute(block, certificate):
                 self._execute(block, certificate)
             case Witnessed(height, message):
@@ -263,9 +271,9 @@ class Host:
                 pass  # notes and penalties: nothing to do in a world without bans
 
     def _arm(self, name: str, delay_ms: int) -> None:
-        self._armed += 1
-        self._timers[name] = self._armed
-        self.world.after(delay_ms, self._ring, name, self._armed)
+        self._armed = ticket = self._armed + 1
+        self._timers[name] = ticket
+        self.world.after(delay_ms, self._ring, name, ticket)
 
     def _ring(self, name: str, ticket: int) -> None:
         if self._timers.get(name) != ticket:

@@ -11,7 +11,7 @@ from potminer.base.digest import Domain, digest
 from potminer.core.committee import Committee
 from potminer.core.pbft.application import Application, Head
 from potminer.wire.block import Block, CertifiedBlock, Header, block_digest, transactions_root
-from potminer.wire.tx import SignedTransaction, signature_holds, transaction_digest
+from potminer.wire.tx import SignedTransaction, signature_holds
 
 GENESIS_MS = 1_700_000_000_000
 FRESHNESS_MS = 5_000
@@ -60,7 +60,7 @@ class Chain:
 
     def anew(self, head: Head) -> Chain:
         """A chain of the same committee that has nothing but *head*."""
-        return Chain(head=head, committee=replace(self.committee, skipped=()), counts_turns=self.counts_turns)
+        return type(self)(head=head, committee=replace(self.committee, skipped=()), counts_turns=self.counts_turns)
 
     def open(self, holds: Callable[[SignedTransaction], bool], most: int) -> Book:
         """At a process start: everything is there but the mempool."""
@@ -73,7 +73,7 @@ class Chain:
             if missed:
                 self.committee = replace(self.committee, skipped=self.committee.skipping(missed))
         self.blocks.append(certified)
-        self.executed.update(transaction_digest(t.transaction) for t in certified.block.transactions)
+        self.executed.update([signed.digest for signed in certified.block.transactions])
         self.head = state_after(self.head, certified.block)
 
 
@@ -99,7 +99,7 @@ class TinyApplication:
 
     def submit(self, signed: SignedTransaction) -> bool:
         """Takes a transaction into the mempool; False where it is known or not its sender's."""
-        name = transaction_digest(signed.transaction)
+        name = signed.digest
         if name in self._pending or name in self._chain.executed or not self._holds(signed):
             return False
         self._pending[name] = signed
@@ -156,7 +156,7 @@ class TinyApplication:
             return "its proposer"
         if header.transactions_root != transactions_root(block.transactions):
             return "its transactions"
-        names = [transaction_digest(t.transaction) for t in block.transactions]
+        names = [signed.digest for signed in block.transactions]
         if len(set(names)) != len(names) or not self._chain.executed.isdisjoint(names):
             return "a transaction executes once"
         known = self._pending
@@ -170,7 +170,7 @@ class TinyApplication:
         return list(self._pending.values()) if stalled else [self._pending[name] for name in self._waiting(RELAY_MS)]
 
     def left_out(self, block: Block) -> bytes | None:
-        names = {transaction_digest(t.transaction) for t in block.transactions}
+        names = {signed.digest for signed in block.transactions}
         if len(names) >= self._most:
             return None
         return next((name for name in self._waiting(COMPLAINT_MS) if name not in names), None)

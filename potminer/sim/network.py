@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from math import log
 from random import Random
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ Action = Callable[..., None]
 SHAPE = 1.5
 """Of the Pareto distribution: its mean is three times its scale."""
 MOST_MS = 60_000
+_EXPONENTIAL, _UNIFORM, _HEAVY = Delays.EXPONENTIAL, Delays.UNIFORM, Delays.HEAVY
 
 
 @dataclass(slots=True)
@@ -53,7 +55,10 @@ class Ticking(Protocol):
 class Way:
     """One direction between two hosts. It has its own chance, so that a fault elsewhere changes nothing here."""
 
-    chance: Random
+    chance: Callable[[], float]
+    """The next number of its own from 0 to 1."""
+    odd: bool = False
+    """Whether it leads from one site to the other."""
     cuts: int = 0
     clogged_until: int = 0
 
@@ -72,20 +77,23 @@ class Network:
     _ways: dict[tuple[int, int], Way] = field(default_factory=dict)
 
     def carry(self, source: int, target: int, deliver: Action, *arguments: Any) -> None:
-        way = self._ways.get((source, target)) or self.way(source, target)
+        self.carry_on(self._ways.get((source, target)) or self.way(source, target), deliver, arguments)
+
+    def carry_on(self, way: Way, deliver: Action, arguments: tuple[Any, ...]) -> None:
+        """The same, for who keeps its ways at hand."""
         if way.cuts:
             return
         self.carried += 1
         weather, chance = self.weather, way.chance
-        once = weather.least_ms + self._extra(chance, source, target)
+        once = weather.least_ms + self._extra(chance, way.odd)
         after = self.clock.after
         if self.quiet:
             after(once, self._arrive, way, deliver, arguments)
             return
-        if not (weather.loss and chance.random() * 1_000 < weather.loss):
+        if not (weather.loss and chance() * 1_000 < weather.loss):
             after(once, self._arrive, way, deliver, arguments)
-        if weather.repeat and chance.random() * 1_000 < weather.repeat:
-            after(once + int(chance.random() * 5_000), self._arrive, way, deliver, arguments)
+        if weather.repeat and chance() * 1_000 < weather.repeat:
+            after(once + int(chance() * 5_000), self._arrive, way, deliver, arguments)
 
     def _arrive(self, way: Way, deliver: Action, arguments: tuple[Any, ...]) -> None:
         if way.cuts:
@@ -98,18 +106,19 @@ class Network:
     def way(self, source: int, target: int) -> Way:
         way = self._ways.get((source, target))
         if way is None:
-            way = self._ways[source, target] = Way(Random(f"{self.seed}/{source}/{target}"))
+            chance = Random(f"{self.seed}/{source}/{target}").random
+            way = self._ways[source, target] = Way(chance, (source % TWIN + target % TWIN) % 2 == 1)
         return way
 
-    def _extra(self, chance: Random, source: int, target: int) -> int:
+    def _extra(self, chance: Callable[[], float], odd: bool) -> int:
         spread, delays = self.weather.spread_ms, self.weather.delays
-        if delays is Delays.EXPONENTIAL:
-            return int(chance.expovariate(1 / spread))
-        if delays is Delays.UNIFORM:
-            return int(chance.random() * 2 * spread)
-        if delays is Delays.HEAVY:
-            return min(MOST_MS, int(spread / 3 * chance.paretovariate(SHAPE)))
-        return int((spread if (source % TWIN + target % TWIN) % 2 else 1) * (1 + chance.random() / 10))
+        if delays is _EXPONENTIAL:
+            return int(-log(1.0 - chance()) / (1 / spread))
+        if delays is _UNIFORM:
+            return int(chance() * 2 * spread)
+        if delays is _HEAVY:
+            return min(MOST_MS, int(spread / 3 * (1.0 - chance()) ** (-1.0 / SHAPE)))
+        return int((spread if odd else 1) * (1 + chance() / 10))
 
     # ---- faults --------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from potminer.core.committee import Committee
 from potminer.wire.seal import SigningKey, verify
-from potminer.wire.tx import SignedTransaction, signature_holds, transaction_digest
+from potminer.wire.tx import SignedTransaction, signature_holds
 
 REMEMBERED = 1 << 16
 """Signatures and verdicts kept; then they are forgotten together and asked for anew."""
@@ -45,7 +45,7 @@ class Notary:
 
     def holds(self, signed: SignedTransaction) -> bool:
         """Whether a transaction's sender signed it. Its digest covers all but the signature."""
-        asked = (transaction_digest(signed.transaction), signed.signature)
+        asked = (signed.digest, signed.signature)
         known = self._transactions.get(asked)
         if known is None:
             if len(self._transactions) >= REMEMBERED:

@@ -63,6 +63,8 @@ class Role(StrEnum):
     """Asks for huge views, and votes in them."""
     FLOOD = "flood"
     """Floods everybody with votes that nobody signed."""
+    TORRENT = "torrent"
+    """The same at a thousand a second, as much as a link lets in; too dear for the swarm."""
     FALSE_SERVER = "false-server"
     """Votes honestly, and sends false manifests and chunks to whoever leaps (the town only)."""
     FORGETFUL = "forgetful"

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -23,27 +28,63 @@ STRETCH = 450
 
 
 SEEDS = 20
-"""Seeds per piece of work."""
+"""Most seeds per piece of work."""
+COLLECT_AFTER = 50_000
+"""Objects made before the garbage collector looks at the young ones: most die by themselves, and what a run leaves
+behind is a few thousand."""
+
+
+@dataclass(slots=True)
+class Effort:
+    """What runs have cost: CPU time of the processes that ran them, without their start."""
+
+    cpu_s: float = 0.0
 
 
 def run_seeds(
-    name: str, seeds: range, *, jobs: int, nodes: int | None = None, town: bool = False
+    name: str, seeds: range, *, jobs: int, nodes: int | None = None, town: bool = False, effort: Effort | None = None
 ) -> Iterator[Report]:
-    """The reports of *seeds* in order, run on *jobs* processes."""
-    pieces = [seeds[begin : begin + SEEDS] for begin in range(0, len(seeds), SEEDS)]
-    work = partial(_run_piece, name, nodes, town)
+    """The reports of *seeds* in order, run on *jobs* processes. What they cost is added to *effort*."""
+    size = max(1, min(SEEDS, len(seeds) // (4 * jobs)))  # several pieces each, or the last one is waited for alone
+    pieces = [seeds[begin : begin + size] for begin in range(0, len(seeds), size)]
+    work, spent = partial(_run_piece, name, nodes, town), Effort() if effort is None else effort
     if jobs == 1 or len(pieces) == 1:
         for piece in pieces:
-            yield from work(piece)
+            yield from _spent(work(piece), spent)
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for reports in pool.map(work, pieces):
-            yield from reports
+    with _pool(jobs) as pool:
+        for done in pool.map(work, pieces):
+            yield from _spent(done, spent)
 
 
-def _run_piece(name: str, nodes: int | None, town: bool, seeds: range) -> list[Report]:
-    play = runner(town=town)
-    return [play(drawn(name, seed, nodes=nodes)) for seed in seeds]
+def _spent(done: tuple[list[Report], float], effort: Effort) -> list[Report]:
+    effort.cpu_s += done[1]
+    return done[0]
+
+
+def _pool(jobs: int) -> ProcessPoolExecutor:
+    """Processes that know already what we have imported, where the system can copy us and no thread of ours would be
+    lost by it."""
+    copies = sys.platform == "linux" and threading.active_count() == 1 and "torch" not in sys.modules
+    return ProcessPoolExecutor(jobs, mp_context=get_context("fork" if copies else "spawn"))
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.set_threshold(COLLECT_AFTER, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def _run_piece(name: str, nodes: int | None, town: bool, seeds: range) -> tuple[list[Report], float]:
+    """The reports and the CPU seconds that they cost."""
+    begun, play = time.process_time(), runner(town=town)
+    with _rare_collections():
+        reports = [play(drawn(name, seed, nodes=nodes)) for seed in seeds]
+    return reports, time.process_time() - begun
 
 
 def runner(*, town: bool) -> Callable[[Plan], Report]:
@@ -86,12 +127,13 @@ def sweep(space: Space, *, first: int, count: int, jobs: int, stretch: int = STR
     if jobs == 1:
         yield from map(partial(tally, space), stretches)
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with _pool(jobs) as pool:
         yield from pool.map(partial(tally, space), stretches)
 
 
 def tally(space: Space, stretch: range) -> Tally:
-    verdicts = list(Stands().sweep(space, stretch))
+    with _rare_collections():
+        verdicts = list(Stands().sweep(space, stretch))
     return Tally(
         played=len(verdicts),
         violating=tuple((index, verdict.violations) for index, verdict in verdicts if verdict.violations),

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from hashlib import blake2b
 from random import Random
-from typing import Any
 
 from potminer.base.digest import Domain, digest, number
 from potminer.base.errors import Malformed
 from potminer.core import misbehave
 from potminer.core.committee import Committee
+from potminer.core.machine import MessageArrived
 from potminer.core.pbft.application import Head, Timers
 from potminer.core.pbft.machine import Replica
 from potminer.sim import plan as plans
@@ -22,7 +22,7 @@ from potminer.sim.chaos import Chaos
 from potminer.sim.checkers import Members, Witnesses
 from potminer.sim.host import Host
 from potminer.sim.ledger import Chain, genesis
-from potminer.sim.network import Clock, Network
+from potminer.sim.network import Clock, Network, Way
 from potminer.sim.notary import SHARED, Notary, NotedCommittee, NotedKey
 from potminer.sim.plan import TWIN, Plan, Role
 from potminer.sim.report import Report, report_of
@@ -48,6 +48,10 @@ Listen = Callable[[Wire], None]
 class World:
     """Hosts, network and witnesses of one run."""
 
+    host: type[Host] = Host
+    chain: type[Chain] = Chain
+    """What stands here; a benchmark may have them do more."""
+
     def __init__(
         self,
         plan: Plan,
@@ -62,6 +66,7 @@ class World:
         self.notary = SHARED if notary is None else notary
         self.chance = Random(f"{plan.name}/{plan.seed}/{_CHANCE}")
         self.clock = Clock()
+        self.after = self.clock.after
         self._trace = blake2b(digest_size=8)
         self._listen = listen
         self._timers = _timers(plan) if parameters is None else parameters
@@ -79,11 +84,9 @@ class World:
         self._victims = frozenset({client(0).public})
         names = [*range(plan.nodes), *(TWIN + seat for seat, role in plan.roles.items() if role is Role.TWINS)]
         self.hosts = [self._host(name, keys[name % TWIN], start) for name in names]
-        self._of_key: dict[bytes, list[Host]] = {}
-        """Hosts by the key that messages to them name; twins share one."""
-        for host in self.hosts:
-            self._of_key.setdefault(host.key.public, []).append(host)
         self.network = Network(self.clock, f"{plan.name}/{plan.seed}", plan.weather, tuple(names))
+        self._roads: dict[int, dict[bytes | None, list[tuple[Host, Way]]]] = {host.name: {} for host in self.hosts}
+        """By host and the key that a message names (None: everybody), where it goes; twins share a key."""
         self.chaos = Chaos(plan, self.hosts, self.network)
         self.submitted: list[SignedTransaction] = []
         self._violated_ms: int | None = None
@@ -91,8 +94,8 @@ class World:
 
     def _host(self, name: int, key: SigningKey, start: Head) -> Host:
         seat = name % TWIN
-        role, chain = self.plan.roles.get(seat), Chain(head=start, committee=self.committee)
-        return Host(
+        role, chain = self.plan.roles.get(seat), self.chain(head=start, committee=self.committee)
+        return self.host(
             name=name,
             member=seat,
             key=key,
@@ -135,20 +138,22 @@ class World:
         witnessed = host.honest and not host.forgetful
         self.witnesses.said(member=host.member, honest=witnessed, message=message, durable=host.disk.records)
         name = blake2b(body, digest_size=8).digest()
-        carry, public = self.network.carry, host.key.public
-        for target in self.hosts if to is None else self._of_key.get(to, ()):
-            if target.member != host.member:
-                carry(host.name, target.name, self._deliver, public, target, message, name)
+        carry_on, deliver, event = self.network.carry_on, self._deliver, MessageArrived(host.key.public, message)
+        for target, way in self._roads[host.name].get(to) or self._road(host, to):
+            carry_on(way, deliver, (target, event, name))
 
-    def _deliver(self, peer: bytes, target: Host, message: Wire, name: bytes) -> None:
+    def _road(self, host: Host, to: bytes | None) -> list[tuple[Host, Way]]:
+        """Whom *host* reaches when it speaks to *to*, by ways that were asked for once."""
+        heard = [other for other in self.hosts if other.member != host.member and to in (None, other.key.public)]
+        road = self._roads[host.name][to] = [(other, self.network.way(host.name, other.name)) for other in heard]
+        return road
+
+    def _deliver(self, target: Host, event: MessageArrived, name: bytes) -> None:
         if target.replica is not None:
             self._trace.update(b"%d %d %b" % (self.clock.now, target.name, name))
             if self._listen is not None and target.honest:
-                self._listen(message)
-            target.receive(peer, message)
-
-    def after(self, delay_ms: int, action: Callable[..., None], *arguments: Any) -> None:
-        self.clock.after(delay_ms, action, *arguments)
+                self._listen(event.message)
+            target.hear(event)
 
     def now(self) -> int:
         return self.clock.now
@@ -184,10 +189,12 @@ class World:
             self.clock.after(self.chance.randrange(500), host.start)
         self.chaos.schedule()
         self._plan_transactions()
-        while self.clock.step(self.plan.chaos_ms):
-            self._look()
-            if until_violated and self._violated_ms is not None:
-                return self._report(0)
+        clock, step, found = self.clock, self.clock.step, self.witnesses.violations
+        while step(self.plan.chaos_ms):
+            if found or clock.now >= self._next_look:
+                self._look()
+                if until_violated and found:
+                    return self._report(0)
         return self._report(self._recover())
 
     def _report(self, resumed_ms: int) -> Report:
@@ -218,13 +225,20 @@ class World:
             for signed in self.submitted:
                 self.clock.after(self.chance.randrange(5, 300), host.submit, signed)
         goal = max(host.height for host in core) + 2
-        while not all(self._done(host, goal) for host in core):
-            if not self.clock.step(healed + self.plan.heal_ms):
+        clock, step, found, until = self.clock, self.clock.step, self.witnesses.violations, healed + self.plan.heal_ms
+        last = core[0] if core else None
+        """Somebody who was not done when last asked: while it is not, the others need not be asked."""
+        while last is not None:
+            if self._done(last, goal):
+                last = next((host for host in core if not self._done(host, goal)), None)
+                continue
+            if not step(until):
                 lagging = [host.member for host in core if not self._done(host, goal)]
                 self.witnesses.starved(f"members {lagging} did not execute everything after the heal")
                 break
-            self._look()
-        return self.clock.now - healed
+            if found or clock.now >= self._next_look:
+                self._look()
+        return clock.now - healed
 
     def _done(self, host: Host, goal: int) -> bool:
         return host.height >= goal and len(host.chain.executed) >= len(self.submitted)

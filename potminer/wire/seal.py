@@ -32,7 +32,7 @@ class Purpose(IntEnum):
 
 
 def statement(
-    purpose: Purpose,
+    purpose: int,
     *,
     chain: bytes,
     signer: bytes,
@@ -41,7 +41,7 @@ def statement(
     height: int = 0,
     view: int = 0,
 ) -> bytes:
-    """The 133 bytes that are signed. Fields without a meaning for *purpose* are zero."""
+    """The 133 bytes that are signed; *purpose* is a Purpose. Fields without a meaning for it are zero."""
     return _FIXED.pack(_TAG, chain, purpose, epoch, height, view, digest, signer)
 
 

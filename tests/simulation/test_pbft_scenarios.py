@@ -90,6 +90,21 @@ def test_the_command_lists_runs_and_reports() -> None:
     assert report["replay"] == "potminer simulate --scenario calm --seed 3 --nodes 4"
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_many_seeds_end_with_what_they_cost_so_that_anybody_can_count(jobs: int) -> None:
+    """In order, whoever ran them, and with the events of all of them."""
+    many = ["--scenario", "calm", "--seeds", "5", "--nodes", "4", "--jobs", str(jobs)]
+    *reports, whole = map(json.loads, CliRunner().invoke(command, [*many, "--json"]).output.splitlines())
+    assert [report["seed"] for report in reports] == list(range(5))
+    assert whole["events"] == sum(report["events"] for report in reports) > 0
+    assert (whole["seeds"], whole["failed"]) == (5, 0)
+    assert whole["cpu_seconds"] > 0
+    assert whole["events_per_cpu_second"] > 0
+    said = CliRunner().invoke(command, many).output
+    assert f"{whole['events']:,} events" in said
+    assert "a CPU second" in said
+
+
 def test_the_command_refuses_an_unknown_scenario() -> None:
     refused = CliRunner().invoke(command, ["--scenario", "perfect"])
     assert refused.exit_code == Exit.USAGE

@@ -12,6 +12,7 @@ from potminer.core.committee import Committee
 from potminer.wire.codec import Wire
 from potminer.wire.pbft import NewView, PrePrepare
 
+_PROPOSALS = (PrePrepare, NewView)
 MESSAGES_KEPT = 8
 """Per peer: its votes and view changes for a height that we are about to reach."""
 
@@ -32,16 +33,17 @@ class Ahead:
 
     def passed(self, committee: Committee) -> int:
         """The highest height that a weak quorum is done with: at least one honest replica is."""
-        for height in sorted(set(self._claims.values()), reverse=True):
-            if committee.is_weak_quorum(
-                seat for seat, key in enumerate(committee.members) if self._claims.get(key, -1) >= height
-            ):
+        seats, claims = committee.seats, self._claims
+        done: list[int] = []
+        for height, seat in sorted([(claims[key], seats[key]) for key in claims if key in seats], reverse=True):
+            done.append(seat)
+            if committee.is_weak_quorum(done):
                 return height - 1
         return -1
 
     def keep(self, peer: bytes, height: int, message: Wire) -> None:
         """Keeps *message* unless its sender already filled its place: one proposal, some votes."""
-        proposal = isinstance(message, PrePrepare | NewView)
+        proposal = isinstance(message, _PROPOSALS)
         kept = self._kept.setdefault((peer, proposal), [])
         kept[:] = [item for item in kept if item[0] >= height]
         if len(kept) < (1 if proposal else MESSAGES_KEPT):
@@ -60,4 +62,4 @@ class Ahead:
         self._kept = {place: kept for place, kept in self._kept.items() if place[0] in keys}
 
     def size(self) -> int:
-        return len(self._claims) + sum(len(kept) for kept in self._kept.values())
+        return len(self._claims) + sum(map(len, self._kept.values()))

@@ -28,7 +28,10 @@ class CommitteeClock:
 
     def hear(self, peer: bytes, ahead_ms: int) -> None:
         """*peer* said a time that is *ahead_ms* above our clock at this moment."""
-        self._ahead.setdefault(peer, deque(maxlen=WORDS)).append(ahead_ms)
+        words = self._ahead.get(peer)
+        if words is None:
+            words = self._ahead[peer] = deque(maxlen=WORDS)
+        words.append(ahead_ms)
 
     def weigh(self, committee: Committee, me: int) -> int | None:
         """Asks the committee anew. How far we are off where that became or ceased to be more than is tolerated,
@@ -48,7 +51,7 @@ class CommitteeClock:
         if not committee.is_quorum(ahead):
             return 0
         whole = left = committee.power_of(ahead)
-        for seat in sorted(ahead, key=lambda seat: (ahead[seat], seat)):
+        for _, seat in sorted([(ms, seat) for seat, ms in ahead.items()]):
             left -= committee.powers[seat]
             if 2 * left <= whole:
                 return ahead[seat]

@@ -10,6 +10,7 @@ from potminer.core.machine import (
     Execute,
     Executed,
     MessageArrived,
+    Note,
     Penalize,
     Persist,
     Send,
@@ -29,8 +30,7 @@ class Started:
     """The first event of a replica's life: what was persisted is said again, timers begin."""
 
 
-@dataclass(frozen=True, slots=True)
-class WorkArrived:
+class WorkArrived(Note, frozen=True, gc=False):
     """The mempool took a transaction. *full*: a block could be filled now, so batching is over."""
 
     full: bool = False
@@ -83,16 +83,14 @@ class ProposalRefused:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Note, frozen=True, gc=False):
     """*peer* relays transactions: for the mempool, after all its checks."""
 
     peer: bytes
     transactions: tuple[SignedTransaction, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ViewEntered:
+class ViewEntered(Note, frozen=True, gc=False):
     """For the log and the dashboard: *changing* means that view is asked for, not yet begun."""
 
     height: int

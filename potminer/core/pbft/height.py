@@ -43,6 +43,7 @@ LEGAL_MOVES: Mapping[Stage, frozenset[Stage]] = {
 """Within one height. A new height begins afresh from every stage."""
 
 
+_WAITING, _CHANGING, _EXECUTING = Stage.WAITING, Stage.CHANGING, Stage.EXECUTING
 CHANGES_TOLD = 4
 NEW_VIEWS_TOLD = 16
 
@@ -101,12 +102,13 @@ class Table:
     @property
     def must_move(self) -> bool:
         """Whether the view timer runs: never while idle, and in a view change only once a quorum takes part."""
-        if self.stage is Stage.EXECUTING:
+        stage = self.stage
+        if stage is _EXECUTING:
             return False
-        if self.stage is Stage.CHANGING:
+        if stage is _CHANGING:
             changes = self.log.changes.values()
             return self.committee.is_quorum(change.signer for change in changes if change.view >= self.view)
-        return self.stage is not Stage.WAITING or self.due or self.view > 0
+        return stage is not _WAITING or self.due or self.view > 0
 
     @property
     def asked(self) -> bool:

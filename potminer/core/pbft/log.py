@@ -11,6 +11,7 @@ from potminer.wire.block import Block, Certificate, block_digest
 from potminer.wire.pbft import PrePrepare, ViewChange, Vote
 from potminer.wire.seal import Purpose
 
+_COMMIT = Purpose.COMMIT
 VIEWS_KEPT = 4
 """Votes kept per signer and purpose. An honest replica's votes of older views are of no more use to anybody."""
 BODIES_KEPT = 4
@@ -37,11 +38,12 @@ class Log:
     # ---- votes ---------------------------------------------------------------------------
 
     def vote(self, *, purpose: int, signer: int, view: int) -> Vote | None:
-        return self._votes.get((purpose, signer), {}).get(view)
+        held = self._votes.get((purpose, signer))
+        return None if held is None else held.get(view)
 
     def wants(self, vote: Vote) -> bool:
         """Whether a vote of this view would be kept: asked before a signature is verified."""
-        held = self._votes.get((vote.purpose, vote.signer), {})
+        held = self._votes.get((vote.purpose, vote.signer), ())
         return len(held) < VIEWS_KEPT or vote.view > min(held)
 
     def add(self, vote: Vote) -> None:
@@ -50,7 +52,7 @@ class Log:
             return
         held[vote.view] = vote
         self._signed.setdefault((vote.purpose, vote.view, vote.digest), {})[vote.signer] = vote.signature
-        self._unread = self._unread or vote.purpose == Purpose.COMMIT
+        self._unread = self._unread or vote.purpose == _COMMIT
         if len(held) > VIEWS_KEPT:
             self._drop(held.pop(min(held)))
 
@@ -68,6 +70,11 @@ class Log:
         signatures[primary] = proposal.signature
         return self._certificate(Purpose.PREPARE, proposal.view, digest, signatures)
 
+    @property
+    def certifies(self) -> bool:
+        """Whether ``committed`` has something to say that it did not say before, or said already."""
+        return self._unread or self._final is not None
+
     def committed(self) -> Certificate | None:
         """Proof that a quorum committed to a block, in whichever view it did."""
         if self._unread:
@@ -75,12 +82,16 @@ class Log:
         return self._final
 
     def _certified(self) -> Certificate | None:
-        commits = sorted((view, digest) for purpose, view, digest in self._signed if purpose == Purpose.COMMIT)
-        for view, digest in commits:
-            found = self._certificate(Purpose.COMMIT, view, digest, self._signatures(Purpose.COMMIT, view, digest))
-            if found is not None:
-                return found
-        return None
+        """Of the lowest view, should there be several."""
+        enough = [
+            (view, digest)
+            for (purpose, view, digest), signatures in self._signed.items()
+            if purpose == _COMMIT and self.committee.is_quorum(signatures)
+        ]
+        if not enough:
+            return None
+        view, digest = min(enough)
+        return self._certificate(Purpose.COMMIT, view, digest, self._signatures(Purpose.COMMIT, view, digest))
 
     def _signatures(self, purpose: Purpose, view: int, digest: bytes) -> dict[int, bytes]:
         return dict(self._signed.get((purpose, view, digest), ()))
@@ -129,4 +140,4 @@ class Log:
 
     def size(self) -> int:
         """How many items are held, for the bound that the simulator checks."""
-        return sum(len(held) for held in self._votes.values()) + len(self.changes) + len(self._bodies)
+        return sum(map(len, self._votes.values())) + len(self.changes) + len(self._bodies)

@@ -27,15 +27,7 @@ from potminer.core.pbft.application import Application, Head, Timers
 from potminer.core.pbft.checkpoint import Checkpoints
 from potminer.core.pbft.clock import CommitteeClock
 from potminer.core.pbft.complaint import Complaints
-from potminer.core.pbft.events import (
-    Effect,
-    Event,
-    Offer,
-    ProposalRefused,
-    Started,
-    ViewEntered,
-    WorkArrived,
-)
+from potminer.core.pbft.events import Effect, Event, Offer, ProposalRefused, Started, ViewEntered, WorkArrived
 from potminer.core.pbft.gather import Gathering
 from potminer.core.pbft.height import Stage, Table
 from potminer.core.pbft.memory import WHOLE, Memory
@@ -60,6 +52,8 @@ from potminer.wire.pbft import (
 )
 from potminer.wire.seal import Purpose, SigningKey
 
+_WAITING, _PREPARING, _CHANGING, _EXECUTING = Stage.WAITING, Stage.PREPARING, Stage.CHANGING, Stage.EXECUTING
+"""Asked for by every event; as globals they are a look-up less."""
 QUIET = frozenset({Status, VotesWanted, PreparedBlockWanted, TransactionsWanted, Relay})
 """Messages that no rule reads: after them nothing is to be settled."""
 
@@ -92,7 +86,7 @@ class Replica(Timing):
         self._out: list[Effect] = []
         self._sit(application.committee, persisted)
         self._alarms = Alarms()
-        self._tended = None
+        self._tended = self._seen = None
         self._begin_height()
 
     # ---- what others may look at ---------------------------------------------------------
@@ -120,8 +114,9 @@ class Replica(Timing):
         """The effects of *event* at *now* (wall clock, ms), to be performed in order."""
         match event:
             case MessageArrived():
-                self._arrived(event.peer, event.message, now)
-                if type(event.message) in QUIET:
+                message = event.message
+                self._arrived(event.peer, message, now)
+                if type(message) in QUIET:
                     return self._said()
             case TimerFired(name):
                 self._fired(name, now)
@@ -142,12 +137,18 @@ class Replica(Timing):
 
     def _settle(self, now: int) -> None:
         """Applies every rule to what is stored, in the order in which one enables the next."""
-        if self._member and self._at.stage is not Stage.EXECUTING:
-            self._join_higher_view()
-            self._open_height(now)
-            self._open_view(now)
-            self._commit_when_prepared()
-            self._execute_when_committed()
+        at = self._at
+        if self._member and at.stage is not _EXECUTING:
+            if at.log.changes:
+                self._join_higher_view()
+            if at.stage is _WAITING:
+                self._open_height(now)
+            if at.stage is _CHANGING:
+                self._open_view(now)
+            if at.stage is _PREPARING:
+                self._commit_when_prepared()
+            if at.log.certifies:
+                self._execute_when_committed()
         self._tend_timers()
 
     # ---- heights -------------------------------------------------------------------------
@@ -244,12 +245,12 @@ class Replica(Timing):
                     self._at_height(peer, message.height, message, now)
                 else:
                     self._out += self._checkpoints.hear(peer, message, self._committee, chain=self._chain)
-            case ViewChange() | NewView():
-                self._at_height(peer, message.height, message, now)
-            case PrePrepare():
-                self._at_height(peer, message.header.height, message, now)
             case Status():
                 self._status(peer, message, now)
+            case PrePrepare():
+                self._at_height(peer, message.header.height, message, now)
+            case ViewChange() | NewView():
+                self._at_height(peer, message.height, message, now)
             case VotesWanted():
                 self._serve_votes(peer, message)
             case PreparedBlockWanted():
@@ -266,16 +267,17 @@ class Replica(Timing):
                 self._out.append(Penalize(peer, Offence.UNEXPECTED, "not a message between replicas"))
 
     def _at_height(self, peer: bytes, height: int, message: Wire, now: int) -> None:
-        if height == self.height:
+        current = self._at.height
+        if height == current:
             self._current(peer, message, now)
-        elif height > self.height:
+        elif height > current:
             self._ahead.claim(peer, height)
-            if height == self.height + 1:
+            if height == current + 1:
                 self._ahead.keep(peer, height, message)
-            self._tell_behind(self.height + 1)
+            self._tell_behind(current + 1)
 
     def _current(self, peer: bytes, message: Wire, now: int) -> None:
-        if self._at.stage is Stage.EXECUTING:
+        if self._at.stage is _EXECUTING:
             return
         match message:
             case Vote():

@@ -60,7 +60,7 @@ def vote_is_formed(vote: Vote, committee: Committee) -> bool:
 def vote_is_signed(vote: Vote, committee: Committee, *, chain: bytes) -> bool:
     """Whether the member that *vote* names as signer signed it."""
     signed = statement(
-        Purpose(vote.purpose),
+        vote.purpose,
         chain=chain,
         signer=committee.members[vote.signer],
         digest=vote.digest,

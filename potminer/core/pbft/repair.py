@@ -36,6 +36,7 @@ from potminer.wire.pbft import (
 from potminer.wire.seal import Purpose
 
 STATUS = "pbft/status"
+_PROPOSALS = (PrePrepare, NewView)
 STALLED_MS = 500
 """A block due for so long, and none begun by anybody: perhaps nobody else knows why it is due."""
 
@@ -157,12 +158,13 @@ class Repair:
         member = self._committee.seats[peer]
         self._ahead.claim(peer, status.height)
         self._clock.hear(peer, status.time_ms - now)
-        if status.height > self.height:
-            self._tell_behind(self.height + 1)
-        elif status.height < self.height:
+        height = self._at.height
+        if status.height > height:
+            self._tell_behind(height + 1)
+        elif status.height < height:
             self._point_to_head(peer)
         elif status.view <= self._at.view and self._once(peer, "again"):
             voted = self._at.log.vote(purpose=Purpose.PREPARE, signer=member, view=self._at.view) is not None
             for message in self._voice.said.messages():
-                if not (voted and isinstance(message, PrePrepare | NewView)):
+                if not (voted and isinstance(message, _PROPOSALS)):
                     self._out.append(Send(peer, message))

@@ -7,6 +7,8 @@ from potminer.core.pbft.alarms import Alarms
 from potminer.core.pbft.height import Stage
 from potminer.core.pbft.repair import Repair
 
+_WAITING, _GATHERING, _CHANGING = Stage.WAITING, Stage.GATHERING, Stage.CHANGING
+
 
 class Timing(Repair):
     """The part of a replica (``machine.py``) that waits, on the same state."""
@@ -14,6 +16,8 @@ class Timing(Repair):
     _alarms: Alarms
     _tended: tuple[object, ...] | None
     """What the running timers are for; None where one has fired since."""
+    _seen: tuple[object, ...] | None
+    """All that decides it, but for the view changes while one is asked for, and who was asked while gathering."""
 
     def _look_for_work(self, now: int) -> None:
         """Once a block is due at this height it stays due: the view timer never starts over for it."""
@@ -26,22 +30,33 @@ class Timing(Repair):
 
     def _tend_timers(self) -> None:
         """Starts, replaces and stops the timers of the height, so that exactly those that should run do."""
-        p, at, stage = self._parameters, self._at, self._at.stage
-        waiting = self._member and stage is Stage.WAITING
-        view = self._member and at.must_move
+        at, member = self._at, self._member
+        stage = at.stage
+        seen = (at.height, stage, at.view, at.due, at.batched, member)
+        if seen == self._seen and self._tended is not None and stage is not _CHANGING and stage is not _GATHERING:
+            return  # most of what is heard changes nothing here
+        self._seen = seen
+        changing, waiting = stage is _CHANGING, member and stage is _WAITING
+        view = member and at.must_move
         batch = waiting and at.due and not at.batched and self._may_propose()
         empty = waiting and not at.due and at.view == 0
-        gather = self._member and stage is Stage.GATHERING
-        votes = view or (self._member and stage is Stage.CHANGING)
-        tended = (at.height, at.view, stage is Stage.CHANGING, view, batch, empty, gather, gather and at.asked, votes)
+        gather = member and stage is _GATHERING
+        votes = view or (member and changing)
+        tended = (at.height, at.view, changing, view, batch, empty, gather, gather and at.asked, votes)
         if tended == self._tended:
-            return  # most of what is heard changes nothing here
-        self._tended = tended
-        self._tend("view", self._patience_ms if view else 0, view)
-        self._tend("batch", p.batch_ms, batch)
-        self._tend("empty", p.empty_block_ms, empty)
-        self._tend("gather", p.gather_ms if at.asked else p.gossip_ms, gather)
-        self._tend("votes", p.status_ms if at.votes_asked else p.votes_ms, votes)  # nobody answers sooner twice
+            return
+        self._tended, p = tended, self._parameters
+        running = self._alarms.running
+        if view or running("view"):
+            self._tend("view", self._patience_ms if view else 0, view)
+        if batch or running("batch"):
+            self._tend("batch", p.batch_ms, batch)
+        if empty or running("empty"):
+            self._tend("empty", p.empty_block_ms, empty)
+        if gather or running("gather"):
+            self._tend("gather", p.gather_ms if at.asked else p.gossip_ms, gather)
+        if votes or running("votes"):
+            self._tend("votes", p.status_ms if at.votes_asked else p.votes_ms, votes)  # nobody answers sooner twice
 
     @property
     def _patience_ms(self) -> int:
@@ -51,8 +66,7 @@ class Timing(Repair):
         return viewchange.timeout_ms(self._parameters, view, committee=self._committee, height=self.height)
 
     def _tend(self, slot: str, delay_ms: int, wanted: bool) -> None:
-        if not wanted and not self._alarms.running(slot):
-            return
-        changing = "/changing" if self._at.stage is Stage.CHANGING else ""
-        name = f"pbft/{slot}/{self.height}/{self._at.view}{changing}" if wanted else None
+        at = self._at
+        changing = "/changing" if at.stage is _CHANGING else ""
+        name = f"pbft/{slot}/{at.height}/{at.view}{changing}" if wanted else None
         self._out += self._alarms.tend(slot, name, delay_ms)

@@ -19,6 +19,7 @@ from potminer.wire.codec import Wire, decode, encode
 from potminer.wire.pbft import NewView, PrePrepare, ViewChange, Vote, view_change_digest
 from potminer.wire.seal import Purpose, SigningKey, statement
 
+_CHECKPOINT = Purpose.CHECKPOINT
 _KEY = struct.Struct(">5sQBI")
 _PREFIX = b"pbft/"
 _PREPARED = 0xFF
@@ -72,6 +73,10 @@ class Voice:
     records: dict[bytes, bytes]
     height: int = 0
     said: Said = field(default_factory=Said)
+    _outgrown: bool = False
+    """Whether something was said since the last tidying that lets records go."""
+    _checkpoint: tuple[bytes, Vote] | None = None
+    """The CHECKPOINT record that was last read, and what it says."""
 
     @classmethod
     def remembering(
@@ -90,9 +95,9 @@ class Voice:
         gone = []
         for record in sorted(self.records):
             _, at, kind, _ = _KEY.unpack_from(record)
-            if at < (checkpoint if kind == Purpose.CHECKPOINT else height):
+            if at < (checkpoint if kind == _CHECKPOINT else height):
                 gone.append(record)
-        self.height, self.said = height, self._recall(height)
+        self.height, self.said, self._outgrown = height, self._recall(height), True
         return [*self._forget(gone), *self._tidy()]
 
     # ---- speaking ------------------------------------------------------------------------
@@ -107,7 +112,8 @@ class Voice:
         signature = self._sign(Purpose.PRE_PREPARE, height=self.height, view=view, digest=block_digest(block.header))
         leaves = tuple(signed.leaf for signed in block.transactions)
         proposal = PrePrepare(view=view, header=block.header, leaves=leaves, signature=signature)
-        self.said.proposal, self.said.block = proposal, block
+        self.said.proposal = proposal
+        self._hold(block)
         written = self._write_body(block)
         if view == 0:
             return proposal, [*written, *self._remember(Purpose.PRE_PREPARE, proposal)]
@@ -133,7 +139,8 @@ class Voice:
             return self.said.ballot.vote, []
         digest = block_digest(proposal.header)
         vote = self._vote(Purpose.PREPARE, height=self.height, view=proposal.view, digest=digest)
-        self.said.ballot, self.said.block = Ballot(vote=vote, proposal=proposal), block
+        self.said.ballot = Ballot(vote=vote, proposal=proposal)
+        self._hold(block)
         return vote, [*self._write_body(block), *self._remember(Purpose.PREPARE, self.said.ballot)]
 
     def commit(self, proof: Certificate, block: Block) -> tuple[Vote, list[Persist]]:
@@ -144,6 +151,7 @@ class Voice:
         if self.said.commit is not None:
             return self.said.commit, []
         if self.said.prepared is None or self.said.prepared.certificate.view < proof.view:
+            self._outgrown = self._outgrown or self.said.prepared is not None
             self.said.prepared = CertifiedBlock(block=block, certificate=proof)
         records = [*self._write_body(block), *self._remember(_PREPARED, self.said.prepared.certificate)]
         vote = self._vote(Purpose.COMMIT, height=self.height, view=proof.view, digest=proof.digest)
@@ -170,16 +178,19 @@ class Voice:
     def checkpoint(self, *, height: int, digest: bytes) -> tuple[Vote, list[Persist]]:
         key = _KEY.pack(_PREFIX, height, Purpose.CHECKPOINT, 0)
         vote = self._vote(Purpose.CHECKPOINT, height=height, view=0, digest=digest)
-        if self.records.get(key, encode(vote)) != encode(vote):
+        value = encode(vote)
+        if self.records.get(key, value) != value:
             raise AssertionError("two states after one height: this ledger is not deterministic")
-        self.records[key] = encode(vote)
-        return vote, [Persist(key, encode(vote))]
+        self.records[key] = value
+        return vote, [Persist(key, value)]
 
     def said_checkpoint(self) -> Vote | None:
         """The CHECKPOINT vote that is kept, if any was cast in this epoch."""
         for record, value in self.records.items():
-            if _KEY.unpack_from(record)[2] == Purpose.CHECKPOINT:
-                vote = decode(Vote, value, max_bytes=_RECORD_BYTES)
+            if _KEY.unpack_from(record)[2] == _CHECKPOINT:
+                if self._checkpoint is None or self._checkpoint[0] != value:
+                    self._checkpoint = value, decode(Vote, value, max_bytes=_RECORD_BYTES)
+                vote = self._checkpoint[1]
                 return vote if vote.epoch == self.epoch else None
         return None
 
@@ -189,13 +200,18 @@ class Voice:
         if view < self.said.view:
             raise AssertionError(f"spoke in view {self.said.view}, so nothing is ever said again in view {view}")
         if view > self.said.view:
-            self.said = Said(view=view, prepared=self.said.prepared)
+            self.said, self._outgrown = Said(view=view, prepared=self.said.prepared), True
+
+    def _hold(self, block: Block) -> None:
+        """*block* is now the one that is stood by."""
+        self._outgrown = self._outgrown or self.said.block is not None
+        self.said.block = block
 
     def _recall(self, height: int) -> Said:
         entries = {}
         for record, value in self.records.items():
             _, at, kind, view = _KEY.unpack_from(record)
-            if at == height and kind not in (Purpose.CHECKPOINT, _BODY):
+            if at == height and kind not in (_CHECKPOINT, _BODY):
                 entries[(kind, view)] = value
         said = Said(view=max((view for _, view in entries), default=0))
         for (kind, view), value in entries.items():
@@ -236,11 +252,12 @@ class Voice:
     def _remember(self, kind: int, value: Wire) -> list[Persist]:
         view = 0 if kind == _PREPARED else self.said.view
         key = _KEY.pack(_PREFIX, self.height, kind, view)
-        self.records[key] = encode(value)
-        return [Persist(key, self.records[key]), *self._tidy()]
+        encoded = self.records[key] = encode(value)
+        return [Persist(key, encoded), *self._tidy()] if self._outgrown else [Persist(key, encoded)]
 
     def _tidy(self) -> list[Persist]:
         """Forgets lower views, then the blocks that nothing names any more."""
+        self._outgrown = False
         blocks = (self.said.block, self.said.prepared.block if self.said.prepared else None)
         needed = {_body_key(self.height, block_digest(block.header)) for block in blocks if block is not None}
         words, bodies = [], []
