@@ -149,14 +149,15 @@ def central_gpt(at: Setting, *, rate: float = 1e-3) -> Curve:
 
 def local_gpt(
     at: Setting, *, steps: int, batch: int, rate: float, outer: float, mu: float, compression: str = "lan",
-    exact: bool = False,
+    exact: bool = False, carry: bool = False,
 ) -> Curve:
-    rounds = at.samples // (TRAINERS * steps * batch)
+    """Rounds of *steps* inner steps of *batch* sequences for each trainer, in segments of five or ten."""
+    rounds, each = at.samples // (TRAINERS * steps * batch), 10 if steps >= 50 else 5
     every = rounds * steps
     spec = task(
-        at.folder, GPT, shakespeare(at.folder, at.text), seed=at.seed, rounds=rounds, segments=steps // 10,
-        batches_per_segment=10, micro_batch=batch, compression=compression, outer_rate_nano=round(outer * 1e9),
-        outer_momentum_nano=round(mu * 1e9), inner=adamw(rate, steps=every, warmup=every // 20),
+        at.folder, GPT, shakespeare(at.folder, at.text), seed=at.seed, rounds=rounds, segments=steps // each,
+        batches_per_segment=each, micro_batch=batch, compression=compression, outer_rate_nano=round(outer * 1e9),
+        outer_momentum_nano=round(mu * 1e9), inner=adamw(rate, steps=every, warmup=every // 20, carry=carry),
     )  # fmt: skip
     train = unsnapped if exact else network
     return _priced(train(at.folder, spec, trainers=TRAINERS, seed=at.seed, looks=2, threads=at.threads), spec)
@@ -200,6 +201,7 @@ SILO = Layers(
     ),
 )  # fmt: skip
 """The layers of the published skews, their convolutions padded here."""
+CARRIED = partial(local_gpt, batch=3, rate=0.004, outer=1.0, mu=0.0, carry=True)
 EVERY = (("even", None), ("Dirichlet 0.5", 500), ("Dirichlet 0.1", 100))
 
 
@@ -220,7 +222,8 @@ PARTS: dict[str, tuple[int, dict[str, Row]]] = {
         "central, batch 12": central_gpt,
         "central, batch 12, thrice the rate": partial(central_gpt, rate=0.003),
         "local, 4 x 3, 50 steps, lan": partial(local_gpt, steps=50, batch=3, rate=0.001, outer=0.7, mu=0.6),
-        "local, 4 x 6, 50 steps, lan": partial(local_gpt, steps=50, batch=6, rate=0.003, outer=0.7, mu=0.6),
+        "carried, 4 x 3, 20 steps, lan": partial(CARRIED, steps=20),
+        "from nothing, 4 x 3, 20 steps, lan": partial(CARRIED, steps=20, carry=False),
     }),
     "skewed": (800_000, {
         f"MLP, {name}": partial(local, model=MLP, steps=50, batch=32, rate=0.03, trainers=10, **_skew(milli))

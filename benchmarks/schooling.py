@@ -37,7 +37,7 @@ from potminer.train.evaluate import evaluate
 from potminer.train.folder import Folder
 from potminer.train.model import build
 from potminer.train.shapes import parameters
-from potminer.train.snap import nothing_yet
+from potminer.train.snap import State
 from potminer.train.step import Engine, Work, run_segment
 from potminer.train.weights import Floats, encode_weights, initial_weights
 from potminer.wire.model import Cnn, Gpt, Mlp, ModelSpec
@@ -51,6 +51,7 @@ from potminer.wire.task import (
     Reward,
     TaskSpec,
     Unit,
+    carries,
 )
 from potminer.wire.trainer import AggregateJob, EvaluateJob, TrainJob
 
@@ -125,11 +126,12 @@ def momentum(rate: float, *, steps: int = 0, least: float = 0.0, warmup: int = 0
     )  # fmt: skip
 
 
-def adamw(rate: float, *, steps: int, warmup: int, epsilon_nano: int = 1_000) -> InnerSpec:
+def adamw(rate: float, *, steps: int, warmup: int, epsilon_nano: int = 1_000, carry: bool = False) -> InnerSpec:
     """As nanoGPT has it: betas 0.9 and 0.99, decay 0.1, a cosine to a tenth of *rate*, gradients clipped at 1."""
     return InnerSpec(
-        AdamW(beta2_nano=990_000_000, decay_nano=100_000_000, epsilon_nano=epsilon_nano), rate_nano=round(rate * 1e9),
-        warmup_steps=warmup, decay_steps=steps, least_rate_nano=round(rate * 1e8), clip_nano=10**9,
+        AdamW(beta2_nano=990_000_000, decay_nano=100_000_000, epsilon_nano=epsilon_nano, carry=carry),
+        rate_nano=round(rate * 1e9), warmup_steps=warmup, decay_steps=steps, least_rate_nano=round(rate * 1e8),
+        clip_nano=10**9,
     )  # fmt: skip
 
 
@@ -195,15 +197,18 @@ def unsnapped(
     split, check = training_split(folder, spec), validation_split(folder, spec)
     engine = Engine(spec.model, "cpu", spec.objective)
     theta = initial_weights(spec.model, seed=seed)
-    velocity, curve = np.zeros(len(theta)), []
+    velocity, moment, curve = np.zeros(len(theta)), None, []
     rate, mu = spec.outer_rate_nano / 1e9, spec.outer_momentum_nano / 1e9
     for number in range(spec.rounds):
         units = units_of(spec, number, trainers, seed)
-        total = np.zeros(len(theta))
+        total, moments = np.zeros(len(theta)), []
         for unit in units:
-            engine.load(theta)
-            total += shrink(unit.slot, _update(Work(engine, split, spec, unit)))
+            engine.load(theta, moment)
+            update, *others = _ended(Work(engine, split, spec, unit))
+            total += shrink(unit.slot, update)
+            moments += others[:1]
         mean = total / len(units)
+        moment = np.mean(moments, axis=0) if carries(spec) else None
         velocity = mu * velocity + mean
         theta = (theta - rate * (mean + mu * velocity)).astype(np.float32)
         if (number + 1) * looks // spec.rounds > number * looks // spec.rounds:
@@ -215,11 +220,11 @@ def unsnapped(
     return curve
 
 
-def _update(work: Work) -> Floats:
-    state = nothing_yet(work.spec)
+def _ended(work: Work) -> State:
+    state = work.opening()
     for segment in range(1, work.spec.segments + 1):
         state, _ = run_segment(work, segment, state, go_on)
-    return state[0]
+    return state
 
 
 class TopK:

@@ -22,7 +22,7 @@ from potminer.train.weights import decode_model, encode_weights
 from potminer.wire.control import ReceiptStatus, RoundView, TaskDetail, Until
 from potminer.wire.genesis import chain_id
 from potminer.wire.model import ModelSpec
-from potminer.wire.task import TaskSpec, task_digest
+from potminer.wire.task import TaskSpec, kept_beside, task_digest
 from potminer.wire.trainer import Evaluated, EvaluateJob, Failed, Initialised, InitialiseJob
 from potminer.wire.tx import Bond, RegisterTrainer, SubmitTask, Transaction, sign_transaction
 from potminer.world.api.attach import Client
@@ -263,7 +263,7 @@ class Requester:
 
 
 def _save_weights(spec: TaskSpec, source: Path, target: Path) -> None:
-    model = decode_model(spec.model, source.read_bytes(), momentum=bool(spec.outer_momentum_nano))
+    model = decode_model(spec.model, source.read_bytes(), beside=kept_beside(spec))
     target.write_bytes(encode_weights(spec.model, model.weights))
 
 

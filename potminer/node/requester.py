@@ -27,7 +27,7 @@ from potminer.wire import record as records
 from potminer.wire.genesis import Genesis, chain_id
 from potminer.wire.record import TaskRecord
 from potminer.wire.seal import SigningKey
-from potminer.wire.task import TaskSpec, task_digest
+from potminer.wire.task import TaskSpec, kept_beside, task_digest
 from potminer.wire.tx import Body, CancelTask, SubmitTask, Transaction, sign_transaction
 from potminer.world.api.attach import Client
 
@@ -150,7 +150,7 @@ class Requester:
 
 
 def _weights(spec: TaskSpec, data: bytes) -> bytes:
-    model = decode_model(spec.model, data, momentum=bool(spec.outer_momentum_nano))
+    model = decode_model(spec.model, data, beside=kept_beside(spec))
     return encode_weights(spec.model, model.weights)
 
 

@@ -277,7 +277,8 @@ def _optimiser(values: Mapping[str, Any]) -> Sgd | Momentum | AdamW:
         case "momentum":
             return Momentum(values["momentum"])
         case "adamw":
-            return AdamW(values["beta1"], values["beta2"], values["epsilon"], values["weight_decay"])
+            keys = ("beta1", "beta2", "epsilon", "weight_decay", "carry")
+            return AdamW(*(values[key] for key in keys))
         case _:
             return Sgd()
 

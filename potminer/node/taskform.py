@@ -67,7 +67,7 @@ _LAYER = parsed(text(40, pattern=r"[a-z]+( \d+)*", what="a layer such as conv 32
 OPTIMISERS: dict[str, tuple[str, ...]] = {
     "sgd": (),
     "momentum": ("momentum",),
-    "adamw": ("beta1", "beta2", "epsilon", "weight_decay"),
+    "adamw": ("beta1", "beta2", "epsilon", "weight_decay", "carry"),
 }
 """Inner optimisers and the keys that only they have."""
 
@@ -199,6 +199,10 @@ class InnerSection:
         default=1_000,
     )
     weight_decay: int = setting(billionths("0", "1"), "only of adamw: of tensors with two dimensions", default=0)
+    carry: bool = setting(
+        yes_or_no(), "only of adamw: a unit begins with the last round's second moment; two bytes more a weight",
+        default=False,
+    )
     warmup_steps: int = setting(integer(0, 2**32 - 1), "inner steps of the task until the rate is reached", default=0)
     decay_steps: int = setting(
         integer(0, 2**32 - 1), "inner step of the task at which the cosine ends; 0 keeps the rate", default=0

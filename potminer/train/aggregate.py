@@ -55,15 +55,15 @@ def aggregate(
     if momentum is not None:
         mean = mean + momentum.astype(np.float64) * (momentum_nano / 10**9)
     mean *= rate_nano / 10**9
-    return Model(_rounded(base.weights.astype(np.float64) - mean), momentum)
+    return Model(rounded(base.weights.astype(np.float64) - mean), momentum)
 
 
 def _next_momentum(base: Model, mean: Doubles, momentum_nano: int) -> Floats | None:
     if not momentum_nano:
         return None
     if base.momentum is None:  # the first round's model is weights alone
-        return _rounded(mean)
-    return _rounded(base.momentum.astype(np.float64) * (momentum_nano / 10**9) + mean)
+        return rounded(mean)
+    return rounded(base.momentum.astype(np.float64) * (momentum_nano / 10**9) + mean)
 
 
 def _combined(updates: Updates, rule: Aggregation, seed: bytes) -> Total:
@@ -98,7 +98,7 @@ def _check_count(count: int) -> None:
         raise AssertionError(f"{count} updates to aggregate")
 
 
-def _rounded(values: Doubles) -> Floats:
+def rounded(values: Doubles) -> Floats:
     """To float32, once; Refused where a number is not finite."""
     values = np.where(np.abs(values) < _SMALLEST, 0.0, values)
     with np.errstate(over="ignore"):

@@ -71,15 +71,17 @@ class Bench:
             raise Refused(Reason.BAD_TASK, f"segment {job.segment} of {job.spec.segments} has no such beginning")
         check_task(job.spec)
         try:
-            before = self._state_before(job)
+            said = None if job.before is None else self._snapshot(job, job.before, job.segment - 1).values()
             claimed = self._snapshot(job, job.after, job.segment)
         except Malformed:
             return Audited(job.job, Finding.MALFORMED, 0, 0, _us_since(started), b"")
         samples = job.spec.batches_per_segment * job.spec.micro_batch
         if self._cheat.guesses:
-            sketch = _sketch(job, claimed, guess(claimed, unit=job.unit, segment=job.segment), before)
+            guessed = guess(claimed, unit=job.unit, segment=job.segment)
+            sketch = _sketch(job, claimed, guessed, said or nothing_yet(job.spec))
             return Audited(job.job, Finding.MEASURED, 0, samples, _us_since(started), sketch)
         work = Work(self._loaded(job.spec, job.base), self._training(job.spec), job.spec, job.unit)
+        before = said or work.opening()
         reached, cheat_ppm = self._recomputed(work, job, before, checkpoint)
         error = segment_error_ppm(
             claimed=claimed, recomputed=reached, before=before, unit=job.unit, segment=job.segment
@@ -129,20 +131,15 @@ class Bench:
         fit = samples_that_fit(spec, room=min(self._max_bytes, free_bytes(self.choice.device)))
         if not fit:
             raise Refused(Reason.OUT_OF_MEMORY, f"about {training_bytes(spec)} bytes needed, {self._max_bytes} allowed")
-        weights = read_model(self._folder, spec, base).weights
+        model = read_model(self._folder, spec, base)
         key = (spec.model, spec.objective)
         if key not in self._engines:
             self._engines.clear()  # one model at a time: memory is what a rig lacks
             self._engines[key] = Engine(spec.model, self.choice.device, spec.objective)
         engine = self._engines[key]
         engine.at_once = max(1, fit >> self._thrift)
-        engine.load(weights)
+        engine.load(model.weights, model.moment)
         return engine
-
-    def _state_before(self, job: AuditJob) -> State:
-        if job.before is None:
-            return nothing_yet(job.spec)
-        return self._snapshot(job, job.before, job.segment - 1).values()
 
     def _snapshot(self, job: AuditJob, blob: bytes, segment: int) -> Snapshot:
         data = self._folder.read(blob, size=snapshot_size(job.spec, segment))

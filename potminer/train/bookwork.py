@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from time import perf_counter_ns
 
@@ -11,12 +12,12 @@ import numpy as np
 from potminer.base import limits
 from potminer.base.digest import Domain, digest
 from potminer.base.errors import Malformed
+from potminer.train import moments
 from potminer.train.aggregate import aggregate
 from potminer.train.folder import Folder
-from potminer.train.grid import Grid, decode_grid
 from potminer.train.refusal import Checkpoint, Reason, Refused
 from potminer.train.shapes import check_task, parameters
-from potminer.train.snap import decode_snapshot
+from potminer.train.snap import Snapshot, decode_excerpt, decode_snapshot
 from potminer.train.weights import (
     Model,
     decode_model,
@@ -25,11 +26,11 @@ from potminer.train.weights import (
     encode_part,
     encode_weights,
     initial_weights,
+    model_of,
     model_size,
 )
-from potminer.wire.model import parameter_count
 from potminer.wire.slice import excerpt_size, part_size, slice_span
-from potminer.wire.task import TaskSpec, Unit, bits_of, snapshot_codings, snapshot_size, snapshot_tag
+from potminer.wire.task import TaskSpec, Unit, carries, held_each, kept_beside, snapshot_size
 from potminer.wire.trainer import (
     Aggregated,
     AggregateJob,
@@ -40,8 +41,8 @@ from potminer.wire.trainer import (
     SliceJob,
 )
 
-KEPT_NUMBERS = 2**26
-"""Of all updates together, a byte each: 64 MiB."""
+KEPT_BYTES = 2**26
+"""Of all updates together, bytes: 64 MiB."""
 
 Work = tuple[Unit, bytes]
 """A unit and the name of its last snapshot, or of an excerpt of that."""
@@ -50,12 +51,12 @@ Work = tuple[Unit, bytes]
 def read_model(folder: Folder, spec: TaskSpec, blob: bytes) -> Model:
     """The model *blob*; Refused where it is not here or no model of this task.
 
-    A task with an outer momentum begins with weights alone, and has both from its second round on.
+    A task begins with weights alone, and has all that is kept beside them from its second round on.
     """
-    both = bool(spec.outer_momentum_nano)
-    sizes = [model_size(spec.model, momentum=momentum) for momentum in (False, both)]
+    beside = kept_beside(spec)
+    sizes = [model_size(spec.model, beside=kept) for kept in ((), beside)]
     try:
-        return decode_model(spec.model, folder.read(blob, size=sizes[0], or_size=sizes[1]), momentum=both)
+        return decode_model(spec.model, folder.read(blob, size=sizes[0], or_size=sizes[1]), beside=beside)
     except Malformed as error:
         raise Refused(Reason.BAD_WEIGHTS, str(error)) from error
 
@@ -75,7 +76,7 @@ def aggregate_updates(folder: Folder, job: AggregateJob, checkpoint: Checkpoint)
     if len(job.units) != len(job.updates):
         raise Refused(Reason.BAD_TASK, f"{len(job.units)} units with {len(job.updates)} updates")
     check_task(job.spec)
-    read = _kept(partial(_read_update, folder, job.spec), count=len(job.units), each=parameter_count(job.spec.model))
+    read = _kept(partial(_read_update, folder, job.spec), count=len(job.units), each=held_each(job.spec))
     good, malformed = _sorted_out(read, zip(job.units, job.updates, strict=True), checkpoint)
     if not good:
         return Aggregated(job.job, None, malformed, (perf_counter_ns() - started) // 1_000)
@@ -91,14 +92,14 @@ def aggregate_slice(folder: Folder, job: SliceJob, checkpoint: Checkpoint) -> Sl
     if len(job.units) != len(job.excerpts) or job.index >= job.of:
         raise Refused(Reason.BAD_TASK, f"slice {job.index} of {job.of}, {len(job.units)} units")
     check_task(job.spec)
-    read = _kept(partial(_read_excerpt, folder, job), count=len(job.units), each=parameter_count(job.spec.model))
+    read = _kept(partial(_read_excerpt, folder, job), count=len(job.units), each=held_each(job.spec))
     good, malformed = _sorted_out(read, zip(job.units, job.excerpts, strict=True), checkpoint)
     if not good:
         return Sliced(job.job, None, malformed, (perf_counter_ns() - started) // 1_000)
     span = slice(*slice_span(job.spec, job.index, job.of))
     base = read_model(folder, job.spec, job.base)
-    momentum = None if base.momentum is None else base.momentum[span]
-    model = _stepped(Model(base.weights[span], momentum), job.spec, read, good, checkpoint)
+    part = model_of([vector[span] for vector in base.vectors], base.beside)
+    model = _stepped(part, job.spec, read, good, checkpoint)
     blob = folder.write(encode_part(model))
     return Sliced(job.job, blob, malformed, (perf_counter_ns() - started) // 1_000)
 
@@ -109,35 +110,38 @@ def assemble(folder: Folder, job: AssembleJob) -> Aggregated:
     started = perf_counter_ns()
     check_task(job.spec)
     parts = [_read_part(folder, job, index) for index in range(len(job.parts))]
-    weights = np.concatenate([part.weights for part in parts])
-    momenta = [part.momentum for part in parts if part.momentum is not None]
-    model = Model(weights, np.concatenate(momenta) if momenta else None)
+    vectors = [np.concatenate(pieces) for pieces in zip(*(part.vectors for part in parts), strict=True)]
+    model = model_of(vectors, kept_beside(job.spec))
     blob = folder.write(encode_model(job.spec.model, model))
     return Aggregated(job.job, blob, (), (perf_counter_ns() - started) // 1_000)
 
 
-def _kept(read: Callable[[Work], Grid], *, count: int, each: int) -> Callable[[Work], Grid]:
-    """Every update is looked at three times: so long as there is room, it is fetched from the disk, hashed and taken
-    apart once."""
-    return cache(read) if count * each <= KEPT_NUMBERS else read
+def _kept(read: Callable[[Work], Snapshot], *, count: int, each: int) -> Callable[[Work], Snapshot]:
+    """Every update is looked at three times, a carried moment twice more: so long as there is room, it is fetched from
+    the disk, hashed and taken apart once."""
+    return cache(read) if count * each <= KEPT_BYTES else read
 
 
 def _stepped(
-    base: Model, spec: TaskSpec, read: Callable[[Work], Grid], good: Sequence[Work], checkpoint: Checkpoint
+    base: Model, spec: TaskSpec, read: Callable[[Work], Snapshot], good: Sequence[Work], checkpoint: Checkpoint
 ) -> Model:
-    def updates() -> Iterator[Grid]:
+    def payloads() -> Iterator[Snapshot]:
         for done, work in enumerate(good):
             yield read(work)
             checkpoint(done, len(good))
 
-    return aggregate(
-        base, updates, rate_nano=spec.outer_rate_nano, momentum_nano=spec.outer_momentum_nano,
-        rule=spec.aggregation, seed=digest(Domain.DRAW, *(blob for _, blob in good)),
-    )
+    model = aggregate(
+        base, lambda: (payload.update for payload in payloads()), rate_nano=spec.outer_rate_nano,
+        momentum_nano=spec.outer_momentum_nano, rule=spec.aggregation,
+        seed=digest(Domain.DRAW, *(blob for _, blob in good)),
+    )  # fmt: skip
+    if not carries(spec):
+        return model
+    return replace(model, moment=moments.combined(lambda: (each.moment for each in payloads()), spec.aggregation))
 
 
 def _sorted_out(
-    read: Callable[[Work], Grid], works: Iterable[Work], checkpoint: Checkpoint
+    read: Callable[[Work], Snapshot], works: Iterable[Work], checkpoint: Checkpoint
 ) -> tuple[Sequence[Work], tuple[int, ...]]:
     good: list[Work] = []
     malformed: list[int] = []
@@ -152,28 +156,24 @@ def _sorted_out(
     return sorted(good, key=lambda work: work[1]), tuple(malformed)
 
 
-def _read_update(folder: Folder, spec: TaskSpec, work: Work) -> Grid:
+def _read_update(folder: Folder, spec: TaskSpec, work: Work) -> Snapshot:
     unit, blob = work
     data = folder.read(blob, size=snapshot_size(spec, spec.segments))
-    return decode_snapshot(data, spec=spec, unit=unit, segment=spec.segments).update
+    return decode_snapshot(data, spec=spec, unit=unit, segment=spec.segments)
 
 
-def _read_excerpt(folder: Folder, job: SliceJob, work: Work) -> Grid:
-    """One slice of an update: its tag, then exponents and integers."""
+def _read_excerpt(folder: Folder, job: SliceJob, work: Work) -> Snapshot:
+    """One slice of an update."""
     unit, blob = work
     data = folder.read(blob, size=excerpt_size(job.spec, job.index, job.of))
-    tag = snapshot_tag(unit, job.spec.segments)
-    if not data.startswith(tag):
-        raise Malformed("the snapshot of another unit or segment")
-    (coding,) = snapshot_codings(job.spec, job.spec.segments)
     first, last = slice_span(job.spec, job.index, job.of)
-    return decode_grid(data[len(tag) :], count=last - first, bits=bits_of(coding))
+    return decode_excerpt(data, spec=job.spec, unit=unit, count=last - first)
 
 
 def _read_part(folder: Folder, job: AssembleJob, index: int) -> Model:
     spec, of = job.spec, len(job.parts)
     try:
         data = folder.read(job.parts[index], size=part_size(spec, index, of))
-        return decode_part(data, momentum=bool(spec.outer_momentum_nano))
+        return decode_part(data, beside=kept_beside(spec))
     except Malformed as error:
         raise Refused(Reason.BAD_WEIGHTS, f"slice {index} of {of}: {error}") from error

@@ -1,7 +1,8 @@
 """Inner optimisers on flat vectors: their moments lie open, so that snapshots can hold them and audits begin with them.
 
-Every unit begins with moments of zero: a unit must follow from its task, its samples and the model alone,
-whoever trains it. AdamW's bias correction therefore counts the steps of the unit.
+A unit must follow from its task, its samples and the model alone, whoever trains it: it begins with moments of zero,
+and AdamW's bias correction counts the unit's steps. Where the second moment is carried it begins with the model's,
+and its correction counts the steps of the task.
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ def step(
     *,
     rate: float,
     number: int,
+    age: int,
     decaying: Sequence[slice],
 ) -> None:
-    """One step in place. *number* counts the unit's steps from 1, *decaying* are the parts that AdamW decays."""
+    """One step in place. *number* counts the unit's steps from 1, *age* the gradients that the second moment is made
+    of, with this one; *decaying* are the parts that AdamW decays."""
     if inner.clip_nano:
         clip(gradient, inner.clip_nano * _NANO)
     match inner.optimiser:
@@ -46,7 +49,7 @@ def step(
         case AdamW() as adamw:
             for part in decaying:
                 weights[part].mul_(1 - rate * adamw.decay_nano * _NANO)
-            _adam(adamw, weights, gradient, moments, rate=rate, number=number)
+            _adam(adamw, weights, gradient, moments, rate=rate, number=number, age=age)
         case _:
             assert_never(inner.optimiser)
 
@@ -59,10 +62,11 @@ def _adam(
     *,
     rate: float,
     number: int,
+    age: int,
 ) -> None:
-    first, second = moments
+    second, first = moments
     one, two = adamw.beta1_nano * _NANO, adamw.beta2_nano * _NANO
     first.mul_(one).add_(gradient, alpha=1 - one)
     second.mul_(two).addcmul_(gradient, gradient, value=1 - two)
-    root = second.div(1 - two**number).sqrt_().add_(adamw.epsilon_nano * _NANO)
+    root = second.div(1 - two**age).sqrt_().add_(adamw.epsilon_nano * _NANO)
     weights.addcdiv_(first, root, value=-rate / (1 - one**number))

@@ -1,9 +1,9 @@
 """Snapshots: the running state of a unit as exact integers, and their bytes.
 
 A state is a few flat float32 vectors: the update so far and, between the segments of a ``local`` unit, the
-inner optimiser's moments. A snapshot holds each as a ``grid`` or as ``half`` floats, one after the
-other behind a 32-byte tag that names unit and segment. The last snapshot of a unit is its payload: the update
-alone, in as many bits as the task's compression says.
+inner optimiser's moments (AdamW's second before its first). A snapshot holds each as a ``grid`` or as ``half``
+floats, one after the other behind a 32-byte tag that names unit and segment. The last snapshot of a unit is its
+payload: the update in as many bits as the task's compression says, and the second moment where the task carries it.
 """
 
 from __future__ import annotations
@@ -48,10 +48,21 @@ class Snapshot:
             raise AssertionError("an update is always a grid")
         return update
 
+    @property
+    def moment(self) -> Half:
+        """The carried second moment of a payload that has one."""
+        moment = self.vectors[1]
+        if not isinstance(moment, Half):
+            raise AssertionError("a moment is always half floats")
+        return moment
 
-def nothing_yet(spec: TaskSpec) -> State:
-    """The state that every unit begins with."""
-    return tuple(np.zeros(parameter_count(spec.model), np.float32) for _ in state_codings(spec))
+
+def nothing_yet(spec: TaskSpec, moment: Floats | None = None) -> State:
+    """The state that a unit begins with: zeros, but for the second *moment* where the model has one to carry on."""
+    state = [np.zeros(parameter_count(spec.model), np.float32) for _ in state_codings(spec)]
+    if moment is not None:
+        state[1] = moment
+    return tuple(state)
 
 
 def snap(state: State, *, spec: TaskSpec, unit: Unit, segment: int) -> Snapshot:
@@ -82,13 +93,25 @@ def decode_snapshot(data: bytes, *, spec: TaskSpec, unit: Unit, segment: int) ->
     """The snapshot that *data* is, made by *unit* at *segment*; Malformed otherwise."""
     if len(data) != snapshot_size(spec, segment):
         raise Malformed(f"a snapshot of {len(data)} bytes where {snapshot_size(spec, segment)} are needed")
+    return _decoded(data, spec=spec, unit=unit, segment=segment, count=parameter_count(spec.model))
+
+
+def decode_excerpt(data: bytes, *, spec: TaskSpec, unit: Unit, count: int) -> Snapshot:
+    """*count* elements of a payload from a block's beginning on; *data* has as many bytes as ``wire.slice`` says.
+    Malformed otherwise."""
+    return _decoded(data, spec=spec, unit=unit, segment=spec.segments, count=count)
+
+
+def _decoded(data: bytes, *, spec: TaskSpec, unit: Unit, segment: int, count: int) -> Snapshot:
     if data[:_TAG] != snapshot_tag(unit, segment):
         raise Malformed("the snapshot of another unit or segment")
-    count, at, vectors = parameter_count(spec.model), _TAG, []
+    at, vectors = _TAG, []
     for coding in snapshot_codings(spec, segment):
         end = at + coded_bytes(coding, count)
         vectors.append(_decode(data[at:end], coding, count))
         at = end
+    if len(vectors) > 1 and isinstance(vectors[1], Half) and bool(np.any(vectors[1].levels >> 15)):
+        raise Malformed("a second moment, a mean of squares, is below zero")
     return Snapshot(tuple(vectors))
 
 

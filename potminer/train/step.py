@@ -23,7 +23,7 @@ from potminer.train.shapes import parameters
 from potminer.train.snap import Snapshot, State, nothing_yet, snap
 from potminer.train.weights import Floats
 from potminer.wire.model import ModelSpec, parameter_count
-from potminer.wire.task import Objective, TaskSpec, Unit
+from potminer.wire.task import Objective, TaskSpec, Unit, carries
 
 Keep = Callable[[int, Snapshot, bytes], None]
 """Given every segment's number, snapshot and residues as it is made."""
@@ -45,6 +45,8 @@ class Engine:
     base: torch.Tensor = field(init=False)
     weights: torch.Tensor = field(init=False)
     gradient: torch.Tensor = field(init=False)
+    moment: Floats | None = field(init=False, default=None)
+    """The carried second moment of the model that was loaded, where it has one."""
     decaying: list[slice] = field(init=False)
     """Parts of the weights that a decay applies to: tensors of two dimensions or more."""
     _module: torch.nn.Module = field(init=False)
@@ -65,7 +67,8 @@ class Engine:
         if named:
             raise AssertionError(f"wire/model.py does not know {sorted(named)}")
 
-    def load(self, flat: Floats) -> None:
+    def load(self, flat: Floats, moment: Floats | None = None) -> None:
+        self.moment = moment
         self.base.copy_(torch.from_numpy(flat))
         self.weights.copy_(self.base)
 
@@ -111,6 +114,10 @@ class Work:
 
     def __post_init__(self) -> None:
         self.sampler = Sampler(self.spec, self.unit, self.split)
+
+    def opening(self) -> State:
+        """The state before the first segment."""
+        return nothing_yet(self.spec, self.engine.moment)
 
     def learn(self, batch: int, *, scale: float) -> float:
         """Add *scale* times the mean gradient of micro-batch *batch* to the engine's; its mean loss."""
@@ -200,10 +207,11 @@ class _Walk:
             return 0.0
         engine.gradient.zero_()
         loss = weight * work.learn(batch, scale=weight)
-        rate = rate_at(spec.inner, step_of(spec, work.unit, batch))
+        step = step_of(spec, work.unit, batch)
         inner.step(
             spec.inner, engine.weights, engine.gradient, self._moments,
-            rate=rate, number=batch + 1, decaying=engine.decaying,
+            rate=rate_at(spec.inner, step), number=batch + 1, age=(step if carries(spec) else batch) + 1,
+            decaying=engine.decaying,
         )  # fmt: skip
         return loss
 
@@ -226,7 +234,7 @@ def _as_floats(vector: torch.Tensor) -> Floats:
 def train_unit(work: Work, *, keep: Keep, checkpoint: Checkpoint) -> int:
     """Compute the unit at the engine's weights, hand every snapshot to *keep*; the mean loss in millionths."""
     spec = work.spec
-    state = nothing_yet(spec)
+    state = work.opening()
     total = 0.0
     for segment in range(1, spec.segments + 1):
         before = (segment - 1) * spec.batches_per_segment

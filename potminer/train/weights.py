@@ -3,14 +3,16 @@
 A weight is a normal number or zero: infinities and NaN would spread, and denormal numbers
 are zero on some processors and not on others.
 
-Nesterov's outer step has a momentum, which is part of what a round agrees on. It lies in the same file, behind
-the weights, each tensor under its weight's name with MOMENTUM before it: a file that holds both is still
-one that any safetensors reader opens, and ``encode_weights`` gives the file without it.
+Nesterov's outer step has a momentum, and an inner AdamW may carry its second moment from round to round: both are
+part of what a round agrees on. They lie in the same file, behind the weights, each tensor under its weight's name with
+a ``Kept`` before it: a file that holds them is still one that any safetensors reader opens, and ``encode_weights``
+gives the file without them.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,70 +24,81 @@ from potminer.train import tensors
 from potminer.train.shapes import Parameter, parameters
 from potminer.wire.codec import encode
 from potminer.wire.model import First, ModelSpec, parameter_count
+from potminer.wire.task import Kept
 
 Floats = npt.NDArray[np.float32]
-MOMENTUM = "~outer_momentum."
-"""Sorts behind every name that a weight can have."""
 _F32 = np.dtype("<f4")
 _EXPONENT, _MAGNITUDE = np.uint32(0x7F80_0000), np.uint32(0x7FFF_FFFF)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """*weights* [n], and the outer *momentum* [n] where there is one."""
+    """*weights* [n], and the outer *momentum* [n] and the carried second *moment* [n] where there are such."""
 
     weights: Floats
     momentum: Floats | None = None
+    moment: Floats | None = None
+
+    @property
+    def vectors(self) -> tuple[Floats, ...]:
+        """All there are, in the order of a file."""
+        return tuple(vector for vector in (self.weights, self.momentum, self.moment) if vector is not None)
+
+    @property
+    def beside(self) -> tuple[Kept, ...]:
+        found = {Kept.MOMENTUM: self.momentum, Kept.MOMENT: self.moment}
+        return tuple(kept for kept, vector in found.items() if vector is not None)
 
 
-def model_header(model: ModelSpec, *, momentum: bool) -> bytes:
-    names = ("", MOMENTUM) if momentum else ("",)
+def model_of(vectors: Sequence[Floats], beside: Sequence[Kept]) -> Model:
+    """The model of its vectors: the weights, then what is *beside* them."""
+    weights, *kept = vectors
+    named = dict(zip(beside, kept, strict=True))
+    return Model(weights, named.get(Kept.MOMENTUM), named.get(Kept.MOMENT))
+
+
+def model_header(model: ModelSpec, *, beside: Sequence[Kept]) -> bytes:
+    names = ("", *beside)
     return tensors.header({before + p.name: (_F32, p.shape) for before in names for p in parameters(model)})
 
 
-def model_size(model: ModelSpec, *, momentum: bool) -> int:
+def model_size(model: ModelSpec, *, beside: Sequence[Kept]) -> int:
     """Size of a model's file: known before anything is read."""
-    return len(model_header(model, momentum=momentum)) + 4 * parameter_count(model) * (2 if momentum else 1)
+    return len(model_header(model, beside=beside)) + 4 * parameter_count(model) * (1 + len(beside))
 
 
 def encode_model(spec: ModelSpec, model: Model) -> bytes:
     """The model's file; the same numbers give the same bytes on every machine."""
-    vectors = [model.weights] if model.momentum is None else [model.weights, model.momentum]
-    for flat in vectors:
+    for flat in model.vectors:
         if flat.shape != (parameter_count(spec),) or flat.dtype != np.float32:
             raise AssertionError("the weights of another model")
-        _check_numbers(flat)
-    head = model_header(spec, momentum=len(vectors) == 2)
-    return head + b"".join(flat.astype(_F32).tobytes() for flat in vectors)
+    _check_model(model)
+    return model_header(spec, beside=model.beside) + encode_part(model)
 
 
-def decode_model(spec: ModelSpec, data: bytes, *, momentum: bool = False) -> Model:
+def decode_model(spec: ModelSpec, data: bytes, *, beside: Sequence[Kept] = ()) -> Model:
     """What a model's file holds; Malformed where it is not canonical or holds a bad number.
 
-    Where *momentum* is allowed the file may have one or not.
+    The file may have all that is allowed *beside* the weights, or nothing.
     """
-    count = parameter_count(spec)
-    has = momentum and len(data) == model_size(spec, momentum=True)
-    head = model_header(spec, momentum=has)
-    if len(data) != model_size(spec, momentum=has) or not data.startswith(head):
+    has = beside if len(data) == model_size(spec, beside=beside) else ()
+    head = model_header(spec, beside=has)
+    if len(data) != model_size(spec, beside=has) or not data.startswith(head):
         raise Malformed("not the canonical safetensors file of this model (names, shapes, float32, no metadata)")
-    flat = np.frombuffer(data, _F32, offset=len(head)).astype(np.float32)
-    _check_numbers(flat)
-    return Model(flat[:count], flat[count:] if has else None)
+    return decode_part(data[len(head) :], beside=has)
 
 
 def encode_part(part: Model) -> bytes:
-    """A slice of a model: its weights and, where there is one, its momentum."""
-    vectors = [part.weights] if part.momentum is None else [part.weights, part.momentum]
-    return b"".join(flat.astype(_F32).tobytes() for flat in vectors)
+    """A slice of a model: its weights and what is kept beside them."""
+    return b"".join(flat.astype(_F32).tobytes() for flat in part.vectors)
 
 
-def decode_part(data: bytes, *, momentum: bool) -> Model:
+def decode_part(data: bytes, *, beside: Sequence[Kept]) -> Model:
     """Malformed where a number is bad; the caller knows the size."""
     flat = np.frombuffer(data, _F32).astype(np.float32)
-    _check_numbers(flat)
-    count = len(flat) // 2 if momentum else len(flat)
-    return Model(flat[:count], flat[count:] if momentum else None)
+    part = model_of(np.split(flat, 1 + len(beside)), beside)
+    _check_model(part)
+    return part
 
 
 def encode_weights(spec: ModelSpec, flat: Floats) -> bytes:
@@ -126,6 +139,13 @@ def _uniform(model: ModelSpec, parameter: Parameter, seed: int, bound: float) ->
     words = np.random.Philox(key=int.from_bytes(key[:16], "little")).random_raw(parameter.stop - parameter.start)
     unit = (words >> np.uint64(40)).astype(np.float64) * 2.0**-23 - 1.0
     return (unit * bound).astype(np.float32)
+
+
+def _check_model(model: Model) -> None:
+    for flat in model.vectors:
+        _check_numbers(flat)
+    if model.moment is not None and bool(np.any(np.signbit(model.moment))):
+        raise Malformed("a second moment, a mean of squares, is below zero")
 
 
 def _check_numbers(flat: Floats) -> None:

@@ -9,7 +9,18 @@ from __future__ import annotations
 
 from potminer.base.blobs import piece_count
 from potminer.wire.model import parameter_count
-from potminer.wire.task import BLOCK, Clipped, TaskSpec, bits_of, model_bytes, snapshot_codings, snapshot_size
+from potminer.wire.task import (
+    BLOCK,
+    Clipped,
+    TaskSpec,
+    bits_of,
+    carries,
+    coded_bytes,
+    kept_beside,
+    model_bytes,
+    snapshot_codings,
+    snapshot_size,
+)
 
 Span = tuple[int, int]
 """First, and first no more."""
@@ -39,13 +50,14 @@ def slice_span(spec: TaskSpec, index: int, of: int) -> Span:
 
 
 def excerpt_ranges(spec: TaskSpec, index: int, of: int) -> tuple[Span, ...]:
-    """The bytes of an update that slice *index* is made of: its tag, exponents and integers."""
-    (coding,) = snapshot_codings(spec, spec.segments)
+    """The bytes of an update that slice *index* is made of: its tag, exponents, integers and the carried moment."""
+    coding, count = snapshot_codings(spec, spec.segments)[0], parameter_count(spec.model)
     first, last = slice_span(spec, index, of)
     exponents = _TAG[1] + 2 * (first // BLOCK), _TAG[1] + 2 * -(-last // BLOCK)
-    integers = _TAG[1] + 2 * -(-parameter_count(spec.model) // BLOCK)
-    bits = bits_of(coding)
-    return _TAG, exponents, (integers + first * bits // 8, integers + -(-last * bits // 8))
+    integers = _TAG[1] + 2 * -(-count // BLOCK)
+    bits, moment = bits_of(coding), _TAG[1] + coded_bytes(coding, count)
+    found = _TAG, exponents, (integers + first * bits // 8, integers + -(-last * bits // 8))
+    return (*found, (moment + 2 * first, moment + 2 * last)) if carries(spec) else found
 
 
 def excerpt_size(spec: TaskSpec, index: int, of: int) -> int:
@@ -53,6 +65,6 @@ def excerpt_size(spec: TaskSpec, index: int, of: int) -> int:
 
 
 def part_size(spec: TaskSpec, index: int, of: int) -> int:
-    """Bytes of a slice of a model: float32 weights and, where there is one, the outer momentum."""
+    """Bytes of a slice of a model: float32 weights and what is kept beside them."""
     first, last = slice_span(spec, index, of)
-    return 4 * (last - first) * (2 if spec.outer_momentum_nano else 1)
+    return 4 * (last - first) * (1 + len(kept_beside(spec)))

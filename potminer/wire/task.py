@@ -83,12 +83,16 @@ class AdamW(Wire, frozen=True, tag="adamw"):
 
     The first step of a unit divides each gradient by its own size: where that is rounding error, machines differ by
     whole steps. *epsilon_nano* has to stand above it, so its usual value is a hundred times torch's.
+
+    *carry*: the second moment does not begin at zero in every unit, but where the last round's ended: it travels in
+    the payload behind the update, and the round's combined one with the model.
     """
 
     beta1_nano: Share = 900_000_000
     beta2_nano: Share = 999_000_000
     epsilon_nano: Annotated[int, Meta(ge=1, le=10**9)] = 1_000
     decay_nano: Annotated[int, Meta(ge=0, le=10**9)] = 0
+    carry: bool = False
 
 
 class InnerSpec(Wire, frozen=True):
@@ -220,6 +224,15 @@ class Unit(Wire, frozen=True):
     seed: Hash
 
 
+class Kept(StrEnum):
+    """What a model's file may hold behind the weights: every tensor under its weight's name with this before it, in
+    this order. Sorts behind every name that a weight can have."""
+
+    MOMENTUM = "~outer_momentum."
+    MOMENT = "~second_moment."
+    """Of the inner optimiser. Never below zero."""
+
+
 class Coding(StrEnum):
     """How one vector of a snapshot is written."""
 
@@ -237,7 +250,7 @@ _PAYLOAD = {"lan": Coding.INT8, "wan4": Coding.INT4, "wan2": Coding.INT2}
 _TENSOR_HEADER = 256
 """Most bytes of one tensor in a safetensors header: a name below 100, a type, a shape, two offsets."""
 HELD_BYTES = 2**32
-"""Most bytes of updates, one an element, that a robust aggregation may have to hold."""
+"""Most bytes of updates, one an element and two of a carried moment, that a robust aggregation may have to hold."""
 HEADER_BYTES = 65_536
 """Room for a safetensors header of data."""
 
@@ -250,7 +263,8 @@ def bits_of(coding: Coding) -> int:
 def state_codings(spec: TaskSpec) -> tuple[Coding, ...]:
     """How the running state of a unit is snapped between two segments: the update, then the inner optimiser's vectors.
 
-    AdamW divides one moment by the root of the other, element by element: both need a relative precision.
+    Of AdamW these are the second moment and the first: what may be carried on stands next to the update. One is
+    divided by the root of the other, element by element, so both need a relative precision.
     """
     if spec.mode == "gradient" or isinstance(spec.inner.optimiser, Sgd):
         return (Coding.INT8,)
@@ -260,8 +274,22 @@ def state_codings(spec: TaskSpec) -> tuple[Coding, ...]:
 
 
 def snapshot_codings(spec: TaskSpec, segment: int) -> tuple[Coding, ...]:
-    """What snapshot *segment* (1 .. S) holds: the whole state, or after the last segment the update alone."""
-    return (_PAYLOAD[spec.compression],) if segment == spec.segments else state_codings(spec)
+    """What snapshot *segment* (1 .. S) holds: the whole state, or after the last segment the update and what is
+    carried."""
+    if segment < spec.segments:
+        return state_codings(spec)
+    return (_PAYLOAD[spec.compression], Coding.HALF) if carries(spec) else (_PAYLOAD[spec.compression],)
+
+
+def carries(spec: TaskSpec) -> bool:
+    """Whether units begin with the second moment that the last round ended with."""
+    return spec.mode == "local" and isinstance(spec.inner.optimiser, AdamW) and spec.inner.optimiser.carry
+
+
+def kept_beside(spec: TaskSpec) -> tuple[Kept, ...]:
+    """What the task's models hold beside their weights, all but the first: that is weights alone."""
+    wanted = {Kept.MOMENTUM: spec.outer_momentum_nano > 0, Kept.MOMENT: carries(spec)}
+    return tuple(kept for kept in Kept if wanted[kept])
 
 
 def coded_bytes(coding: Coding, count: int) -> int:
@@ -283,8 +311,8 @@ def snapshot_bytes(spec: TaskSpec) -> int:
 
 
 def model_bytes(spec: TaskSpec) -> int:
-    """Most bytes a model of the task has: float32 weights and, where there is one, the outer momentum."""
-    copies = 2 if spec.outer_momentum_nano else 1
+    """Most bytes a model of the task has: float32 weights and what is kept beside them."""
+    copies = 1 + len(kept_beside(spec))
     return copies * (4 * parameter_count(spec.model) + _TENSOR_HEADER * len(tensors(spec.model))) + 1_024
 
 
@@ -318,7 +346,12 @@ def spec_fault(spec: TaskSpec) -> str:
 
 
 def _most_held(spec: TaskSpec) -> int:
-    return spec.max_trainers * spec.units_per_trainer * parameter_count(spec.model)
+    return spec.max_trainers * spec.units_per_trainer * held_each(spec)
+
+
+def held_each(spec: TaskSpec) -> int:
+    """Bytes of one update in memory: one a number, and two of a carried moment."""
+    return (3 if carries(spec) else 1) * parameter_count(spec.model)
 
 
 def data_bytes(spec: TaskSpec, *, samples: int) -> int:

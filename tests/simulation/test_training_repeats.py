@@ -20,11 +20,11 @@ from tests.unit.train_kit import digits_task
 TRAINERS = ("ann", "ben", "cy")
 LOCAL = {
     "mode": "local",
-    "inner": InnerSpec(AdamW(), rate_nano=2_000_000),
+    "inner": InnerSpec(AdamW(carry=True), rate_nano=2_000_000),
     "outer_momentum_nano": 900_000_000,
     "compression": "wan4",
 }
-"""What the mode gradient has none of: moments in the snapshots, a momentum beside the model, narrow payloads."""
+"""What the mode gradient has none of: moments in the snapshots and one of them in the payload, a momentum and a moment beside the model, narrow payloads."""
 
 
 def train(folder: Path, order: random.Random, **changes: object) -> bytes:

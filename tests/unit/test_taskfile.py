@@ -8,6 +8,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -170,11 +171,14 @@ def test_inner_steps_are_read(folder: Path) -> None:
     assert shipped.inner.decay_steps == shipped.rounds * shipped.segments * shipped.batches_per_segment
     momentum = LOCAL.replace('"adamw"', '"momentum"').replace("beta2 = 0.95", "momentum = 0.8")
     assert load(folder, momentum.replace("weight_decay = 0.1\n", "")).inner.optimiser == Momentum(800_000_000)
+    carried = load(folder, LOCAL.replace("beta2 = 0.95", "beta2 = 0.95\ncarry = true")).inner.optimiser
+    assert carried == msgspec.structs.replace(adamw, carry=True)
 
 
 @pytest.mark.parametrize(("old", "new", "reason"), [
     ('mode = "local"\n', "", 'line 21: inner: is for mode = "local"'),
     ('"adamw"', '"sgd"', "inner.weight_decay: is not a key of optimiser sgd"),
+    ("weight_decay = 0.1", "carry = 1", "inner.carry: 1 must be true or false"),
     ('"adamw"', '"adam"', "inner.optimiser: 'adam' must be one of sgd, momentum, adamw; did you mean adamw?"),
     ("beta2 = 0.95", "momentum = 0.95", "inner.momentum: is not a key of optimiser adamw"),
     ("beta2 = 0.95", "beta2 = 1.0", "inner.beta2: 1.0 must be a number from 0 to 0.999999999"),

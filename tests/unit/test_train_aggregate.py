@@ -20,9 +20,9 @@ from potminer.train.folder import Folder
 from potminer.train.grid import PEAKS, Grid
 from potminer.train.refusal import Reason, Refused
 from potminer.train.snap import encode_snapshot, snap
-from potminer.train.weights import MOMENTUM, Model, decode_model, encode_model, encode_weights
+from potminer.train.weights import Model, decode_model, encode_model, encode_weights
 from potminer.wire.model import parameter_count
-from potminer.wire.task import BLOCK, model_bytes
+from potminer.wire.task import BLOCK, Kept, model_bytes
 from potminer.wire.trainer import Aggregated, AggregateJob
 from tests.unit.train_kit import digits_task, go_on, unit
 
@@ -199,6 +199,6 @@ def test_the_momentum_travels_with_the_model_and_comes_off(tmp_path: Path) -> No
     assert np.array_equal(decode_model(spec.model, encode_weights(spec.model, model.weights)).weights, model.weights)
     loaded = safetensors.numpy.load_file(folder.path(second.model))
     assert np.array_equal(loaded["layers.0.bias"], model.weights[:32])
-    assert np.array_equal(loaded[f"{MOMENTUM}layers.0.bias"], model.momentum[:32])
+    assert np.array_equal(loaded[f"{Kept.MOMENTUM}layers.0.bias"], model.momentum[:32])
     with pytest.raises(Refused):  # a task without an outer momentum has no such models
         read_model(folder, plain, second.model)

@@ -16,7 +16,16 @@ from potminer.train.folder import Folder
 from potminer.train.model import build
 from potminer.train.refusal import Reason, Refused
 from potminer.train.shapes import check_task, parameters, training_bytes
-from potminer.train.weights import decode_model, encode_weights, initial_weights, model_size
+from potminer.train.weights import (
+    Model,
+    decode_model,
+    decode_part,
+    encode_model,
+    encode_part,
+    encode_weights,
+    initial_weights,
+    model_size,
+)
 from potminer.wire.model import (
     Average,
     Cnn,
@@ -38,7 +47,7 @@ from potminer.wire.model import (
     outputs,
     parameter_count,
 )
-from potminer.wire.task import model_bytes
+from potminer.wire.task import Kept, kept_beside, model_bytes
 from tests.unit.train_kit import MODEL, digits_task
 
 SMALL_CNN = Cnn(channels=1, height=8, width=8, filters=(4, 6), kernel=3, hidden=12, classes=10)
@@ -118,16 +127,44 @@ def test_first_weights_have_their_spread() -> None:
 def test_a_models_file_is_what_the_library_writes_and_reads(model: ModelSpec, tmp_path: Path) -> None:
     flat = initial_weights(model, seed=9)
     data = encode_weights(model, flat)
-    assert len(data) == model_size(model, momentum=False)
+    assert len(data) == model_size(model, beside=())
     for nano in (0, 900_000_000):
         spec = digits_task(Folder(tmp_path), model=model, outer_momentum_nano=nano)
-        size = model_size(model, momentum=bool(nano))
+        size = model_size(model, beside=kept_beside(spec))
         assert size <= model_bytes(spec) <= size + 200 * (len(parameters(model)) * (2 if nano else 1) + 10)
     loaded = safetensors.numpy.load(data)
     for p in parameters(model):
         assert np.array_equal(loaded[p.name].reshape(-1), flat[p.start : p.stop])
     assert safetensors.numpy.save(loaded) == data
     assert np.array_equal(decode_model(model, data).weights, flat)
+
+
+def test_what_is_kept_beside_the_weights_is_a_part_of_the_file() -> None:
+    """Every tensor under its weight's name with a word before it: in the library's own order, and taken off by size."""
+    flat = initial_weights(MODEL, seed=9)
+    moment = np.abs(flat[::-1])
+    for model in (Model(flat, flat), Model(flat, None, moment), Model(flat, -flat, moment)):
+        data = encode_model(MODEL, model)
+        loaded = safetensors.numpy.load(data)
+        assert safetensors.numpy.save(loaded) == data
+        read = decode_model(MODEL, data, beside=model.beside)
+        assert [vector.tobytes() for vector in read.vectors] == [vector.tobytes() for vector in model.vectors]
+        assert decode_model(MODEL, encode_weights(MODEL, flat), beside=model.beside).beside == ()
+        assert (encode_part(model), model.vectors[0] is flat) == (data[-len(encode_part(model)) :], True)
+        with pytest.raises(Malformed):
+            decode_model(MODEL, data)
+    with pytest.raises(Malformed):  # as long, with other names
+        decode_model(MODEL, encode_model(MODEL, Model(flat, None, moment)), beside=(Kept.MOMENTUM,))
+
+
+@pytest.mark.parametrize("bits", [0x80000000, 0xBF800000, 0x7FC00000, 0x7F800000])
+def test_a_moment_below_zero_or_no_number_is_malformed(bits: int) -> None:
+    flat = initial_weights(MODEL, seed=1)
+    data = encode_model(MODEL, Model(flat, None, np.abs(flat)))
+    with pytest.raises(Malformed):
+        decode_model(MODEL, data[:-4] + bits.to_bytes(4, "little"), beside=(Kept.MOMENT,))
+    with pytest.raises(Malformed):
+        decode_part(data[-4:-4] + bits.to_bytes(4, "little") * 2, beside=(Kept.MOMENT,))
 
 
 def test_the_first_model_is_the_same_for_ever() -> None:

@@ -75,8 +75,8 @@ LOCAL = msgspec.structs.replace(
     outer_momentum_nano=900_000_000,
     compression="wan4",
     inner=task.InnerSpec(
-        optimiser=task.AdamW(decay_nano=100_000_000), rate_nano=1_000_000, warmup_steps=100, decay_steps=2_000,
-        least_rate_nano=100_000, clip_nano=10**9,
+        optimiser=task.AdamW(decay_nano=100_000_000, carry=True), rate_nano=1_000_000, warmup_steps=100,
+        decay_steps=2_000, least_rate_nano=100_000, clip_nano=10**9,
     ),
 )  # fmt: skip
 """The other way to train, with everything that can be said of it."""
