@@ -8,7 +8,6 @@ import struct
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -164,21 +163,19 @@ def test_inner_steps_are_read(folder: Path) -> None:
     spec = load(folder, LOCAL).to_spec(train=bytes(32), validation=bytes(32), initial_model=bytes(32))
     adamw = AdamW(900_000_000, 950_000_000, 1_000, 100_000_000)
     assert spec.inner == InnerSpec(adamw, 1_000_000, 10, 24, 100_000, 10**9)
-    assert (spec.mode, spec.outer_momentum_nano, spec.compression) == ("local", 900_000_000, "wan4")
-    assert spec_fault(spec) == ""
+    assert (spec.mode, spec.outer_momentum_nano, spec.compression, spec_fault(spec)) == ("local", 9 * 10**8, "wan4", "")
     shipped = load_task_file(ROOT / "assets/tasks/digits-local.toml")
     assert shipped.reward.budget == shipped.most_units * shipped.reward.price_per_unit
     assert shipped.inner.decay_steps == shipped.rounds * shipped.segments * shipped.batches_per_segment
     momentum = LOCAL.replace('"adamw"', '"momentum"').replace("beta2 = 0.95", "momentum = 0.8")
     assert load(folder, momentum.replace("weight_decay = 0.1\n", "")).inner.optimiser == Momentum(800_000_000)
-    carried = load(folder, LOCAL.replace("beta2 = 0.95", "beta2 = 0.95\ncarry = true")).inner.optimiser
-    assert carried == msgspec.structs.replace(adamw, carry=True)
+    carried = load(folder, LOCAL.replace("weight_decay = 0.1", "carry = true")).inner.optimiser
+    assert carried == AdamW(900_000_000, 950_000_000, 1_000, 0, carry=True)
 
 
 @pytest.mark.parametrize(("old", "new", "reason"), [
     ('mode = "local"\n', "", 'line 21: inner: is for mode = "local"'),
     ('"adamw"', '"sgd"', "inner.weight_decay: is not a key of optimiser sgd"),
-    ("weight_decay = 0.1", "carry = 1", "inner.carry: 1 must be true or false"),
     ('"adamw"', '"adam"', "inner.optimiser: 'adam' must be one of sgd, momentum, adamw; did you mean adamw?"),
     ("beta2 = 0.95", "momentum = 0.95", "inner.momentum: is not a key of optimiser adamw"),
     ("beta2 = 0.95", "beta2 = 1.0", "inner.beta2: 1.0 must be a number from 0 to 0.999999999"),
