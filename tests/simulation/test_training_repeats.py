@@ -24,7 +24,8 @@ LOCAL = {
     "outer_momentum_nano": 900_000_000,
     "compression": "wan4",
 }
-"""What the mode gradient has none of: moments in the snapshots and one of them in the payload, a momentum and a moment beside the model, narrow payloads."""
+"""What the mode gradient has none of: moments in the snapshots and one of them in the payload, a momentum and a moment
+beside the model, narrow payloads."""
 
 
 def train(folder: Path, order: random.Random, **changes: object) -> bytes:

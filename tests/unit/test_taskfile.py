@@ -161,8 +161,7 @@ momentum = 0.9
 
 def test_inner_steps_are_read(folder: Path) -> None:
     spec = load(folder, LOCAL).to_spec(train=bytes(32), validation=bytes(32), initial_model=bytes(32))
-    adamw = AdamW(900_000_000, 950_000_000, 1_000, 100_000_000)
-    assert spec.inner == InnerSpec(adamw, 1_000_000, 10, 24, 100_000, 10**9)
+    assert spec.inner == InnerSpec(AdamW(9 * 10**8, 95 * 10**7, 1_000, 10**8), 1_000_000, 10, 24, 100_000, 10**9)
     assert (spec.mode, spec.outer_momentum_nano, spec.compression, spec_fault(spec)) == ("local", 9 * 10**8, "wan4", "")
     shipped = load_task_file(ROOT / "assets/tasks/digits-local.toml")
     assert shipped.reward.budget == shipped.most_units * shipped.reward.price_per_unit
