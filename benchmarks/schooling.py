@@ -213,7 +213,7 @@ def unsnapped(
         theta = (theta - rate * (mean + mu * velocity)).astype(np.float32)
         if (number + 1) * looks // spec.rounds > number * looks // spec.rounds:
             engine.load(theta)
-            accuracy, loss = evaluate(engine, check, go_on)
+            accuracy, loss, _ = evaluate(engine, check, go_on, bytes(32))
             samples = (number + 1) * len(units) * spec.samples_per_unit
             curve.append({"samples": samples, "accuracy": accuracy / 1e4, "loss": loss / 1e6})
             say(curve[-1])
@@ -315,7 +315,7 @@ def _score(module: torch.nn.Module, spec: TaskSpec, check: Split) -> dict[str, f
     engine = Engine(spec.model, "cpu", spec.objective)
     named = dict(module.named_parameters())
     engine.load(np.concatenate([named[p.name].detach().numpy().reshape(-1) for p in parameters(spec.model)]))
-    accuracy, loss = evaluate(engine, check, go_on)
+    accuracy, loss, _ = evaluate(engine, check, go_on, bytes(32))
     return {"accuracy": accuracy / 1e4, "loss": loss / 1e6}
 
 
