@@ -18,8 +18,8 @@ from potminer.wire.registry import BY_TYPE, Channel
 
 FROM_PEERS = 20_000
 """Messages that may wait: seconds of full load; more means that we cannot keep up."""
-LARGE = 32_768
-"""Kinds that may be larger than this are weighed; all others together are bounded by their number."""
+LARGE = 1_024
+"""Kinds that may be larger than this are weighed; votes are not, and all small ones together are bounded by number."""
 BYTES_FROM_PEERS = 33_554_432
 """What the large ones for one machine may weigh: a disk that stands still for seconds must not fill the memory."""
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from potminer.base import limits
-from potminer.base.digest import Domain, digest, digest_again, number
+from potminer.base.digest import Domain, digest, digest_again, joiner, number
 
 
 def test_domains_are_distinct_and_fit() -> None:
@@ -61,3 +61,12 @@ def test_limits_fit_into_each_other() -> None:
     assert 32 * limits.VIEW_CHANGE_BYTES < limits.NEW_VIEW_BYTES
     assert limits.MEMPOOL_PER_SENDER < limits.MEMPOOL_TRANSACTIONS
     assert all(value > 0 for name, value in vars(limits).items() if name.isupper())
+
+
+def test_a_joiner_gives_what_digest_gives_whatever_the_lengths() -> None:
+    for domain in (Domain.STATE_NODE, Domain.TRANSACTIONS):
+        for first in ((), (b"node",), (b"a" * 2_000, b"")):
+            join = joiner(domain, *first)
+            for left, right in ((b"l" * 32, b"r" * 32), (b"", b"r" * 32), (b"l" * 32, b"r" * 31), (b"l" * 2_000, b"")):
+                assert join(left, right) == digest(domain, *first, left, right)
+    assert joiner(Domain.STATE_NODE)(b"l" * 32, b"r" * 32) != joiner(Domain.STATE_LEAF)(b"l" * 32, b"r" * 32)
