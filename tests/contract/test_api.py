@@ -9,6 +9,8 @@ import os
 import random
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -181,6 +183,31 @@ async def test_socket_cookie_and_folder_are_ours_alone(rig: Rig, paths: Paths) -
         assert stat.S_IMODE(paths.cookie.stat().st_mode) == 0o600
     assert not paths.socket.exists()
     assert not paths.cookie.exists()
+
+
+BIRTH = """
+import os, stat, sys
+from pathlib import Path
+from potminer.world.api.serve import _unix_socket
+path, seen = Path(sys.argv[1]), []
+os.umask(0)
+def look(event, arguments):
+    if event == "os.chmod" and path.exists():
+        seen.append(stat.S_IMODE(path.stat().st_mode))
+sys.addaudithook(look)
+with _unix_socket(path):
+    print(*map(oct, seen), oct(stat.S_IMODE(path.stat().st_mode)))
+"""
+
+
+def test_no_moment_shows_the_socket_open_to_others(tmp_path: Path) -> None:
+    """A face that came between birth and chmod was told that somebody had tampered with it."""
+    run = subprocess.run([sys.executable, "-c", BIRTH, str(tmp_path / "s")], capture_output=True, text=True, check=True)
+    *born, at_last = run.stdout.split()
+    assert at_last == "0o600"
+    assert born
+    if sys.platform.startswith("linux"):
+        assert set(born) == {"0o600"}
 
 
 async def test_a_face_refuses_a_socket_or_cookie_open_to_others(rig: Rig, paths: Paths) -> None:

@@ -92,6 +92,8 @@ def _unix_socket(path: Path) -> socket.socket:
         path.unlink()
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        with contextlib.suppress(OSError):  # Linux makes the file as the socket is; others do not know this
+            os.fchmod(listening.fileno(), 0o600)
         listening.bind(os.fspath(path))
         path.chmod(0o600)
     except OSError as error:
