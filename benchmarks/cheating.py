@@ -1,9 +1,17 @@
 """Twenty per cent of the trainers cheat, in every way we know: what it does to the model, and to them.
 
-Fashion-MNIST, ten trainers, two of them cheats. *Audited*: the real ledger, round machines, audits and money, in one
-process; the cheats begin at once (newcomers) or after eight honest rounds (sleepers, with something to lose).
-*Unaudited*: every update is accepted, and the rule of aggregation alone stands between the cheats and the model.
-Accuracies are on 2,000 validation images, of models trained on 10,000; ``honest`` is the same without cheats.
+Fashion-MNIST, ten trainers, two of them cheats (``--cheats 4`` for forty per cent). *Audited*: the real ledger, round
+machines, audits, evaluations and money, in one process; the cheats begin at once (newcomers) or after eight honest
+rounds (sleepers, with something to lose). *Unaudited*: every update is accepted, and the rule of aggregation alone
+stands between the cheats and the model. Accuracies are on 2,000 validation images, of models trained on 10,000;
+``honest`` is the same without cheats.
+
+Of the cheats, from their waking on: *caught_after* are the rounds until each is expelled, *gained* is all that was paid
+or promised for what they did falsely (segments, audits or scores, also where it was forfeited afterwards), *lost* what
+expulsion took from them: one throw of the dice. *expected_ratio* is what they had to expect of it: over all units that
+they cheated in, stake times the chance to be caught, to pay for false segments times the chance not to be, from the
+stakes and rates that the ledger had; None where a catch was certain. Exits with 1 where that is below ten, where who
+lies as auditor or evaluator gained more than a tenth of what it lost, or where anybody honest was expelled or refused.
 """
 
 from __future__ import annotations
@@ -21,12 +29,14 @@ from typing import Any
 
 import numpy as np
 from efficiency import FASHION, _idx
+from msgspec.structs import replace
 from record import ROOT, Figures, finish, parser
 from safetensors.numpy import save
 
 sys.path.insert(0, str(ROOT))
 
 from potminer.core.ledger import event
+from potminer.core.ledger.rewards import audited_ppm
 from potminer.core.rounds.conduct import Conduct as Manner
 from potminer.core.rounds.conduct import Stubborn, conduct_of
 from potminer.train.bench import Bench
@@ -38,13 +48,14 @@ from potminer.train.refusal import Refused
 from potminer.train.snap import decode_snapshot
 from potminer.train.weights import Floats, encode_weights, initial_weights
 from potminer.wire.model import Mlp
-from potminer.wire.record import Outcome
+from potminer.wire.record import Outcome, Phase
 from potminer.wire.task import (
     Aggregation,
     AuditSpec,
     Clipped,
     DataSpec,
     Deadlines,
+    Evaluation,
     InnerSpec,
     Mean,
     Momentum,
@@ -53,7 +64,7 @@ from potminer.wire.task import (
     Trimmed,
     Unit,
 )  # fmt: skip
-from potminer.wire.trainer import AggregateJob, EvaluateJob, TrainJob
+from potminer.wire.trainer import AggregateJob, EvaluateJob, Trained, TrainJob
 from tests.simulation.company import Company
 from tests.unit.ledger_world import World, key
 from tests.unit.train_kit import go_on
@@ -66,8 +77,13 @@ WORK = (
     "free-ride", "alie", "ipm", "mimic",
 )  # fmt: skip
 """Cheats in the work itself."""
-WORDS = ("copy", "rubber-stamp", "guess", "accuse", "friends")
-"""Cheats in what is said: of others' updates, or as auditors. *friends* pass each other's garbage."""
+WORDS = ("copy", "false-residues", "rubber-stamp", "guess", "accuse", "friends", "parrot", "flatter")
+"""Cheats in what is said: of others' updates, of one's own residues, as auditors, as evaluators of the model. *friends*
+pass each other's garbage; *parrot* repeats the last score, *flatter* calls every model perfect."""
+FALSE_SEGMENTS = {"skip-1-of-16": 1}
+"""Of four, where it is not all."""
+AUDITORS, EVALUATORS = ("rubber-stamp", "guess", "accuse"), ("parrot", "flatter")
+
 
 
 # ---- the ways ----------------------------------------------------------------------------
@@ -80,9 +96,14 @@ class Plot:
     kind: str
     segments: int
     look: Callable[[], tuple[list[Floats], Floats]] = lambda: ([], np.zeros(0, np.float32))
+    _known: object = None
     _aim: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
 
-    def renew(self) -> None:
+    def renew(self, known: object) -> None:
+        """Look, once for all that is *known* by one name."""
+        if known == self._known:
+            return
+        self._known = known
         honest, last = self.look()
         every = np.array(honest)
         match self.kind:
@@ -95,6 +116,9 @@ class Plot:
             case _:
                 aim = last
         self._aim = np.asarray(aim, np.float32)
+
+    def follow(self, other: Plot) -> None:
+        self._aim = other._aim
 
     def state(self, state: Floats, before: Floats) -> Floats:
         return np.asarray(before + self._aim / self.segments, np.float32)
@@ -114,7 +138,20 @@ def way(kind: str, segments: int) -> tuple[Cheat, Plot | None]:
         return Cheat(Conduct(state=lambda state, before: np.asarray(before + 10 * (state - before), np.float32))), None
     if kind == "friends":
         return cheat("garbage"), None
+    if kind == "false-residues":
+        return Cheat(HONEST), None
     return cheat(kind if kind in WORK or kind == "guess" else None), None
+
+
+class Invented(Bench):
+    """Trains honestly and binds itself to residues out of nothing, once awake: honest auditors shall look lazy."""
+
+    awake = False
+
+    def train(self, job: TrainJob, checkpoint: Any) -> Trained:
+        made = super().train(job, checkpoint)
+        chance = np.random.default_rng(job.unit.slot)
+        return replace(made, residues=chance.bytes(len(made.residues))) if self.awake else made
 
 
 class Friend(Stubborn):
@@ -145,8 +182,8 @@ def task(folder: Folder, rule: Aggregation = RULES["mean"]) -> TaskSpec:
         initial_model=folder.write(encode_weights(model, initial_weights(model, seed=1))), rounds=ROUNDS,
         units_per_trainer=1, segments=4, batches_per_segment=4, micro_batch=32, outer_rate_nano=10**9,
         audit=AuditSpec(30_000, 1_000), deadlines=Deadlines(60_000, 60_000, 60_000, 60_000, 60_000),
-        reward=Reward(ROUNDS * len(TRAINERS) * PRICE, PRICE), min_trainers=2, max_trainers=len(TRAINERS),
-        inner=InnerSpec(Momentum(), rate_nano=30_000_000), aggregation=rule,
+        reward=Reward(2 * ROUNDS * len(TRAINERS) * PRICE, PRICE), min_trainers=2, max_trainers=len(TRAINERS),
+        inner=InnerSpec(Momentum(), rate_nano=30_000_000), aggregation=rule, evaluation=Evaluation(4, 3),
     )  # fmt: skip
 
 
@@ -170,10 +207,10 @@ def step(folder: Folder, spec: TaskSpec, models: list[bytes]) -> Floats:
 # ---- audited -----------------------------------------------------------------------------
 
 
-def audited(kind: str, sleeps: int, root: Path) -> Figures:
+def audited(kind: str, rule: str, sleeps: int, cheating: int, root: Path) -> Figures:
     """One run under the whole protocol."""
     folder = Folder(root)
-    spec, cheats = task(folder), TRAINERS[-2:] if kind != "honest" else ()
+    spec, cheats = task(folder, RULES[rule]), TRAINERS[-cheating:] if kind != "honest" else ()
     world = World(bond=10**6, epoch_blocks=10**6, second_audit_ppm=50_000, calibrated=False)
     ways = {name: way("honest", spec.segments) for name in cheats}
     publics = tuple(key(name).public for name in cheats)
@@ -182,9 +219,13 @@ def audited(kind: str, sleeps: int, root: Path) -> Figures:
         world, folder, random.Random(1), TRAINERS, cheats={name: each for name, (each, _) in ways.items()},
         conducts=manners,
     )  # fmt: skip
+    if kind == "false-residues":
+        inventing = {n: Invented(folder, device="cpu", threads=1, max_bytes=2**32, cheat=ways[n][0]) for n in cheats}
+        company.benches |= inventing
     world.submit(spec, trainers=TRAINERS)
     company.start()
-    models, awake = [spec.initial_model], False
+    models, awake, out = [spec.initial_model], False, dict[bytes, int]()
+    odds = Odds(spec, kind)
     while world.state.head.open_tasks:
         record = world.record
         if record.model != models[-1]:
@@ -196,14 +237,61 @@ def audited(kind: str, sleeps: int, root: Path) -> Figures:
                 each.conduct, each.stale, each.guesses = made.conduct, made.stale, made.guesses
                 ways[name] = (each, plot)
                 manners[name].awake = True
-        for _, plot in ways.values():
-            if plot is not None:
-                plot.look = lambda: (_honest(company, spec, publics), step(folder, spec, models))
-                plot.renew()
+                bench = company.benches[name]
+                if isinstance(bench, Invented):
+                    bench.awake = True
+        _plot(company, spec, ways, publics, models)
         company.block()
+        if awake and kind in (*WORK, "copy", "friends"):
+            odds.look(world, publics)
+        for event_ in world.happened(event.Expelled):
+            out.setdefault(event_.trainer, record.round - sleeps + 1)
         if len(world.blocks) > 60 * ROUNDS:
             raise SystemExit(f"{kind}: the task does not end")
-    return _verdict(world, company, spec, publics, sleeps)
+    return {**_verdict(world, company, spec, kind, publics, sleeps, out), "expected_ratio": odds.ratio()}
+
+
+class Odds:
+    """What cheats had to expect, by the stakes that the ledger noted when it drew their audits."""
+
+    def __init__(self, spec: TaskSpec, kind: str) -> None:
+        self._spec, self._false = spec, FALSE_SEGMENTS.get(kind, spec.segments)
+        self._seen: set[tuple[int, int]] = set()
+        self._gain = self._loss = 0.0
+
+    def look(self, world: World, publics: tuple[bytes, ...]) -> None:
+        if not world.state.head.open_tasks:
+            return
+        current, segments = world.round, self._spec.segments
+        if not Phase.AUDIT <= current.phase <= Phase.DISPUTE or (current.number, current.attempt) in self._seen:
+            return
+        self._seen.add((current.number, current.attempt))
+        for slot, trainer in enumerate(current.slots):
+            unit = world.unit(slot)
+            if trainer in publics and not unit.calibrating:
+                drawn = audited_ppm(
+                    price=PRICE, stake=unit.stake, segments=segments, factor=world.state.parameters.audit_factor,
+                    floor_ppm=self._spec.audit.rate_ppm,
+                ) / 1e6  # fmt: skip
+                caught = min(1.0, self._false * drawn / segments)
+                self._loss += unit.stake * caught
+                self._gain += PRICE * self._false / segments * (1 - caught)
+
+    def ratio(self) -> float | None:
+        return self._loss / self._gain if self._gain else None
+
+
+def _plot(company: Company, spec: TaskSpec, ways: Any, publics: tuple[bytes, ...], models: list[bytes]) -> None:
+    """Those who know everything look at the round once it trains; one looks for all."""
+    plots = [plot for _, plot in ways.values() if plot is not None]
+    world = company.world
+    if not plots or not world.state.head.open_tasks or world.round.phase != Phase.COMMIT:
+        return
+    known = (world.round.number, world.round.attempt)
+    plots[0].look = lambda: (_honest(company, spec, publics), step(company.folder, spec, models))
+    plots[0].renew(known)
+    for other in plots[1:]:
+        other.follow(plots[0])
 
 
 class _Late(Stubborn):
@@ -220,6 +308,9 @@ class _Late(Stubborn):
 
     def verdict(self, blank: Any) -> Any:
         return self.then.verdict(blank) if self.awake else None
+
+    def score(self, task: Any, closed: int) -> Any:
+        return self.then.score(task, closed) if self.awake else None
 
 
 def _manner(kind: str, world: World, own: bytes, friends: tuple[bytes, ...]) -> Manner:
@@ -244,37 +335,51 @@ def _honest(company: Company, spec: TaskSpec, publics: tuple[bytes, ...]) -> lis
 
 
 def _verdict(
-    world: World, company: Company, spec: TaskSpec, publics: tuple[bytes, ...], sleeps: int
+    world: World, company: Company, spec: TaskSpec, kind: str, publics: tuple[bytes, ...], sleeps: int,
+    out: dict[bytes, int],
 ) -> Figures:
     expelled = {e.trainer: e for e in world.happened(event.Expelled) if e.task == world.task}
-    ended = world.happened(event.UnitEnded)
     refused = Counter(
-        e.judgement.outcome.value for e in ended if e.trainer not in publics and e.judgement.outcome != Outcome.ACCEPTED
+        e.judgement.outcome.value
+        for e in world.happened(event.UnitEnded)
+        if e.trainer not in publics and e.judgement.outcome != Outcome.ACCEPTED
     )
-    paid = [e for e in ended if e.trainer in publics and e.round >= sleeps and e.paid]
-    stolen = sum(e.paid for e in paid if e.trainer not in expelled)
+    gained = _gained(world, kind, publics, sleeps)
     lost = sum(e.forfeited for e in expelled.values() if e.trainer in publics)
     return {
         "accuracy": accuracy(company.benches[TRAINERS[0]], spec, world.record.model),
-        "cheats_expelled": len(set(expelled) & set(publics)),
+        "caught_after": [out.get(public) for public in publics],
         "honest_expelled": len(set(expelled) - set(publics)),
         "honest_units_refused": dict(refused),
-        "cheated_units_accepted": len(paid),
-        "pot_gained": stolen / 1e9,
+        "pot_gained": gained / 1e9,
         "pot_lost": lost / 1e9,
+        "lost_to_gained": lost / gained if gained else None,
         "reasons": sorted({e.reason for e in expelled.values()}),
+        "audits": sum(e.phase == Phase.AUDIT for e in world.happened(event.PhaseEntered)),
     }
+
+
+def _gained(world: World, kind: str, publics: tuple[bytes, ...], sleeps: int) -> int:
+    """Pay for what was done falsely: units of those who cheat in the work, audits and scores of those who lie there."""
+    units = [e for e in world.happened(event.UnitEnded) if e.trainer in publics and e.round >= sleeps]
+    scores = [e for e in world.happened(event.ModelEvaluated) if e.closed >= sleeps]
+    if kind in EVALUATORS:
+        return sum(s.amount for e in scores for s in e.shares if s.earner in publics)
+    if kind not in AUDITORS:
+        return sum(e.paid for e in units) * FALSE_SEGMENTS.get(kind, 4) // 4
+    closed = [e for e in world.happened(event.Rewarded) if e.round >= sleeps]
+    return sum(s.amount for e in closed for s in e.shares if s.earner in publics) - sum(e.paid for e in units)
 
 
 # ---- unaudited ---------------------------------------------------------------------------
 
 
-def unaudited(kind: str, rule: str, root: Path) -> float:
+def unaudited(kind: str, rule: str, cheating: int, root: Path) -> float:
     """Accuracy where every update is taken as it comes."""
     folder = Folder(root)
     spec = task(folder, RULES[rule])
     bench = Bench(folder, device="cpu", threads=1, max_bytes=2**32, cheat=Cheat(HONEST))
-    bad = len(TRAINERS) // 5 if kind != "honest" else 0
+    bad = cheating if kind != "honest" else 0
     ways = [way(kind, spec.segments) for _ in range(bad)]
     benches = [Bench(folder, device="cpu", threads=1, max_bytes=2**32, cheat=each) for each, _ in ways]
     models = [spec.initial_model]
@@ -288,7 +393,7 @@ def unaudited(kind: str, rule: str, root: Path) -> float:
             plot = ways[at][1]
             if plot is not None:
                 plot.look = lambda seen=seen: (seen, step(folder, spec, models))  # type: ignore[misc]
-                plot.renew()
+                plot.renew(number)
             blobs.append(benches[at].train(TrainJob(1, spec, unit, models[-1]), go_on).snapshots[-1])
         made = aggregate_updates(folder, AggregateJob(1, spec, models[-1], tuple(units), tuple(blobs)), go_on)
         models.append(made.model or models[-1])
@@ -298,31 +403,68 @@ def unaudited(kind: str, rule: str, root: Path) -> float:
 # ---- all of them -------------------------------------------------------------------------
 
 
-def run(cell: tuple[str, str, str]) -> tuple[tuple[str, str, str], Any]:
-    how, kind, with_ = cell
+Cell = tuple[str, str, str, int]
+"""Part, kind of cheat, rule of aggregation, how many cheat."""
+PARTS = ("newcomers", "sleepers", "sleepers-trimmed", "sleepers-clipped", "unaudited")
+
+
+def cells_of(part: str, kinds: tuple[str, ...], cheating: int) -> list[Cell]:
+    """Newcomers are audited whole, so that no update of theirs is aggregated by any rule."""
+    if part == "unaudited":
+        return [(part, kind, rule, cheating) for kind in kinds if kind in ("honest", *WORK) for rule in RULES]
+    rule = part.partition("-")[2] or "mean"
+    return [(part, kind, rule, cheating) for kind in kinds]
+
+
+def run(cell: Cell) -> tuple[Cell, Any]:
+    part, kind, rule, cheating = cell
     with tempfile.TemporaryDirectory(prefix="potminer-cheating-") as folder:
-        if how == "audited":
-            return cell, audited(kind, SLEEP if with_ == "sleepers" else 0, Path(folder))
+        if part != "unaudited":
+            return cell, audited(kind, rule, 0 if part == "newcomers" else SLEEP, cheating, Path(folder))
         try:
-            return cell, unaudited(kind, with_, Path(folder))
+            return cell, unaudited(kind, rule, cheating, Path(folder))
         except Refused as refused:
             return cell, f"{refused.reason}: {refused.detail}"
 
 
+def faults_of(cell: Cell, found: Any) -> list[str]:
+    """What must not be: rule 3 broken, a cheat at large, or somebody honest who pays for it."""
+    part, kind, _, _ = cell
+    if part == "unaudited":
+        return []
+    faults, expected = [], found["expected_ratio"]
+    if found["honest_expelled"] or found["honest_units_refused"]:
+        faults.append("somebody honest was refused")
+    if expected is not None and expected < 10:
+        faults.append("it had to expect to lose less than ten times what it would gain")
+    if kind in (*AUDITORS, *EVALUATORS) and found["pot_gained"] and found["lost_to_gained"] < 10:
+        faults.append("it lost less than ten times what it gained")
+    return [f"{part} {kind}: {fault}" for fault in faults]
+
+
 def main() -> None:
     made = parser(__doc__ or "")
+    made.add_argument("--part", choices=PARTS, nargs="*", default=list(PARTS), help="these parts only")
     made.add_argument("--only", nargs="*", help="these cheats only")
+    made.add_argument("--cheats", type=int, default=2, help="how many of the ten cheat")
     made.add_argument("--jobs", type=int, default=2)
     options: argparse.Namespace = made.parse_args()
     kinds = ("honest", *WORK, *WORDS) if not options.only else tuple(options.only)
-    cells = [("audited", kind, when) for kind in kinds for when in ("newcomers", "sleepers")]
-    cells += [("unaudited", kind, rule) for kind in kinds if kind in ("honest", *WORK) for rule in RULES]
+    cells = [cell for part in options.part for cell in cells_of(part, kinds, options.cheats)]
     figures: Figures = {}
+    faults: list[str] = []
     with ProcessPoolExecutor(options.jobs) as pool:
-        for (how, kind, with_), found in pool.map(run, cells):
-            figures.setdefault(how, {}).setdefault(kind, {})[with_] = found
-            sys.stderr.write(f"{how} {kind} {with_}: {found}\n")
-    finish("cheating", figures, options, note="10 trainers, 2 cheats, 20 rounds of 5,120 samples, MLP 784-64-10")
+        for cell, found in pool.map(run, cells):
+            part, kind, rule, _ = cell
+            place = figures.setdefault(part, {})
+            place.setdefault(kind, {}).update({rule: found}) if part == "unaudited" else place.update({kind: found})
+            faults += faults_of(cell, found)
+            sys.stderr.write(f"{part} {kind} {rule}: {found}\n")
+            sys.stderr.flush()
+    figures["faults"] = faults
+    note = f"10 trainers, {options.cheats} cheats, 20 rounds of 5,120 samples, MLP 784-64-10"
+    finish("cheating", figures, options, note=note)
+    sys.exit(1 if faults else 0)
 
 
 if __name__ == "__main__":

@@ -86,11 +86,12 @@ def parse_byzantine(said: tuple[str, ...]) -> list[str]:
 
 
 def make_plan(
-    folder: Path, *, validators: int, trainers: int, seed: int, byzantine: list[str], trainer_bond: int = 0
+    folder: Path, *, validators: int, trainers: int, seed: int, byzantine: list[str], trainer_bond: int = 0,
+    parameters: Parameters = PARAMETERS,
 ) -> Plan:
     """Write every key, config and the genesis of a devnet into *folder*. Faulty members are the last of their role.
 
-    The genesis gives each trainer's own key *trainer_bond* grains, and the fee to bond them.
+    The genesis has *parameters* and gives each trainer's own key *trainer_bond* grains, and the fee to bond them.
     """
     faulty_validators = [kind for kind in byzantine if kind in VALIDATOR_FAULTS]
     faulty_trainers = [kind for kind in byzantine if kind not in VALIDATOR_FAULTS]
@@ -110,7 +111,7 @@ def make_plan(
     genesis = Genesis(
         f"devnet-{seed}",
         unix_ms(),
-        PARAMETERS,
+        parameters,
         tuple(GenesisValidator(key.public, 1, onion_of(key).outside, VALIDATOR_BOND) for key in keys.values()),
         (GenesisAccount(requester.public, REQUESTER_GRAINS), *_grown(members, trainer_bond)),
         root,

@@ -11,13 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as replace_fields
 
+from potminer.base.blobs import file_name
 from potminer.devnet.course import Course, Requester, bench_worker
-from potminer.devnet.plan import make_plan
+from potminer.devnet.plan import PARAMETERS, make_plan
 from potminer.devnet.processes import Processes
 from potminer.devnet.verify import verify_members
 from potminer.node.taskfile import load_task_file
+from potminer.wire.block import Block
+from potminer.wire.codec import decode
+from potminer.wire.model import Mlp
+from potminer.wire.task import Evaluation
+from potminer.wire.tx import RevealWork, SliceResult
 from potminer.world.assets import asset
+from potminer.world.store.store import Store
 
 pytestmark = pytest.mark.e2e
 
@@ -150,6 +158,39 @@ async def test_a_validator_and_a_trainer_killed_in_mid_run_come_back_to_equal_le
     assert verified.supply_ok
     assert verified.height >= head
     assert len(requester.course.rounds) == 6
+
+
+async def test_a_large_round_is_aggregated_in_slices_by_real_nodes(tmp_path: Path) -> None:
+    """One round of updates of two pieces: every slice is said on the ledger, and no validator holds every update."""
+    task = replace(
+        load_task_file(asset("tasks/digits.toml")), rounds=1, model=Mlp(64, (14_500,), 10), units_per_trainer=1,
+        segments=1, batches_per_segment=1, micro_batch=8, evaluation=Evaluation(),
+    )
+    parameters = replace_fields(PARAMETERS, whole_bytes=0, second_audit_ppm=0)  # a judge fetches whole snapshots
+    plan = make_plan(tmp_path / "net", validators=4, trainers=3, seed=6, byzantine=[], parameters=parameters)
+    async with bench_worker(plan.folder) as (child, blobs):
+        async with Processes(plan) as processes:
+            requester = Requester(plan, processes, child, blobs, lambda course: None)
+            spec = await requester.order(task)
+            await requester.follow(spec)
+            await requester.save_model(spec, tmp_path / "model.safetensors")
+        verified = await verify_members(plan)
+    assert (verified.roots_agree, verified.supply_ok, len(requester.course.rounds)) == (True, True, 1)
+    async with Store.open(plan.validators[0].datadir / "potminer.sqlite") as store:
+        stored = await store.blocks(1, verified.height, 2**26)
+    blocks = [decode(Block, block, max_bytes=2**24) for block, _ in stored]
+    bodies = [signed.transaction.body for block in blocks for signed in block.transactions]
+    said = [body for body in bodies if isinstance(body, SliceResult)]
+    updates = {body.snapshots[-1] for body in bodies if isinstance(body, RevealWork)}
+    assert {body.slice for body in said} == {0, 1}
+    assert len(updates) == 3
+    held = {member.name: sum(_holds(member.datadir, update) for update in updates) for member in plan.members}
+    assert min(held[member.name] for member in plan.trainers) >= 1
+    assert sum(held[member.name] for member in plan.validators) < 3 * 4, "validators have excerpts alone"
+
+
+def _holds(datadir: Path, blob: bytes) -> bool:
+    return any(path.is_file() for path in datadir.rglob(file_name(blob)))
 
 
 async def _until(event: asyncio.Event, following: asyncio.Task[None]) -> None:
