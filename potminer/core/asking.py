@@ -29,7 +29,8 @@ class Pace:
     """The moment at which everything is paid back, times *most*: so that shares of a window are exact."""
 
     def opens_ms(self, now: int) -> int:
-        """When another question is within the pace: *now*, or later."""
+        """When another question is within the pace: *now*, or later, at most a window."""
+        self._owed = min(self._owed, (now + self.window_ms) * self.most)  # less where the clock was set back
         earliest = self._owed - (self.most - 1) * self.window_ms
         return max(now, -(-earliest // self.most))
 
@@ -71,11 +72,17 @@ class Patience:
 
     def free_ms(self, now: int) -> int:
         """When it may be asked, if nothing is open: *now*, or later."""
+        self.not_before_ms = min(self.not_before_ms, now + BACKOFF_CAP_MS)  # less where the clock was set back
         return max(now, self.not_before_ms, self.asked.opens_ms(now))
 
     def worse(self, now: int) -> tuple[int, int, int]:
         """The least is asked first: who failed, who was busy, who was asked much goes behind."""
         return self.failures, self.busy, self.asked.used(now)
+
+
+def is_over(until_ms: int, now: int) -> bool:
+    """Whether the time to answer is over. A clock that was set back since says nothing of it: asked again at once."""
+    return not now < until_ms <= now + TIMEOUT_MS
 
 
 def answering(most: int, window_ms: int) -> Pace:

@@ -190,6 +190,17 @@ def test_a_lost_committee_is_dialled_at_once_and_every_few_seconds() -> None:
     assert sum(len(dials(it, now + 7_500 + beat)) for beat in range(4)) == 30, "after 5 s and half as much chance"
 
 
+def test_a_clock_that_is_set_back_an_hour_keeps_nobody_from_being_dialled() -> None:
+    it, now = gossip(), 10**12
+    it.handle(Remembered((record(1), record(2))), now)
+    it.handle(Seek(frozenset((KEYS[1].public, KEYS[2].public))), now)
+    first, _ = dials(it, now)
+    it.handle(DialFailed(first.host, first.port), now)
+    back = now - 3_600_000
+    found = [d for ms in range(0, 40_000, 700) for d in dials(it, back + ms)]
+    assert {d.key for d in found} == {KEYS[1].public, KEYS[2].public}, "who failed, and who was being dialled"
+
+
 def test_the_banned_are_not_dialled() -> None:
     it = gossip()
     it.handle(Remembered((record(1),)), 0)

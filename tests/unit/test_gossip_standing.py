@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from potminer.core.gossip.quota import Quota
 from potminer.core.gossip.standing import FADE_MS, FIRST_BAN_S, LONGEST_BAN_S, POINTS, RECORDS, Standing
 from potminer.core.machine import Offence
 
@@ -54,3 +55,9 @@ def test_records_are_bounded_and_bans_outlive_trifles() -> None:
         standing.offended(n.to_bytes(32, "big"), Offence.WITHHELD, 10)
     assert len(standing._records) == RECORDS
     assert standing.banned(PEER, 10)
+
+
+def test_a_quota_s_window_ends_also_where_the_clock_was_set_back() -> None:
+    quota, now = Quota(window_ms=10_000, items=2, size=100), 10**12
+    assert [quota.take(now, size=1) for _ in range(3)] == [True, True, False]
+    assert quota.take(now - 3_600_000, size=1)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import heapq
 
-from potminer.core.asking import Pace
-from potminer.core.machine import MessageArrived, PeerUp, SetTimer, TimerFired
+from potminer.core.asking import BACKOFF_CAP_MS, BACKOFF_MS, TIMEOUT_MS, Pace, Patience
+from potminer.core.machine import MessageArrived, PeerUp, Send, SetTimer, TimerFired
 from potminer.core.sync.machine import TIMER, ReadBlocks, Sync
 from potminer.core.sync.proof import Tip
 from potminer.core.sync.requests import READS_PER_WINDOW, WINDOW_MS
 from potminer.wire.block import CertifiedBlock, block_digest
 from potminer.wire.codec import Wire
+from potminer.wire.registry import pack, unpack
 from potminer.wire.sync import BlocksWanted, Busy
 from tests.unit.test_sync_machine import CHAIN, COMMITTEE, C, Node, asked, build, offences, reply, root
 
@@ -88,3 +89,41 @@ def test_a_pace_is_exact_and_opens_when_it_says() -> None:
         assert pace.take(now)
     assert 99_990 <= now - 10**12 <= 100_010, "six a second from there on"
     assert Pace(60, 10_000).opens_ms(5) == 5
+
+
+BACK_MS = 3_600_000
+
+
+def test_a_clock_that_is_set_back_an_hour_stops_neither_who_asks_nor_who_answers() -> None:
+    """The network's clock is the machine's: somebody sets it right while blocks are fetched."""
+    now = 10**12
+    pace = Pace(60, 10_000)
+    while pace.take(now):
+        pass
+    now -= BACK_MS
+    assert pace.opens_ms(now) <= now + 10_000
+    assert pace.take(now + 10_000)
+    patience = Patience(Pace(60, 10_000))
+    for _ in range(9):
+        patience.rest(now + BACK_MS)
+    assert patience.free_ms(now) <= now + BACKOFF_CAP_MS
+
+
+def test_what_a_busy_server_says_can_be_read_whatever_its_clock_did() -> None:
+    pair, now = Pair(1, LONG, way_ms=1), 10**12
+    (server,) = pair.servers.values()
+    for at in (now, now - BACK_MS):
+        told = [each for _ in range(200) for each in server.handle(MessageArrived(C, BlocksWanted(1, 1)), at)]
+        busy = [each.message for each in told if isinstance(each, Send)]
+        assert busy
+        assert all(unpack(38, pack(each)[1]) == each for each in busy)
+
+
+def test_a_question_put_before_the_clock_was_set_back_is_put_again() -> None:
+    node = Node()
+    node.now = 10**12
+    assert len(asked(node.meets(C, height=20))) == 1
+    node.now -= BACK_MS
+    node.does(TimerFired(TIMER))
+    node.now += TIMEOUT_MS + BACKOFF_MS
+    assert asked(node.does(TimerFired(TIMER)))

@@ -118,9 +118,11 @@ class AddressBook:
             self._failed(entry, now, sought)
 
     def expire_dials(self, now: int, sought: frozenset[bytes]) -> None:
-        """A dial that nobody reported on has failed."""
+        """A dial that nobody reported on has failed. Where the clock was set back, a wait is as long as a new one."""
+        longest = now + self._parameters.dial_timeout_ms
         for entry in self.entries():
-            if 0 < entry.dialling_until_ms <= now:
+            entry.not_before_ms = min(entry.not_before_ms, now + 3 * self._cap_ms(entry, sought) // 2)
+            if entry.dialling_until_ms and not now < entry.dialling_until_ms <= longest:
                 self._failed(entry, now, sought)
 
     def entries(self) -> list[Entry]:
@@ -147,13 +149,15 @@ class AddressBook:
         entry.failures += 1
         entry.dialling_until_ms = 0
         known = entry.is_seed or entry.key in sought
-        cap = self._parameters.dial_backoff_known_cap_ms if known else self._parameters.dial_backoff_cap_ms
-        if entry.key in sought:
-            cap = self._parameters.dial_backoff_sought_cap_ms
-        delay = min(self._parameters.dial_backoff_ms * 2 ** min(entry.failures - 1, 20), cap)
+        delay = min(self._parameters.dial_backoff_ms * 2 ** min(entry.failures - 1, 20), self._cap_ms(entry, sought))
         entry.not_before_ms = now + delay + below(self._chance, delay // 2 + 1)
         if not known and not entry.tried and entry.failures >= self._parameters.dial_failures and entry.key:
             self._entries.pop(entry.key, None)
+
+    def _cap_ms(self, entry: Entry, sought: frozenset[bytes]) -> int:
+        if entry.key in sought:
+            return self._parameters.dial_backoff_sought_cap_ms
+        return self._parameters.dial_backoff_known_cap_ms if entry.is_seed else self._parameters.dial_backoff_cap_ms
 
     def _room_for(self, record: AddressRecord, source: bytes) -> bool:
         known = self._entries.get(record.key)

@@ -15,7 +15,7 @@ class Quota:
 
     def take(self, now: int, *, size: int) -> bool:
         """Whether one more item of *size* bytes is within the budget; it is spent if so."""
-        if now >= self._until:
+        if not self._until - self._window_ms <= now < self._until:  # over, or the clock was set back
             self._until = now + self._window_ms
             self._items_left, self._size_left = self._items, self._size
             self._told = False

@@ -139,6 +139,7 @@ class Leap:
         return None if target is None else (target.height, len(target.nodes), len(target.plan.wanted()))
 
     def handle(self, event: Event, now: int) -> list[Effect]:
+        self._rest_until = min(self._rest_until, now + REST_MS)  # less where the clock was set back
         self._react(event, now)
         self._look(now)
         self._set_timer(now)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from potminer.core.asking import Pace, Patience, answering
+from potminer.core.asking import Pace, Patience, answering, is_over
 
 WINDOW_MS: Final = 10_000
 QUESTIONS_PER_WINDOW: Final = 300
@@ -79,7 +79,7 @@ class Peers:
 
     def expire(self, now: int) -> list[bytes]:
         """Those whose time to answer ran out just now."""
-        late = [key for key, question in self.open() if question.until_ms <= now]
+        late = [key for key, question in self.open() if is_over(question.until_ms, now)]
         for key in late:
             self._peers[key].failed(now)
         return late

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from potminer.core.asking import TIMEOUT_MS, Pace, Patience
+from potminer.core.asking import TIMEOUT_MS, Pace, Patience, is_over
 from potminer.wire.sync import BLOCKS_PER_REPLY
 
 WINDOW: Final = 4 * BLOCKS_PER_REPLY
@@ -85,7 +85,7 @@ class Sources:
 
     def expire(self, now: int) -> list[bytes]:
         """Peers whose request ran out of time just now."""
-        late = [p for p, source in self._peers.items() if source.request and source.request.until_ms <= now]
+        late = [p for p, source in self._peers.items() if source.request and is_over(source.request.until_ms, now)]
         for peer in late:
             self._peers[peer].failed(now)
         return late
