@@ -39,7 +39,7 @@ class ScoreRace(Race):
         self.state = self._rebuilt(tree)
         self.ours[place(name)] = plain(begun)
         self.ours[place(records.task_key(task))] = plain(paying)
-        made = sys.modules["spec_model.rounds"].Evaluation(closed, record.model, ends, drawn, purse, begun.seed)
+        made = sys.modules["spec_model.facts"].Evaluation(closed, record.model, ends, drawn, purse, begun.seed)
         self.model.put(made, "evaluation", task)
         self.model.change("task", task, escrow=paying.escrow)
 

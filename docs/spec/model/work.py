@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .ledger import AGGREGATE, AUDIT, COMMIT, DISPUTE, OPENING, REVEAL, Committee, Refusal, Task
-from .rounds import (
+from .facts import (
     CLASSES,
     MEASURED,
     Attestation,
@@ -17,7 +16,6 @@ from .rounds import (
     Opening,
     PartAttestation,
     Round,
-    Rounds,
     Slice,
     Unit,
     Update,
@@ -25,6 +23,8 @@ from .rounds import (
     differ,
     median,
 )
+from .ledger import AGGREGATE, AUDIT, COMMIT, DISPUTE, OPENING, REVEAL, Committee, Refusal, Task
+from .rounds import Rounds
 
 
 class Whole(Rounds):
