@@ -21,6 +21,7 @@ import asyncio
 import gzip
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -315,18 +316,25 @@ CASES = [Case("grown", 20, 5), Case("overlap", 20, 4), Case("new", 10, 4)]
 """Seven and a half minutes. A minute a unit, and thirty rounds of newcomers: --case grown:60:3, --case new:20:30."""
 
 
+def end_with_us() -> None:
+    """Who is told to stop stops the devnet, too: its processes have groups of their own."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
 def main() -> None:
     made = parser(__doc__ or "")
     made.add_argument("--case", type=Case.said, action="append", metavar="WHO:SECONDS:ROUNDS", help="instead of all")
+    made.add_argument("--plain", type=float, default=6.0, metavar="SECONDS", help="of every look at plain PyTorch")
     options: argparse.Namespace = made.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="potminer-efficiency-"))
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    end_with_us()
     figures: Figures = {}
     try:
         path = fashion(folder / "fashion")
         if path is None:
             raise SystemExit("Fashion-MNIST is missing: apt-get install dataset-fashion-mnist")
-        figures = compare(path, options.case or CASES, seconds=6, folder=folder)
+        figures = compare(path, options.case or CASES, seconds=options.plain, folder=folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     finish("efficiency", figures, options)

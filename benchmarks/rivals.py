@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from efficiency import TRAINERS, Case, ddp, devnet, fashion, plain, summary
+from efficiency import TRAINERS, Case, ddp, devnet, end_with_us, fashion, plain, summary
 from record import Figures, finish, parser
 from safetensors.numpy import load_file
 
@@ -120,6 +120,7 @@ def main() -> None:
     }
     ready = {name: made_by() for name, made_by in python.items() if name not in options.without}
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    end_with_us()
     folder = Path(tempfile.mkdtemp(prefix="potminer-rivals-"))
     try:
         path = fashion(folder / "fashion")

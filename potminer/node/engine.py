@@ -452,11 +452,12 @@ class Engine:
             self._inbox.post(To.REPLICA, pbft.WorkArrived())
 
     def _read_work(self) -> pbft.WorkArrived:
-        """How much there is when the replica gets to hear of it. Only who leads asks whether a phase is complete."""
+        """How much there is when the replica gets to hear of it. Only who leads asks whether a phase is complete, and
+        only while it collects."""
         self._work_told = False
         ledger, replica = self._m.ledger, self._m.replica
-        leads = replica is not None and replica.is_primary
-        return pbft.WorkArrived(full=ledger.is_full or (leads and ledger.completes(self._hands.clock())))
+        collects = replica is not None and replica.collects
+        return pbft.WorkArrived(full=ledger.is_full or (collects and ledger.completes(self._hands.clock())))
 
     # ---- things that take time ------------------------------------------------------------
 

@@ -72,6 +72,16 @@ def test_the_primary_batches_and_then_proposes_what_its_ledger_builds() -> None:
     assert proposal.header.proposer == KEYS[1].public
 
 
+def test_it_collects_until_it_has_proposed_and_nobody_else_does() -> None:
+    bench = Bench(me=1)
+    assert bench.replica.collects
+    effects = bench.work()
+    assert bench.replica.collects
+    bench.ring("batch", effects)
+    assert not bench.replica.collects
+    assert not Bench(me=0).replica.collects
+
+
 def test_a_full_mempool_ends_batching() -> None:
     bench = Bench(me=1)
     bench.application.submit(transfer(0))

@@ -19,6 +19,11 @@ class Timing(Repair):
     _seen: tuple[object, ...] | None
     """All that decides it, but for the view changes while one is asked for, and who was asked while gathering."""
 
+    @property
+    def collects(self) -> bool:
+        """Whether the next block is ours to propose, and more transactions would still find a place in it."""
+        return self._member and self._at.stage is Stage.WAITING and not self._at.batched and self._may_propose()
+
     def _look_for_work(self, now: int) -> None:
         """Once a block is due at this height it stays due: the view timer never starts over for it."""
         if not self._at.due and self._application.wants_block(self._clock.read(now)):
