@@ -60,7 +60,10 @@ def snap_grid(values: Floats, *, unit: Unit, segment: int, bits: int = 8, vector
     exponents = exponents_of(values, bits=bits)
     levels = np.empty(len(values), np.int8)
     for part, dither in dithers(unit, segment, len(values), vector=vector):
-        levels[part] = np.floor(values[part] * powers(-part_of(exponents, part)) + dither)
+        inside = exponents[part.start // BLOCK : blocks(part.stop)]
+        scaled = values[part] * np.repeat(powers(-inside), BLOCK)[: part.stop - part.start]
+        scaled += dither
+        levels[part] = np.floor(scaled, out=scaled)
     return Grid(exponents, levels, bits)
 
 
