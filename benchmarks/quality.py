@@ -149,7 +149,7 @@ def central_gpt(at: Setting, *, rate: float = 1e-3) -> Curve:
 
 def local_gpt(
     at: Setting, *, steps: int, batch: int, rate: float, outer: float, mu: float, compression: str = "lan",
-    exact: bool = False, carry: bool = False,
+    exact: bool = False, carry: bool = False, beta1: float = 0.9,
 ) -> Curve:
     """Rounds of *steps* inner steps of *batch* sequences for each trainer, in segments of five or ten."""
     rounds, each = at.samples // (TRAINERS * steps * batch), 10 if steps >= 50 else 5
@@ -157,7 +157,8 @@ def local_gpt(
     spec = task(
         at.folder, GPT, shakespeare(at.folder, at.text), seed=at.seed, rounds=rounds, segments=steps // each,
         batches_per_segment=each, micro_batch=batch, compression=compression, outer_rate_nano=round(outer * 1e9),
-        outer_momentum_nano=round(mu * 1e9), inner=adamw(rate, steps=every, warmup=every // 20, carry=carry),
+        outer_momentum_nano=round(mu * 1e9),
+        inner=adamw(rate, steps=every, warmup=every // 20, carry=carry, beta1=beta1),
     )  # fmt: skip
     train = unsnapped if exact else network
     return _priced(train(at.folder, spec, trainers=TRAINERS, seed=at.seed, looks=2, threads=at.threads), spec)
@@ -201,7 +202,8 @@ SILO = Layers(
     ),
 )  # fmt: skip
 """The layers of the published skews, their convolutions padded here."""
-CARRIED = partial(local_gpt, batch=3, rate=0.004, outer=1.0, mu=0.0, carry=True)
+CARRIED = partial(local_gpt, batch=3, rate=0.001, outer=0.5, mu=0.9, beta1=0.0, carry=True)
+"""All of the first moment is outside, where it lasts from round to round; the second is carried."""
 EVERY = (("even", None), ("Dirichlet 0.5", 500), ("Dirichlet 0.1", 100))
 
 
@@ -222,8 +224,9 @@ PARTS: dict[str, tuple[int, dict[str, Row]]] = {
         "central, batch 12": central_gpt,
         "central, batch 12, thrice the rate": partial(central_gpt, rate=0.003),
         "local, 4 x 3, 50 steps, lan": partial(local_gpt, steps=50, batch=3, rate=0.001, outer=0.7, mu=0.6),
-        "carried, 4 x 3, 20 steps, lan": partial(CARRIED, steps=20),
-        "from nothing, 4 x 3, 20 steps, lan": partial(CARRIED, steps=20, carry=False),
+        "carried, 4 x 3, 5 steps, lan": partial(CARRIED, steps=5),
+        "carried, 4 x 3, 10 steps, lan": partial(CARRIED, steps=10),
+        "from nothing, 4 x 3, 5 steps, lan": partial(CARRIED, steps=5, carry=False),
     }),
     "skewed": (800_000, {
         f"MLP, {name}": partial(local, model=MLP, steps=50, batch=32, rate=0.03, trainers=10, **_skew(milli))

@@ -126,10 +126,12 @@ def momentum(rate: float, *, steps: int = 0, least: float = 0.0, warmup: int = 0
     )  # fmt: skip
 
 
-def adamw(rate: float, *, steps: int, warmup: int, epsilon_nano: int = 1_000, carry: bool = False) -> InnerSpec:
+def adamw(
+    rate: float, *, steps: int, warmup: int, epsilon_nano: int = 1_000, carry: bool = False, beta1: float = 0.9
+) -> InnerSpec:
     """As nanoGPT has it: betas 0.9 and 0.99, decay 0.1, a cosine to a tenth of *rate*, gradients clipped at 1."""
     return InnerSpec(
-        AdamW(beta2_nano=990_000_000, decay_nano=100_000_000, epsilon_nano=epsilon_nano, carry=carry),
+        AdamW(round(beta1 * 1e9), 990_000_000, epsilon_nano, decay_nano=100_000_000, carry=carry),
         rate_nano=round(rate * 1e9), warmup_steps=warmup, decay_steps=steps, least_rate_nano=round(rate * 1e8),
         clip_nano=10**9,
     )  # fmt: skip

@@ -32,11 +32,11 @@ def step(
     *,
     rate: float,
     number: int,
-    age: int,
     decaying: Sequence[slice],
+    age: int | None = None,
 ) -> None:
-    """One step in place. *number* counts the unit's steps from 1, *age* the gradients that the second moment is made
-    of, with this one; *decaying* are the parts that AdamW decays."""
+    """One step in place. *number* counts the unit's steps from 1, *age* the gradients that a carried second moment is
+    made of, with this one (None: the unit's); *decaying* are the parts that AdamW decays."""
     if inner.clip_nano:
         clip(gradient, inner.clip_nano * _NANO)
     match inner.optimiser:
@@ -49,7 +49,7 @@ def step(
         case AdamW() as adamw:
             for part in decaying:
                 weights[part].mul_(1 - rate * adamw.decay_nano * _NANO)
-            _adam(adamw, weights, gradient, moments, rate=rate, number=number, age=age)
+            _adam(adamw, weights, gradient, moments, rate=rate, number=number, age=number if age is None else age)
         case _:
             assert_never(inner.optimiser)
 
