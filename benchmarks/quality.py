@@ -43,8 +43,9 @@ from schooling import (
 )
 
 from potminer.train.folder import Folder
+from potminer.train.weights import model_size
 from potminer.wire.model import Convolution, Dense, Flatten, Halve, Layers, ModelSpec, Relu, parameter_count
-from potminer.wire.task import Skewed, TaskSpec, snapshot_size
+from potminer.wire.task import Skewed, TaskSpec, kept_beside, snapshot_size
 
 TRAINERS = 4
 UP_AND_DOWN = ("payload bytes a sample", "with the model down")
@@ -165,9 +166,10 @@ def local_gpt(
 
 
 def _priced(curve: Curve, spec: TaskSpec, *, payload: float | None = None) -> Curve:
-    """With what a sample costs on the wire: a payload up, and the next model down, over the samples of a unit."""
+    """With what a sample costs on the wire: a payload up, and the next model down, with what momentum lies beside it,
+    over the samples of a unit."""
     up = snapshot_size(spec, spec.segments) if payload is None else payload
-    down = 4 * parameter_count(spec.model)
+    down = model_size(spec.model, beside=kept_beside(spec))
     for point in curve:
         point["payload bytes a sample"] = up / spec.samples_per_unit
         point["with the model down"] = (up + down) / spec.samples_per_unit
