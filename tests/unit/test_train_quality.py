@@ -24,7 +24,10 @@ def test_a_restarted_rate_leads_as_far_as_momentum_at_rest(steps: int) -> None:
     weights, momentum, gradient = torch.zeros(1), torch.zeros(1), torch.ones(1)
     rate = restarted(0.02, steps)
     for number in range(1, steps + 1):
-        step(InnerSpec(Momentum(900_000_000)), weights, gradient, [momentum], rate=rate, number=number, decaying=[])
+        step(
+            InnerSpec(Momentum(900_000_000)), weights, gradient, [momentum], rate=rate, number=number, age=number,
+            decaying=[],
+        )  # fmt: skip
     assert float(weights) == pytest.approx(-0.02 / (1 - 0.9) * steps, rel=1e-4)
 
 
