@@ -47,8 +47,9 @@ from potminer.train.folder import Folder
 from potminer.train.refusal import Refused
 from potminer.train.snap import decode_snapshot
 from potminer.train.weights import Floats, encode_weights, initial_weights
+from potminer.wire import record as records
 from potminer.wire.model import Mlp
-from potminer.wire.record import Outcome, Phase
+from potminer.wire.record import Outcome, Phase, RoundRecord
 from potminer.wire.task import (
     Aggregation,
     AuditSpec,
@@ -225,7 +226,8 @@ def audited(kind: str, rule: str, sleeps: int, cheating: int, root: Path) -> Fig
     world.submit(spec, trainers=TRAINERS)
     company.start()
     models, awake, out = [spec.initial_model], False, dict[bytes, int]()
-    odds = Odds(spec, kind)
+    first = first_false(kind, sleeps)
+    odds = Odds(spec, kind, first)
     while world.state.head.open_tasks:
         record = world.record
         if record.model != models[-1]:
@@ -245,25 +247,31 @@ def audited(kind: str, rule: str, sleeps: int, cheating: int, root: Path) -> Fig
         if awake and kind in (*WORK, "copy", "friends"):
             odds.look(world, publics)
         for event_ in world.happened(event.Expelled):
-            out.setdefault(event_.trainer, record.round - sleeps + 1)
+            out.setdefault(event_.trainer, record.round - first + 1)
         if len(world.blocks) > 60 * ROUNDS:
             raise SystemExit(f"{kind}: the task does not end")
-    return {**_verdict(world, company, spec, kind, publics, sleeps, out), "expected_ratio": odds.ratio()}
+    return {**_verdict(world, company, spec, kind, publics, first, out), "expected_ratio": odds.ratio()}
+
+
+def first_false(kind: str, sleeps: int) -> int:
+    """The first round of which something is false: what sleepers trained when they woke is honest."""
+    return sleeps + 1 if sleeps and kind not in (*AUDITORS, *EVALUATORS) else sleeps
 
 
 class Odds:
     """What cheats had to expect, by the stakes that the ledger noted when it drew their audits."""
 
-    def __init__(self, spec: TaskSpec, kind: str) -> None:
+    def __init__(self, spec: TaskSpec, kind: str, first: int) -> None:
+        self._first = first
         self._spec, self._false = spec, FALSE_SEGMENTS.get(kind, spec.segments)
         self._seen: set[tuple[int, int]] = set()
         self._gain = self._loss = 0.0
 
     def look(self, world: World, publics: tuple[bytes, ...]) -> None:
-        if not world.state.head.open_tasks:
+        current, segments = _round(world), self._spec.segments
+        if current is None or current.number < self._first or not Phase.AUDIT <= current.phase <= Phase.DISPUTE:
             return
-        current, segments = world.round, self._spec.segments
-        if not Phase.AUDIT <= current.phase <= Phase.DISPUTE or (current.number, current.attempt) in self._seen:
+        if (current.number, current.attempt) in self._seen:
             return
         self._seen.add((current.number, current.attempt))
         for slot, trainer in enumerate(current.slots):
@@ -281,13 +289,20 @@ class Odds:
         return self._loss / self._gain if self._gain else None
 
 
+def _round(world: World) -> RoundRecord | None:
+    """The round in progress; none while the last model is scored."""
+    if not world.state.head.open_tasks:
+        return None
+    return world.state.get(RoundRecord, records.round_key(world.task, world.record.round))
+
+
 def _plot(company: Company, spec: TaskSpec, ways: Any, publics: tuple[bytes, ...], models: list[bytes]) -> None:
     """Those who know everything look at the round once it trains; one looks for all."""
     plots = [plot for _, plot in ways.values() if plot is not None]
-    world = company.world
-    if not plots or not world.state.head.open_tasks or world.round.phase != Phase.COMMIT:
+    current = _round(company.world)
+    if not plots or current is None or current.phase != Phase.COMMIT:
         return
-    known = (world.round.number, world.round.attempt)
+    known = (current.number, current.attempt)
     plots[0].look = lambda: (_honest(company, spec, publics), step(company.folder, spec, models))
     plots[0].renew(known)
     for other in plots[1:]:
@@ -322,9 +337,9 @@ def _manner(kind: str, world: World, own: bytes, friends: tuple[bytes, ...]) -> 
 def _honest(company: Company, spec: TaskSpec, publics: tuple[bytes, ...]) -> list[Floats]:
     """Every honest trainer's update of the round in progress: the seeds are public, so a cheat can have them."""
     world, bench = company.world, company.benches[TRAINERS[0]]
-    if not world.state.head.open_tasks:
+    current = _round(world)
+    if current is None:
         return []
-    current = world.round
     found = []
     for slot, trainer in enumerate(current.slots):
         if trainer not in publics:
@@ -335,7 +350,7 @@ def _honest(company: Company, spec: TaskSpec, publics: tuple[bytes, ...]) -> lis
 
 
 def _verdict(
-    world: World, company: Company, spec: TaskSpec, kind: str, publics: tuple[bytes, ...], sleeps: int,
+    world: World, company: Company, spec: TaskSpec, kind: str, publics: tuple[bytes, ...], first: int,
     out: dict[bytes, int],
 ) -> Figures:
     expelled = {e.trainer: e for e in world.happened(event.Expelled) if e.task == world.task}
@@ -344,7 +359,7 @@ def _verdict(
         for e in world.happened(event.UnitEnded)
         if e.trainer not in publics and e.judgement.outcome != Outcome.ACCEPTED
     )
-    gained = _gained(world, kind, publics, sleeps)
+    gained = _gained(world, kind, publics, first)
     lost = sum(e.forfeited for e in expelled.values() if e.trainer in publics)
     return {
         "accuracy": accuracy(company.benches[TRAINERS[0]], spec, world.record.model),
@@ -359,15 +374,15 @@ def _verdict(
     }
 
 
-def _gained(world: World, kind: str, publics: tuple[bytes, ...], sleeps: int) -> int:
+def _gained(world: World, kind: str, publics: tuple[bytes, ...], first: int) -> int:
     """Pay for what was done falsely: units of those who cheat in the work, audits and scores of those who lie there."""
-    units = [e for e in world.happened(event.UnitEnded) if e.trainer in publics and e.round >= sleeps]
-    scores = [e for e in world.happened(event.ModelEvaluated) if e.closed >= sleeps]
+    units = [e for e in world.happened(event.UnitEnded) if e.trainer in publics and e.round >= first]
+    scores = [e for e in world.happened(event.ModelEvaluated) if e.closed >= first]
     if kind in EVALUATORS:
         return sum(s.amount for e in scores for s in e.shares if s.earner in publics)
     if kind not in AUDITORS:
         return sum(e.paid for e in units) * FALSE_SEGMENTS.get(kind, 4) // 4
-    closed = [e for e in world.happened(event.Rewarded) if e.round >= sleeps]
+    closed = [e for e in world.happened(event.Rewarded) if e.round >= first]
     return sum(s.amount for e in closed for s in e.shares if s.earner in publics) - sum(e.paid for e in units)
 
 
