@@ -254,8 +254,8 @@ def audited(kind: str, rule: str, sleeps: int, cheating: int, root: Path) -> Fig
 
 
 def first_false(kind: str, sleeps: int) -> int:
-    """The first round of which something is false: what sleepers trained when they woke is honest."""
-    return sleeps + 1 if sleeps and kind not in (*AUDITORS, *EVALUATORS) else sleeps
+    """The first round of which something is false: what sleepers trained or scored when they woke is honest."""
+    return sleeps + 1 if sleeps and kind not in AUDITORS else sleeps
 
 
 class Odds:
