@@ -70,6 +70,8 @@ class Rig:
         self.transactions: dict[bytes, SignedTransaction] = {}
         self.photographs: asyncio.Queue[Snapshot] = asyncio.Queue()
         self.watchers = 0
+        self.waiting = 0
+        self.certified = asyncio.Event()
 
     async def snapshot(self) -> Snapshot:
         return photograph(7)
@@ -101,6 +103,9 @@ class Rig:
     async def receipt(self, transaction: bytes, *, wait_ms: int, until: Until) -> ReceiptView | None:
         if transaction not in self.transactions:
             return None
+        if wait_ms:
+            self.waiting += 1
+            await self.certified.wait()
         return ReceiptView(transaction=transaction.hex(), status=ReceiptStatus.WAITING)
 
     async def genesis(self) -> bytes:

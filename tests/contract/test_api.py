@@ -35,6 +35,7 @@ from potminer.wire.proof import Headers
 from potminer.wire.tx import Batch, SignedTransaction, Transaction, Transfer, sign_transaction, transaction_digest
 from potminer.world.api.address import TcpAddress, UnixAddress
 from potminer.world.api.attach import Client, NotFound
+from potminer.world.api.guard import WAITING
 from potminer.world.api.newest import Newest
 from potminer.world.api.serve import ApiServer
 from potminer.world.paths import Paths, locate
@@ -293,6 +294,31 @@ async def test_bad_requests(
         assert (await fault(reply))[0] == status
         assert not rig.commands
         assert not rig.transactions
+
+
+async def test_who_waits_for_the_chain_keeps_nobody_from_asking(rig: Rig, paths: Paths) -> None:
+    name = await rig.submit(signed(), wait_ms=0, until=Until.INCLUDED)
+    url = f"/v1/transactions/{name.transaction}?wait_ms=10000"
+    connector = aiohttp.UnixConnector(path=str(paths.socket), limit=0)
+    async with serving(rig, paths), aiohttp.ClientSession("http://localhost", connector=connector) as web:
+        waiters: list[asyncio.Task[int]] = []
+
+        def all_wait() -> bool:
+            return rig.waiting == len(waiters)
+
+        while len(waiters) < WAITING:  # no more at once than a listening socket keeps
+            waiters += [asyncio.create_task(status_of(web, url)) for _ in range(32)]
+            await settle(all_wait)
+        assert await status_of(web, url) == 429, "those who wait have a bound of their own"
+        assert await status_of(web, "/v1/chain") == 200
+        rig.certified.set()
+        assert set(await asyncio.gather(*waiters)) == {200}
+        assert await status_of(web, url) == 200
+
+
+async def status_of(web: aiohttp.ClientSession, url: str) -> int:
+    async with web.get(url) as reply:
+        return reply.status
 
 
 async def test_a_transaction_must_be_canonical(rig: Rig, paths: Paths) -> None:

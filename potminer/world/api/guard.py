@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -19,6 +20,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 IN_FLIGHT = 64
+WAITING = 256
+"""Requests that wait for the chain. While it stands still they do for seconds: they must not keep others from asking
+why."""
 _STATUS = {
     Exit.USAGE: 400,
     Exit.CONFIG: 400,
@@ -60,6 +64,15 @@ def refusal(status: int, what: str, hint: str = "") -> web.Response:
     return response
 
 
+@dataclass(slots=True)
+class _Room:
+    """How many requests of a kind may be under way."""
+
+    places: int
+    what: str
+    taken: int = 0
+
+
 class Guard:
     """The one middleware. *tokens* open TCP: the cookie, and the owner's own where there is one; *open_pages*
     are read without."""
@@ -67,18 +80,22 @@ class Guard:
     def __init__(self, tokens: Sequence[str], open_pages: frozenset[str]) -> None:
         self._words = [f"Bearer {token}".encode() for token in tokens]
         self._open_pages = open_pages
-        self._in_flight = 0
+        self._prompt = _Room(IN_FLIGHT, "requests are under way")
+        self._patient = _Room(WAITING, "requests wait for the chain")
 
     @web.middleware
     async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         refused = self._refuse(request)
         if refused is not None:
             return refused
-        self._in_flight += 1
+        room = self._prompt if request.query.get("wait_ms", "0") == "0" else self._patient
+        if room.taken >= room.places:
+            return refusal(429, f"{room.places} {room.what} already", "Try again in a moment.")
+        room.taken += 1
         try:
             return await self._answer(request, handler)
         finally:
-            self._in_flight -= 1
+            room.taken -= 1
 
     def _refuse(self, request: web.Request) -> web.Response | None:
         if "Origin" in request.headers:
@@ -89,8 +106,6 @@ class Guard:
             return refusal(403, "this API answers only to localhost", "Connect to 127.0.0.1 or the unix socket.")
         if _is_tcp(request) and request.path not in self._open_pages and not self._knows_cookie(request):
             return refusal(403, "the cookie is missing or wrong", "Send the cookie file's content as a bearer token.")
-        if self._in_flight >= IN_FLIGHT:
-            return refusal(429, f"{IN_FLIGHT} requests are under way already", "Try again in a moment.")
         return None
 
     def _knows_cookie(self, request: web.Request) -> bool:
