@@ -52,6 +52,9 @@ CAUGHT_UP_S = 90.0
 DISK_MIB = 48
 FAKETIME = tuple(Path("/usr/lib").glob("*-linux-gnu/faketime/libfaketime.so.1"))
 """Where Debian's package puts it."""
+SILENT_S = 65
+"""A wiped member is silent for a minute of the chain (spec/pbft.md): another fault meanwhile would be the second of
+four."""
 KEPT = ("keys", "genesis.json", "potminer.toml", "run")
 TO = key("receiver").public
 
@@ -314,6 +317,7 @@ async def wipe(town: Town) -> None:
     await asyncio.sleep(2)
     await town.processes.start(member)
     await _back(town, member)
+    await asyncio.sleep(SILENT_S)
 
 
 async def fill_disk(town: Town) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -81,13 +81,10 @@ class Processes:
         while True:
             self._check_alive(member)
             with suppress(Unreachable):
-                client = Client(find(paths))
-                await client.__aenter__()
-                try:
+                async with AsyncExitStack() as opened:
+                    client = await opened.enter_async_context(Client(find(paths)))
                     await client.snapshot()
-                except Unreachable:
-                    await client.__aexit__(None, None, None)
-                    raise
+                    opened.pop_all()
                 self._faces[member.name] = client
                 return client
             if asyncio.get_running_loop().time() > deadline:
