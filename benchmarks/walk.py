@@ -96,9 +96,12 @@ def main() -> None:
         try:
             assert rigs.stdout is not None
             rigs.stdout.readline()
+            # A server that ends with its last session refuses a session that comes at that moment.
+            tmux("start-server", ";", "set-option", "-g", "exit-empty", "off")
             for columns, lines in SIZES:
                 faults += walk(Path(folder), columns, lines, show=options.show)
         finally:
+            subprocess.run(["tmux", "-L", SESSION, "kill-server"], capture_output=True, check=False)
             rigs.communicate(b"", timeout=30)
     for fault in faults:
         sys.stdout.write(fault + "\n")
