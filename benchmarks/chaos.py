@@ -1,11 +1,10 @@
 """Real validators under kill -9, SIGSTOP, lost and full disks, wrong clocks: what share of requests is certified?
 
-Networks of 4, 7 and 16 processes (``potminer run --headless``, kept by potminer's devnet) take a
-constant stream of signed transfers, each brought in by the courier as a client would: to one
-validator, two seconds later also to the next, believed by its certificate only. Every fault hits
-the same running network twice. Rows that need root, a mount or libfaketime (Debian's package) say
-so where they are left out. Afterwards every store is judged: equal roots, supply, nobody slashed,
-nobody convicted.
+Networks of 4, 7 and 16 processes (``potminer run --headless``, kept by potminer's devnet) take a constant stream of
+signed transfers, each brought in by the courier as a client would: to one validator, two seconds later also to the
+next, believed by its certificate only. Every fault hits the same running network twice. Rows that need root, a mount
+or libfaketime (Debian's package) say so where they are left out. Afterwards every store is judged: equal roots,
+supply, nobody slashed, nobody convicted.
 """
 
 from __future__ import annotations
@@ -53,8 +52,7 @@ DISK_MIB = 48
 FAKETIME = tuple(Path("/usr/lib").glob("*-linux-gnu/faketime/libfaketime.so.1"))
 """Where Debian's package puts it."""
 SILENT_S = 65
-"""A wiped member is silent for a minute of the chain (spec/pbft.md): another fault meanwhile would be the second of
-four."""
+"""A wiped member says nothing for a minute: another fault meanwhile would be the second of four."""
 KEPT = ("keys", "genesis.json", "potminer.toml", "run")
 TO = key("receiver").public
 
