@@ -85,14 +85,15 @@ def device_rows(snapshot: Snapshot, now_ms: int) -> tuple[DeviceRow, ...]:
 def _device_row(device: DeviceView, label: str, now_ms: int, *, idle: bool) -> DeviceRow:
     sign, tone = _LOOK[device.state]
     why = ", ".join(text.clean(reason, 80) for reason in device.reasons)
+    state = device.state.value
     if idle and device.state is DeviceState.TRAINING:
-        why = why or "ready, no task open"
+        sign, tone, state, why = "○", Tone.QUIET, "ready", why or "no task open"
     return DeviceRow(
         label=label,
         bus=short_bus(device.bus),
         name="" if device.name == label else short_device(device.name),
         sign=sign,
-        state=device.state.value,
+        state=state,
         tone=tone,
         rate=rate(device),
         power=text.watts(device.power_mw),

@@ -206,7 +206,7 @@ def test_a_device_that_has_nothing_to_compute_is_not_said_to_train() -> None:
     closed = replace(found, training=replace(TRAINING, phase="closed"))
     for idle in (closed, replace(found, training=None)):
         assert "ready, no task open" in sentence(idle, NOW)
-        rows = [row for row in overview(idle, NOW).devices if row.state == "training"]
-        assert rows
-        assert {row.why for row in rows} == {"ready, no task open"}
+        idling, mining = overview(idle, NOW).devices
+        assert (idling.state, idling.why, mining.state) == ("ready", "no task open", "mining")
+    assert [row.state for row in overview(found, NOW).devices] == ["training", "mining"]
     assert "no task open" not in sentence(found, NOW)
