@@ -97,6 +97,7 @@ def load_model() -> ModuleType:
 
 model: Any = load_model()
 whole: Any = sys.modules["spec_model.work"]
+kept: Any = sys.modules["spec_model.records"]
 
 
 # ---- what both are compared by -----------------------------------------------------------
@@ -164,7 +165,7 @@ def facts_of(state: State) -> Any:
         number = leaf_number(body.segment, body.leaf)
         return leaf_holds(root, body.residues, body.siblings, number=number, segments=segments)
 
-    return model.Facts(
+    return kept.Facts(
         parameters=state.parameters,
         chain=state.chain,
         signed=holds,

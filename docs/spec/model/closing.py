@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .facts import BAD, UNAVAILABLE, Pending, Round, Share, Unit
-from .ledger import MILLION
+from .records import MILLION
 from .scores import Scores
 
 

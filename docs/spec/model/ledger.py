@@ -1,268 +1,49 @@
 """An executable reading of ../ledger.md: money, bonds, validators, epochs, and the life of a task.
 
-Written from the text, for people to read beside it; it imports nothing of potminer/. Rounds are in rounds.py, by
-inheritance. Records are tuples in one dictionary: no tree, no draft, nothing remembered. A transaction is whatever
-has the fields of ../wire.md. What other pages say comes in as ``Facts``: whether a signature holds, whether a
-Merkle path leads to its root, whether a specification contradicts itself. What is left out: the state root, the root
-over the receipts (the receipts themselves are here), the mempool.
+Written from the text, for people to read beside it; it imports nothing of potminer/. Records are in records.py, where
+they lie in books.py, validators and epochs in validators.py; rounds are in rounds.py, by inheritance. Records are
+tuples in one dictionary: no tree, no draft, nothing remembered. A transaction is whatever has the fields of
+../wire.md. What other pages say comes in as ``Facts``: whether a signature holds, whether a Merkle path leads to its
+root, whether a specification contradicts itself. What is left out: the state root, the root over the receipts (the
+receipts themselves are here), the mempool.
 
 ``tests/property/test_ledger_spec.py`` races it against the ledger that ships and compares all records at each block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from hashlib import blake2b
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
-Key = tuple[object, ...]
-Refusal = str
-MILLION = 1_000_000
-COMMITTEE, CANDIDATES, UNBONDINGS, RELEASES = 31, 256, 1_024, 4_096
-TASKS_OPEN, UNITS_PER_ROUND, SEGMENTS_PER_ROUND, MEMBERS = 256, 4_096, 16_384, 1_024
-OPEN, CLOSED, CANCELLED = range(3)
-ACTIVE, INACTIVE, LEFT, EXPELLED = range(4)
-COMMIT, REVEAL, DRAW, AUDIT, OPENING, DISPUTE, AGGREGATE = range(7)
-
-
-class Facts(NamedTuple):
-    """What the ledger asks of other pages."""
-
-    parameters: Any
-    chain: bytes
-    signed: Callable[[Any], bool]
-    """A transaction's signature is its sender's (wire.md)."""
-    spoken: Callable[[Any, Any], bool]
-    """An Evidence's validator signed this half of it, for this chain (wire.md)."""
-    sound: Callable[[Any], bool]
-    """A task's specification does not contradict itself, and no blob of it is larger than 8 GiB (training.md)."""
-    update_bytes: Callable[[Any], int]
-    """The size of a task's updates (training.md)."""
-    model_bytes: Callable[[Any], int]
-    """The most bytes that a model of it has."""
-    task_id: Callable[[Any, bytes, int], bytes]
-    commitment: Callable[[Any, bytes], bytes]
-    """What a reveal of this trainer opens (wire.md)."""
-    path_leads: Callable[[bytes, Any, int], bool]
-    """An opening's path leads from its leaf to this root of a unit of so many segments (training.md)."""
+from .records import (
+    ACTIVE,
+    AUDIT,
+    CANCELLED,
+    CLOSED,
+    DISPUTE,
+    INACTIVE,
+    LEFT,
+    MEMBERS,
+    MILLION,
+    OPEN,
+    OPENING,
+    RELEASES,
+    SEGMENTS_PER_ROUND,
+    TASKS_OPEN,
+    UNITS_PER_ROUND,
+    Account,
+    Member,
+    Refusal,
+    Release,
+    Task,
+    Trainer,
+    digest,
+)
+from .validators import Validators
 
 
-# ---- §1: records, with the fields of the table, in order ------------------------------------
-
-
-class Account(NamedTuple):
-    balance: int = 0
-    nonce: int = 0
-
-
-class Trainer(NamedTuple):
-    payout: bytes
-    bond: int = 0
-    unbonding: int = 0
-    expelled: bool = False
-
-
-class Validator(NamedTuple):
-    onion: bytes
-    bond: int = 0
-    unbonding: int = 0
-    next_onion: bytes | None = None
-    next_epoch: int = 0
-    slashed: bool = False
-
-
-class Committee(NamedTuple):
-    epoch: int
-    members: tuple[bytes, ...]
-    powers: tuple[int, ...]
-    skipped: tuple[int, ...] = ()
-
-    def turns(self) -> list[int]:
-        return [seat for seat in range(len(self.members)) if seat not in self.skipped]
-
-    def power(self, keys: set[bytes]) -> int:
-        return sum(power for key, power in zip(self.members, self.powers, strict=True) if key in keys)
-
-    def is_quorum(self, keys: set[bytes]) -> bool:
-        return 3 * self.power(keys) > 2 * sum(self.powers)
-
-    def is_weak_quorum(self, keys: set[bytes]) -> bool:
-        return 3 * self.power(keys) > sum(self.powers)
-
-    def skip(self, seats: list[int]) -> Committee:
-        """pbft.md §11: one after the other, each that leaves the skipped below a third of the power."""
-        skipped = set(self.skipped)
-        for seat in seats:
-            if 3 * sum(self.powers[s] for s in skipped | {seat}) < sum(self.powers):
-                skipped.add(seat)
-        return self._replace(skipped=tuple(sorted(skipped)))
-
-
-class Unbonding(NamedTuple):
-    validator: bytes
-    amount: int
-    time_ms: int
-    epoch: int
-
-
-class Roster(NamedTuple):
-    candidates: tuple[bytes, ...]
-    unbondings: tuple[Unbonding, ...] = ()
-
-
-class Release(NamedTuple):
-    time_ms: int
-    trainer: bytes
-    amount: int
-
-
-class Chain(NamedTuple):
-    height: int
-    time_ms: int
-    beacon: bytes
-    supply: int
-    trainers: int = 0
-    open_tasks: tuple[bytes, ...] = ()
-    releases: tuple[Release, ...] = ()
-    burnt: int = 0
-
-
-class Member(NamedTuple):
-    trainer: bytes
-    standing: int
-    last_auditor: bytes | None = None
-    capacity: int = 0
-    doubted: int = 0
-
-
-class Task(NamedTuple):
-    spec: Any
-    requester: bytes
-    escrow: int
-    status: int
-    round: int
-    attempt: int
-    model: bytes
-    members: tuple[Member, ...] = ()
-    metric: Any = None
-    calibration: Any = None
-    arrivals: tuple[int, ...] = ()
-    voided: int = 0
-
-    def active(self) -> list[bytes]:
-        return [member.trainer for member in self.members if member.standing == ACTIVE]
-
-    def standing(self, trainer: bytes, standing: int) -> Task:
-        """Being expelled is final."""
-        return self._replace(members=tuple(
-            m._replace(standing=standing) if m.trainer == trainer and m.standing != EXPELLED else m
-            for m in self.members
-        ))
-
-
-# ---- chance (§7) ----------------------------------------------------------------------------
-
-
-def digest(domain: str, *parts: bytes | int) -> bytes:
-    """wire.md: each part is preceded by its length; an integer is eight bytes."""
-    hasher = blake2b(digest_size=32, person=f"pot/{domain}".encode())
-    for part in parts:
-        written = part.to_bytes(8, "big") if isinstance(part, int) else part
-        hasher.update(len(written).to_bytes(8, "big") + written)
-    return hasher.digest()
-
-
-class Words:
-    """A stream of draws."""
-
-    def __init__(self, *seed: bytes | int) -> None:
-        self._words = self._all(seed)
-
-    @staticmethod
-    def _all(seed: tuple[bytes | int, ...]) -> Iterator[int]:
-        counter = 0
-        while True:
-            block = digest("draw", *seed, counter)
-            yield from (int.from_bytes(block[at : at + 8], "big") for at in (0, 8, 16, 24))
-            counter += 1
-
-    def below(self, bound: int) -> int:
-        return next(word % bound for word in self._words if word < 2**64 // bound * bound)
-
-    def order(self, items: list[Any]) -> list[Any]:
-        """From the last place down, each changes places with one drawn from it and those before it."""
-        items = list(items)
-        for last in reversed(range(1, len(items))):
-            drawn = self.below(last + 1)
-            items[last], items[drawn] = items[drawn], items[last]
-        return items
-
-
-# ---- the ledger -----------------------------------------------------------------------------
-
-
-class Ledger:
-    """*records* is the whole state. ``apply`` is §2."""
-
-    def __init__(self, genesis: Any, facts: Facts) -> None:
-        self.facts, self.rules = facts, facts.parameters
-        people, seats = genesis.accounts, genesis.validators
-        supply = sum(a.balance for a in people) + sum(v.bond for v in seats)
-        members, powers = tuple(v.key for v in seats), tuple(v.power for v in seats)
-        candidates = tuple(sorted(v.key for v in seats if v.bond >= self.rules.validator_bond))
-        self.records: dict[Key, Any] = {
-            **{("account", a.key): Account(a.balance) for a in people},
-            **{("validator", v.key): Validator(v.onion, v.bond) for v in seats},
-            ("chain",): Chain(0, genesis.time_ms, genesis.seed, supply),
-            ("committee",): Committee(0, members, powers),
-            ("following",): Committee(1, members, powers),
-            ("roster",): Roster(candidates),
-        }
-
-    # ---- reading and writing ----------------------------------------------------------------
-
-    def get(self, *key: object) -> Any:
-        return self.records.get(key)
-
-    def put(self, value: Any, *key: object) -> None:
-        self.records[key] = value
-
-    def drop(self, *key: object) -> None:
-        self.records.pop(key, None)
-
-    def change(self, *key: object, **fields: Any) -> None:
-        self.put(self.records[key]._replace(**fields), *key)
-
-    @property
-    def chain(self) -> Chain:
-        return self.records["chain",]
-
-    @property
-    def committee(self) -> Committee:
-        return self.records["committee",]
-
-    def account(self, key: bytes) -> Account:
-        return self.get("account", key) or Account()
-
-    def give(self, key: bytes, grains: int) -> None:
-        held = self.account(key)
-        self.put(held._replace(balance=held.balance + grains), "account", key)
-
-    def money(self) -> int:
-        """§1: where it lies, and nowhere else."""
-        total = self.chain.burnt
-        for (table, *_), record in self.records.items():
-            if table == "account":
-                total += record.balance
-            elif table in ("trainer", "validator"):
-                total += record.bond + record.unbonding
-            elif table == "task":
-                total += record.escrow
-            elif table == "evaluation":
-                total += record.purse
-            elif table == "pending":
-                total += sum(share.amount for share in record.shares)
-        return total
+class Ledger(Validators):
+    """``apply`` is §2."""
 
     # ---- §2: blocks -------------------------------------------------------------------------
 
@@ -470,124 +251,6 @@ class Ledger:
             return "NOT_MEMBER"
         self.put(task.standing(said.sender, LEFT), "task", said.body.task)
         return None
-
-    # ---- §3: validators ----------------------------------------------------------------------
-
-    def on_RegisterValidator(self, said: Any) -> Refusal | None:
-        found, onion, amount = self.get("validator", said.sender), said.body.onion, said.body.amount
-        epoch = self.committee.epoch
-        if found is None and onion is None:
-            return "NOT_REGISTERED"
-        if found is not None and found.slashed:
-            return "SLASHED"
-        if (found is None and amount < self.rules.validator_bond) or (onion is None and amount == 0):
-            return "BOND_TOO_LOW"
-        if found is not None and onion is not None and found.next_onion is not None and epoch < found.next_epoch:
-            return "ALREADY_DONE"
-        if self.account(said.sender).balance < amount:
-            return "BALANCE_TOO_LOW"
-        bond = amount if found is None else found.bond + amount
-        candidates = self._candidates(said.sender, bond)
-        if found is None and said.sender not in candidates:
-            return "TOO_MANY"
-        self.give(said.sender, -amount)
-        self.change("roster", candidates=candidates)
-        if found is None:
-            self.put(Validator(onion, bond), "validator", said.sender)
-            return None
-        if onion is not None:
-            if found.next_onion is not None:  # it acts by now
-                found = found._replace(onion=found.next_onion)
-            found = found._replace(next_onion=onion, next_epoch=epoch + 2)
-        self.put(found._replace(bond=bond), "validator", said.sender)
-        return None
-
-    def _candidates(self, key: bytes, bond: int) -> tuple[bytes, ...]:
-        """Those with the 256 largest bonds, *key* having *bond*."""
-        bonds = {k: self.get("validator", k).bond for k in self.get("roster").candidates}
-        bonds[key] = bond
-        enough = [k for k in bonds if bonds[k] >= self.rules.validator_bond]
-        return tuple(sorted(sorted(enough, key=lambda k: (-bonds[k], k))[:CANDIDATES]))
-
-    def on_UnbondValidator(self, said: Any) -> Refusal | None:
-        found, roster, amount = self.get("validator", said.sender), self.get("roster"), said.body.amount
-        if found is None:
-            return "NOT_REGISTERED"
-        if amount == 0 or found.bond < amount:
-            return "BOND_TOO_LOW"
-        own = [u for u in roster.unbondings if u.validator == said.sender]
-        if len(own) >= 4 or len(roster.unbondings) >= UNBONDINGS:
-            return "TOO_MANY"
-        free = self.chain.time_ms + self.rules.unbonding_ms
-        leaving = Unbonding(said.sender, amount, free, self.committee.epoch + 4)
-        candidates = self._candidates(said.sender, found.bond - amount)
-        self.put(Roster(candidates, (*roster.unbondings, leaving)), "roster")
-        self.change("validator", said.sender, bond=found.bond - amount, unbonding=found.unbonding + amount)
-        return None
-
-    def on_Evidence(self, said: Any) -> Refusal | None:
-        proof, roster = said.body, self.get("roster")
-        guilty = self.get("validator", proof.validator)
-        if guilty is None:
-            return "NOT_VALIDATOR"
-        if guilty.slashed:
-            return "ALREADY_DONE"
-        halves = (proof.first, proof.second)
-        kinds = {half.purpose for half in halves}
-        one_kind = any(kinds <= kind for kind in ({1, 2}, {3}, {6}))
-        both = all(self.facts.spoken(proof, half) for half in halves)
-        if not one_kind or not both or proof.first.digest == proof.second.digest:
-            return "BAD_EVIDENCE"
-        lost = guilty.bond + guilty.unbonding
-        reward = lost * self.rules.reporter_share_ppm // MILLION
-        self.change("validator", proof.validator, bond=0, unbonding=0, slashed=True)
-        self.put(
-            Roster(
-                tuple(k for k in roster.candidates if k != proof.validator),
-                tuple(u for u in roster.unbondings if u.validator != proof.validator),
-            ),
-            "roster",
-        )
-        self.give(said.sender, reward)
-        self.change("chain", burnt=self.chain.burnt + lost - reward)
-        if proof.validator in self.committee.members:
-            self.put(self.committee.skip([self.committee.members.index(proof.validator)]), "committee")
-        return None
-
-    # ---- §6 and pbft.md §11: epochs -----------------------------------------------------------
-
-    def _end_epoch(self) -> None:
-        coming, roster = self.get("following"), self.get("roster")
-        slashed = [seat for seat, key in enumerate(coming.members) if self.get("validator", key).slashed]
-        self.put(coming.skip(slashed), "committee")
-        self.put(self._elect(coming), "following")
-        kept = []
-        for leaving in roster.unbondings:
-            if leaving.time_ms > self.chain.time_ms or leaving.epoch > coming.epoch:
-                kept.append(leaving)
-                continue
-            held = self.get("validator", leaving.validator)
-            self.change("validator", leaving.validator, unbonding=held.unbonding - leaving.amount)
-            self.give(leaving.validator, leaving.amount)
-        self.change("roster", unbondings=tuple(kept))
-
-    def _elect(self, before: Committee) -> Committee:
-        bonds = {key: self.get("validator", key).bond for key in self.get("roster").candidates}
-        members = sorted(bonds, key=lambda key: (-bonds[key], key))[:COMMITTEE]
-        if not members:
-            return Committee(before.epoch + 1, before.members, before.powers)
-        least = min(4, len(before.members))
-        if len(members) < least:
-            staying = [key for key in before.members if key not in members]
-            members += [key for key in staying if not self.get("validator", key).slashed]
-            members += [key for key in staying if self.get("validator", key).slashed][: max(0, least - len(members))]
-            members = members[:COMMITTEE]
-        powers = [max(1, bonds.get(key, 0) // self.rules.validator_bond) for key in members]
-        for most in range(100, 0, -1):
-            capped = [min(power, most) for power in powers]
-            if 3 * max(capped) < sum(capped):
-                return Committee(before.epoch + 1, tuple(members), tuple(capped))
-        return Committee(before.epoch + 1, tuple(members), (1,) * len(members))
 
     # ---- rounds.md §5: trainers' bonds ---------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .facts import PIECE_BYTES, Judgement, Round, Unit, median, refused, shows
-from .ledger import AGGREGATE, AUDIT, CANCELLED, COMMIT, DISPUTE, DRAW, INACTIVE, OPENING, REVEAL, Task, Words, digest
+from .records import AGGREGATE, AUDIT, CANCELLED, COMMIT, DISPUTE, DRAW, INACTIVE, OPENING, REVEAL, Task, Words, digest
 from .verdicts import Verdicts
 
 

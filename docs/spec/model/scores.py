@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from .facts import BIND, JUDGE, SHOW, Bound, Evaluation, Metric, Score, Share, median
-from .ledger import MILLION, Ledger, Refusal, Words, digest
+from .ledger import Ledger
+from .records import MILLION, Refusal, Words, digest
 
 
 class Scores(Ledger):

@@ -6,7 +6,7 @@ from typing import Any
 
 from .closing import Closing
 from .facts import BAD, MALFORMED, MEASURED, UNAVAILABLE, Audit, Round, Unit, Verdict, differ, median, per, refused
-from .ledger import AGGREGATE, AUDIT, DISPUTE, EXPELLED, MILLION, OPENING, Words
+from .records import AGGREGATE, AUDIT, DISPUTE, EXPELLED, MILLION, OPENING, Words
 
 
 class Verdicts(Closing):

@@ -23,7 +23,7 @@ from .facts import (
     differ,
     median,
 )
-from .ledger import AGGREGATE, AUDIT, COMMIT, DISPUTE, OPENING, REVEAL, Committee, Refusal, Task
+from .records import AGGREGATE, AUDIT, COMMIT, DISPUTE, OPENING, REVEAL, Committee, Refusal, Task
 from .rounds import Rounds
 
 
