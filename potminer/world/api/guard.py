@@ -15,6 +15,7 @@ from aiohttp import web
 
 from potminer.base.errors import Exit, Malformed, PotminerError
 from potminer.wire.control import Fault, Refusal, to_json
+from potminer.world.api.door import Door
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -75,9 +76,10 @@ class _Room:
 
 class Guard:
     """The one middleware. *tokens* open TCP: the cookie, and the owner's own where there is one; *open_pages*
-    are read without."""
+    are read without; *door* keeps the place of who is answered."""
 
-    def __init__(self, tokens: Sequence[str], open_pages: frozenset[str]) -> None:
+    def __init__(self, tokens: Sequence[str], open_pages: frozenset[str], door: Door) -> None:
+        self._door = door
         self._words = [f"Bearer {token}".encode() for token in tokens]
         self._open_pages = open_pages
         self._prompt = _Room(IN_FLIGHT, "requests are under way")
@@ -93,7 +95,8 @@ class Guard:
             return refusal(429, f"{room.places} {room.what} already", "Try again in a moment.")
         room.taken += 1
         try:
-            return await self._answer(request, handler)
+            with self._door.answering(request.transport):
+                return await self._answer(request, handler)
         finally:
             room.taken -= 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import secrets
@@ -15,6 +16,7 @@ from aiohttp import web
 from potminer.base.errors import AlreadyRunning, PotminerError
 from potminer.world.api.address import LOOPBACK, Address, TcpAddress, UnixAddress
 from potminer.world.api.backend import Backend
+from potminer.world.api.door import Door, connections_allowed
 from potminer.world.api.guard import Guard
 from potminer.world.api.routes import Routes
 from potminer.world.api.token import token_from
@@ -27,9 +29,12 @@ _BACKLOG = 64
 class ApiServer:
     """A running API. Made by ``open``; *address* goes into the lock file."""
 
-    def __init__(self, runner: web.AppRunner, routes: Routes, addresses: tuple[Address, ...]) -> None:
+    def __init__(
+        self, runner: web.AppRunner, routes: Routes, addresses: tuple[Address, ...], doors: list[asyncio.Server]
+    ) -> None:
         self._runner = runner
         self._routes = routes
+        self._doors = doors
         self.addresses = addresses
 
     @property
@@ -39,7 +44,7 @@ class ApiServer:
     @classmethod
     async def open(
         cls, backend: Backend, paths: Paths, *, clock: Callable[[], int], tcp_port: int | None = None,
-        token_file: str = "",
+        token_file: str = "", door: Door | None = None,
     ) -> ApiServer:
         """Listen on the unix socket of *paths*, and on loopback TCP where *tcp_port* is given (0: any)
         or the system has no unix sockets. *clock* gives Unix milliseconds. *token_file* holds a secret that opens
@@ -54,7 +59,8 @@ class ApiServer:
         routes = Routes(backend, clock)
         table = routes.table()
         open_pages = frozenset(route.path for route in table if route.open)
-        app = web.Application(middlewares=[Guard(tokens, open_pages).handle])
+        door = Door(in_all=connections_allowed()) if door is None else door
+        app = web.Application(middlewares=[Guard(tokens, open_pages, door).handle])
         app.add_routes([route.definition() for route in table])
         # Who waits for a proof may go away; nobody should be waited for then.
         runner = web.AppRunner(
@@ -62,26 +68,40 @@ class ApiServer:
         )
         await runner.setup()
         addresses: list[Address] = []
+        doors: list[asyncio.Server] = []
         try:
             if has_unix:
-                await web.SockSite(runner, _unix_socket(paths.socket), backlog=_BACKLOG).start()
+                doors.append(await _listen(runner, door, _unix_socket(paths.socket), local=True))
                 addresses.append(UnixAddress(paths.socket))
             if tcp_port is not None:
                 listening = _tcp_socket(tcp_port)
-                await web.SockSite(runner, listening, backlog=_BACKLOG).start()
+                # Where there is no unix socket, the operator comes by TCP.
+                doors.append(await _listen(runner, door, listening, local=not has_unix))
                 addresses.append(TcpAddress(listening.getsockname()[1], paths.cookie))
         except BaseException:
+            for each in doors:
+                each.close()
             await runner.cleanup()
             raise
-        return cls(runner, routes, tuple(addresses))
+        return cls(runner, routes, tuple(addresses), doors)
 
     async def close(self) -> None:
+        for each in self._doors:
+            each.close()
         await self._routes.close_streams()
         await self._runner.cleanup()
         for address in self.addresses:
             if isinstance(address, UnixAddress | TcpAddress):
                 with contextlib.suppress(FileNotFoundError):
                     (address.path if isinstance(address, UnixAddress) else address.cookie).unlink()
+
+
+async def _listen(runner: web.AppRunner, door: Door, listening: socket.socket, *, local: bool) -> asyncio.Server:
+    server = runner.server
+    if server is None:
+        raise AssertionError("a runner that was set up has a server")
+    factory = door.before(server, local=local)
+    return await asyncio.get_running_loop().create_server(factory, sock=listening, backlog=_BACKLOG)
 
 
 def _unix_socket(path: Path) -> socket.socket:

@@ -1,0 +1,136 @@
+"""Connections that are only held open: bounded by address and in all, and the operator still gets in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from potminer.wire.control import Until
+from potminer.wire.tx import SignedTransaction, Transaction, Transfer, sign_transaction
+from potminer.world.api.address import TcpAddress
+from potminer.world.api.attach import Client
+from potminer.world.api.door import OPEN_FILES, Door, connections_allowed
+from potminer.world.api.serve import ApiServer
+from potminer.world.paths import Paths, locate
+from tests.contract.api_rig import KEY, NOW, Rig
+from tests.contract.test_api import settle
+
+PLACES, IN_ALL, CROWD = 8, 12, 40
+Streams = list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    return locate({}, datadir=tmp_path / "data", network="devnet")
+
+
+@asynccontextmanager
+async def serving(rig: Rig, paths: Paths, door: Door) -> AsyncIterator[ApiServer]:
+    server = await ApiServer.open(rig, paths, clock=lambda: NOW, tcp_port=0, door=door)
+    try:
+        yield server
+    finally:
+        await server.close()
+
+
+@asynccontextmanager
+async def crowd(server: ApiServer, paths: Paths, *, said: bytes, tcp: bool) -> AsyncIterator[Streams]:
+    """CROWD connections that say *said* and nothing more."""
+    address = server.addresses[-1]
+    assert isinstance(address, TcpAddress)
+    streams: Streams = []
+    try:
+        for _ in range(CROWD):
+            if tcp:
+                streams.append(await asyncio.open_connection("127.0.0.1", address.port))
+            else:
+                streams.append(await asyncio.open_unix_connection(str(paths.socket)))
+            streams[-1][1].write(said)
+        yield streams
+    finally:
+        for _, writer in streams:
+            writer.transport.abort()
+
+
+HALF_A_HEAD = b"GET /v1/chain HTTP/1.1\r\nHost: localhost\r\nX: "
+
+
+@pytest.mark.parametrize("said", [b"", HALF_A_HEAD])
+@pytest.mark.parametrize("tcp", [True, False])
+async def test_connections_that_are_held_open_are_bounded_and_keep_nobody_out(
+    tmp_path: Path, paths: Paths, said: bytes, tcp: bool
+) -> None:
+    door = Door(places=PLACES, in_all=IN_ALL)
+    async with serving(Rig(tmp_path), paths, door) as server, crowd(server, paths, said=said, tcp=tcp) as held:
+        for address in server.addresses:
+            async with Client(address) as operator:
+                assert (await operator.chain()).provable_last == 6
+        assert door.connections <= PLACES + 1, "one address has so many places, and the operator came by both"
+        assert await rest(held[0][0]) == b"", "the longest idle gave way"
+
+
+
+async def rest(reader: asyncio.StreamReader, size: int = -1) -> bytes:
+    """What the other end says before it hangs up, or the first *size* bytes."""
+    async with asyncio.timeout(30):
+        return await (reader.read() if size < 0 else reader.readexactly(size))
+
+
+def signed(nonce: int) -> SignedTransaction:
+    return sign_transaction(Transaction(bytes(32), KEY.public, nonce, 1, 100, Transfer(bytes(32), 5)), KEY)
+
+
+async def test_who_is_answered_keeps_its_place_and_a_newcomer_is_told(tmp_path: Path, paths: Paths) -> None:
+    rig, door = Rig(tmp_path), Door(places=PLACES, in_all=IN_ALL)
+    name = (await rig.submit(signed(0), wait_ms=0, until=Until.INCLUDED)).transaction
+    wait = f"GET /v1/transactions/{name}?wait_ms=10000 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    async with serving(rig, paths, door) as server:
+        waiting: Streams = []
+        for at in range(PLACES):
+            waiting.append(await asyncio.open_unix_connection(str(paths.socket)))
+            waiting[-1][1].write(wait)
+            await settle(lambda waiters=at + 1: rig.waiting == waiters)
+        reader, writer = await asyncio.open_unix_connection(str(paths.socket))
+        head, _, body = (await rest(reader)).partition(b"\r\n\r\n")
+        writer.close()
+        assert head.startswith(b"HTTP/1.1 429 ")
+        assert json.loads(body)["error"]["code"] == "busy"
+        rig.certified.set()
+        for stream, _ in waiting:
+            assert (await rest(stream, 12)).startswith(b"HTTP/1.1 200")
+        async with Client(server.address) as operator:
+            await operator.chain()
+        for _, each in waiting:
+            each.transport.abort()
+
+
+async def test_tcp_never_takes_the_last_places_of_the_unix_socket(tmp_path: Path, paths: Paths) -> None:
+    """In all there are fewer places than both addresses have together: the unix socket's guests stay."""
+    door = Door(places=PLACES, in_all=PLACES)
+    async with serving(Rig(tmp_path), paths, door) as server:
+        connector = aiohttp.UnixConnector(path=str(paths.socket), limit=0)
+        async with aiohttp.ClientSession("http://localhost", connector=connector) as face:
+            async with face.get("/v1/chain") as reply:
+                assert reply.status == 200
+            (guest,) = door._guests
+            async with crowd(server, paths, said=b"", tcp=True) as held:
+                assert await rest(held[0][0]) == b""
+                assert guest in door._guests
+                assert not guest.is_closing()
+
+
+def test_no_more_connections_than_the_system_has_files_for() -> None:
+    allowed = connections_allowed()
+    assert 16 <= allowed <= OPEN_FILES
+    if sys.platform != "win32":
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert soft == resource.RLIM_INFINITY or allowed <= max(16, soft // 2)
