@@ -161,7 +161,10 @@ async def _compose(
     memory = await _remember(journal, store, paths, head, votes=votes, silent_s=config.node.silent_s)
     trains = config.node.role == "trainer" and not sits
     onions = OwnOnions(key, known) if votes else None
-    ledger = Ledger(state, head=head.digest, onions=onions.held if onions is not None else None)
+    ledger = Ledger(
+        state, head=head.digest, onions=onions.held if onions is not None else None,
+        follows=None if votes else secret_of(key, b"spot"),
+    )
     seats = Seats(ledger)
     past = Past(state)
     fault = _fault(byzantine, key, chain, seats)

@@ -19,13 +19,23 @@ from msgspec.structs import replace
 from potminer.base.address import encode_address
 from potminer.base.errors import Exit
 from potminer.cli.main import main
+from potminer.core.ledger.ledger import Ledger
+from potminer.core.ledger.vouched import spot_checks
 from potminer.node import believed
 from potminer.node.genesisfile import write_genesis
 from potminer.wire.block import block_digest
 from potminer.wire.codec import decode, encode
 from potminer.wire.proof import PROOF_BYTES, Believed, Epochs, Headers
 from potminer.wire.task import task_digest
-from potminer.wire.tx import JoinTask, RegisterTrainer, SubmitTask, Transfer, Unbond, transaction_digest
+from potminer.wire.tx import (
+    JoinTask,
+    RegisterTrainer,
+    SignedTransaction,
+    SubmitTask,
+    Transfer,
+    Unbond,
+    transaction_digest,
+)
 from potminer.world.store.store import Store
 from tests.contract.chain_node import ChainNode, chain_nodes
 from tests.unit.ledger_world import blob, key, spec
@@ -242,6 +252,27 @@ async def test_a_store_that_was_tampered_with_is_named_at_its_block(
     code, seen, errors = await potminer(capsys, "chain", "verify", "--store", home)
     assert (code, seen) == (Exit.BAD_SIGNATURE, "")
     assert said in errors
+
+
+async def test_a_false_signature_that_a_whole_quorum_certified_is_named_where_a_follower_stored_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No honest member is in such a quorum. The store's judge checks every signature, whoever kept the store."""
+    async with chain_nodes(tmp_path) as (world, [(node, _)]):
+        await node.step()
+        honest = world.sign("requester", Transfer(TO, 1))
+        forged = SignedTransaction(honest.transaction, bytes(64))
+        block = world.take(world.block(forged), verifier=lambda signed: True)
+        secret = next(
+            each for each in (bytes([number]) * 32 for number in range(8))
+            if spot_checks(each, block_digest(block.header))(forged)
+        )  # fmt: skip
+        node.ledger = Ledger(node.ledger.state, head=node.ledger.head, follows=secret)
+        await node.follow(block)
+        write_genesis(node.folder / "genesis.json", world.genesis)
+    code, seen, errors = await potminer(capsys, "chain", "verify", "--store", node.folder)
+    assert (code, seen) == (Exit.BAD_SIGNATURE, "")
+    assert "block 2 does not apply: transaction 0: bad-signature" in errors
 
 
 # ---- blame -------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from potminer.core.ledger.apply import Applied, apply_block
+from potminer.core.ledger.apply import Applied, Verifier, apply_block
 from potminer.core.ledger.refusal import Refusal
 from potminer.core.ledger.state import State
 from potminer.core.light.trust import Trust, from_genesis
@@ -14,7 +14,7 @@ from potminer.wire.block import Block, Certificate, block_digest
 from potminer.wire.codec import decode
 from potminer.wire.proof import BlockOutcomes, CertifiedHeader, Shown, TransactionProof
 from potminer.wire.seal import Purpose, SigningKey, statement
-from potminer.wire.tx import Body, SignedTransaction
+from potminer.wire.tx import Body, SignedTransaction, signature_holds
 from tests.unit.ledger_world import World, key
 
 
@@ -87,8 +87,8 @@ class Certified(World):
         calibrated, self.state = self.state, before
         return replace(applied, state=calibrated)
 
-    def take(self, block: Block) -> Block:
-        applied = apply_block(self.state, block)
+    def take(self, block: Block, *, verifier: Verifier = signature_holds) -> Block:
+        applied = apply_block(self.state, block, verifier=verifier)
         assert isinstance(applied, Applied), applied
         applied = self.as_calibrated(applied)
         header = self.sign_block(block)
