@@ -93,27 +93,30 @@ def central(
 
 def local(
     at: Setting, *, steps: int, batch: int, rate: float, compression: str = "wan4", outer: float = 1.0, mu: float = 0.0,
-    exact: bool = False, trainers: int = TRAINERS, model: ModelSpec = CNN, sparse: float | None = None, **changes: Any,
+    exact: bool = False, trainers: int = TRAINERS, model: ModelSpec = CNN, sparse: float | None = None,
+    carry: bool = False, ends: bool = False, **changes: Any,
 ) -> Curve:
     """Rounds of *steps* inner steps of *batch* samples for each trainer, in segments of one to ten steps, two at least
     where there is more than one.
 
     *exact* snaps nothing; *sparse* neither, and sends the largest alone, its number being the residual's decay.
+    *carry*: units begin with the last round's momentum, which its mean update shows; *ends*: with the mean of what it
+    really was in the end, which only the exact way can have.
     """
     rounds = at.samples // (trainers * steps * batch)
     every, each = rounds * steps, max(each for each in (1, 5, 10) if steps % each == 0 and each <= max(1, steps // 2))
     spec = task(
         at.folder, model, fashion(at.folder, held=at.held), seed=at.seed, rounds=rounds, segments=steps // each,
         batches_per_segment=each, micro_batch=batch, compression=compression, outer_rate_nano=round(outer * 1e9),
-        outer_momentum_nano=round(mu * 1e9), inner=momentum(rate, steps=every, least=rate / 20, warmup=every // 20),
-        **changes,
+        outer_momentum_nano=round(mu * 1e9), **changes,
+        inner=momentum(rate, steps=every, least=rate / 20, warmup=every // 20, carry=carry),
     )  # fmt: skip
     if sparse is not None:
         curve = unsnapped(
             at.folder, spec, trainers=trainers, seed=at.seed, threads=at.threads, shrink=TopK(sparse), looks=at.looks
         )
         return _priced(curve, spec, payload=TopK.BITS * parameter_count(model) / 8)
-    train = unsnapped if exact else network
+    train = partial(unsnapped, ends=ends) if exact else network
     found = train(at.folder, spec, trainers=trainers, seed=at.seed, threads=at.threads, looks=at.looks)
     return _priced(found, spec)
 
@@ -194,6 +197,8 @@ def _even(*, steps: int, rate: float = 0.02, mu: float = 0.8, **changes: Any) ->
 
 MINI = partial(_even, model=CNN)
 SMALL = partial(_even, model=MLP)
+GOING = partial(local, batch=16, carry=True)
+"""Each unit goes on with the momentum of all: the same samples in as many steps, at the rate of the centralised run."""
 LARGEST = partial(local, model=MLP, batch=16, rate=0.05)
 """As ADR 23 was measured."""
 SILO = Layers(
@@ -206,6 +211,7 @@ SILO = Layers(
 """The layers of the published skews, their convolutions padded here."""
 CARRIED = partial(local_gpt, batch=3, rate=0.001, outer=0.5, mu=0.9, beta1=0.0, carry=True)
 """All of the first moment is outside, where it lasts from round to round; the second is carried."""
+RATES = (0.01, 0.02, 0.035, 0.05)
 EVERY = (("even", None), ("Dirichlet 0.5", 500), ("Dirichlet 0.1", 100))
 
 
@@ -215,8 +221,10 @@ def _skew(milli: int | None) -> dict[str, Any]:
 
 PARTS: dict[str, tuple[int, dict[str, Row]]] = {
     "fashion": (76_800, {
-        "central, batch 64": partial(central, batch=64, rate=0.02, falls=True),
-        "local, 4 x 16, 10 steps, wan4": MINI(steps=10),
+        **{
+            f"central, batch 64, {rate}": partial(central, batch=64, rate=rate, falls=True) for rate in (0.02, 0.035)
+        },
+        "local, 4 x 16, 10 steps, wan4, carried": partial(GOING, steps=10, rate=0.02),
     }),
     "fashion-gradient": (76_800, {
         "central, batch 256, Nesterov": partial(central, batch=256, rate=0.02, falls=False, nesterov=True),
@@ -259,14 +267,37 @@ PARTS: dict[str, tuple[int, dict[str, Row]]] = {
         "float32 throughout": MINI(steps=20, exact=True),
         **{width: MINI(steps=20, compression=width) for width in ("lan", "wan4", "wan2")},
     }),
+    "fashion-outside": (76_800, {"local, 4 x 16, 10 steps, wan4, 0.8 outside": MINI(steps=10)}),
     "tune": (51_200, {
-        **{f"CNN, central, {rate}": partial(central, batch=64, rate=rate, falls=True) for rate in (0.01, 0.02, 0.05)},
+        **{f"CNN, central, {rate}": partial(central, batch=64, rate=rate, falls=True) for rate in RATES},
+        **{f"CNN, carried, 10 steps, {rate}": partial(GOING, steps=10, rate=rate, exact=True) for rate in RATES},
         **{f"CNN, local, 10 steps, outside {mu}": MINI(steps=10, mu=mu, exact=True) for mu in (0.0, 0.5, 0.8, 0.9)},
     }),
     "tune-mlp": (102_400, {
         **{
             f"MLP, central, {rate}": partial(central, batch=64, rate=rate, falls=True, model=MLP)
-            for rate in (0.02, 0.05, 0.1)
+            for rate in (*RATES, 0.1)
+        },
+        **{
+            f"MLP, carried, {steps} steps, {rate}, outside {mu}": partial(
+                GOING, steps=steps, rate=(1 - mu) * rate, mu=mu, exact=True, model=MLP
+            )
+            for steps in (10, 20, 50) for mu in (0.0, 0.5, 0.8) for rate in RATES
+        },
+        **{  # with --samples 307200
+            f"MLP, fashion.toml, carried, {rate}": partial(
+                GOING, steps=40, batch=64, rate=rate, exact=True, model=MLP
+            )
+            for rate in RATES
+        },
+        "MLP, fashion.toml, outside": partial(
+            local, steps=40, batch=64, rate=0.013, mu=0.7, exact=True, model=MLP
+        ),
+        **{
+            f"MLP, ends, {steps} steps, {rate}": partial(
+                local, batch=16, steps=steps, rate=rate, exact=True, model=MLP, ends=True
+            )
+            for steps in (10, 50) for rate in RATES
         },
         **{
             f"MLP, local, {steps} steps, {rate}, outside {mu}": SMALL(steps=steps, rate=rate, mu=mu, exact=True)
@@ -274,9 +305,15 @@ PARTS: dict[str, tuple[int, dict[str, Row]]] = {
         },
     }),
 }  # fmt: skip
-SEEDS = {"fashion": 3, "fashion-gradient": 3, "skewed": 3, "skewed-cnn": 3, "snapping": 5, "snapping-cnn": 3}
+SEEDS = {
+    "fashion": 3, "fashion-outside": 3, "fashion-gradient": 3, "skewed": 3, "skewed-cnn": 3, "snapping": 5,
+    "snapping-cnn": 3,
+}  # fmt: skip
 """Of the parts that are decided by less than what seeds differ by; else one."""
-LOOKS = {"bytes": 24, "skewed": 10, "skewed-cnn": 10, "fashion": 2, "fashion-gradient": 2, "snapping-cnn": 1, "tune": 1}
+LOOKS = {
+    "bytes": 24, "skewed": 10, "skewed-cnn": 10, "fashion": 2, "fashion-gradient": 2, "snapping-cnn": 1,
+    "fashion-outside": 2, "tune": 1,
+}  # fmt: skip
 LOSSES = {"bytes": (0.45, 0.40)}
 """Whose price is asked for."""
 HELD = frozenset({"tune", "tune-mlp"})

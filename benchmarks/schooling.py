@@ -118,11 +118,13 @@ def task(folder: Folder, model: ModelSpec, data: DataSpec, *, seed: int, **chang
     return replace(made, **changes)
 
 
-def momentum(rate: float, *, steps: int = 0, least: float = 0.0, warmup: int = 0) -> InnerSpec:
+def momentum(
+    rate: float, *, steps: int = 0, least: float = 0.0, warmup: int = 0, carry: bool = False
+) -> InnerSpec:
     """Momentum 0.9; where *steps* are given, a cosine down to *least*."""
     return InnerSpec(
-        Momentum(900_000_000), rate_nano=round(rate * 1e9), decay_steps=steps, least_rate_nano=round(least * 1e9),
-        warmup_steps=warmup,
+        Momentum(900_000_000, carry), rate_nano=round(rate * 1e9), decay_steps=steps,
+        least_rate_nano=round(least * 1e9), warmup_steps=warmup,
     )  # fmt: skip
 
 
@@ -191,10 +193,11 @@ def network(folder: Folder, spec: TaskSpec, *, trainers: int, seed: int, looks: 
 
 def unsnapped(
     folder: Folder, spec: TaskSpec, *, trainers: int, seed: int, looks: int = 4, threads: int = 1,
-    shrink: Callable[[int, Floats], Floats] = lambda slot, update: update,
+    shrink: Callable[[int, Floats], Floats] = lambda slot, update: update, ends: bool = False,
 ) -> Curve:
     """The same units and the same outer step, no update rounded but by float32 at a segment's end, and then by what
-    *shrink* makes of the update of a slot."""
+    *shrink* makes of the update of a slot. *ends*: every unit begins with the mean of what all units' first vector
+    beside the update was in the end, whatever the task carries: 4 bytes a number more to send, were it a product."""
     prepare(threads)
     split, check = training_split(folder, spec), validation_split(folder, spec)
     engine = Engine(spec.model, "cpu", spec.objective)
@@ -205,12 +208,12 @@ def unsnapped(
         units = units_of(spec, number, trainers, seed)
         total, moments = np.zeros(len(theta)), []
         for unit in units:
-            engine.load(theta, moment)
+            engine.load(theta, moment=moment, momentum=velocity.astype(np.float32) if number else None)
             update, *others = _ended(Work(engine, split, spec, unit))
             total += shrink(unit.slot, update)
             moments += others[:1]
         mean = total / len(units)
-        moment = np.mean(moments, axis=0) if carries(spec) else None
+        moment = np.mean(moments, axis=0) if carries(spec) or ends else None
         velocity = mu * velocity + mean
         theta = (theta - rate * (mean + mu * velocity)).astype(np.float32)
         if (number + 1) * looks // spec.rounds > number * looks // spec.rounds:

@@ -226,6 +226,8 @@ def _inner(filling: Filling, mode: str | None, values: Mapping[str, Any]) -> Inn
     _check_own_keys(filling, "inner", "optimiser", said, values, OPTIMISERS)
     if len(values) != len(InnerSection.__dataclass_fields__):
         return None
+    if values["optimiser"] == "momentum" and values["carry"] and not values["momentum"]:
+        filling.blame(("inner", "carry"), "a momentum of 0 remembers nothing that a unit could begin with")
     if values["least_rate"] > values["rate"]:
         filling.blame(("inner", "least_rate"), "is above the rate")
     if 0 < values["decay_steps"] <= values["warmup_steps"]:
@@ -275,7 +277,7 @@ def _evaluation(values: Mapping[str, Any]) -> Evaluation:
 def _optimiser(values: Mapping[str, Any]) -> Sgd | Momentum | AdamW:
     match values["optimiser"]:
         case "momentum":
-            return Momentum(values["momentum"])
+            return Momentum(values["momentum"], values["carry"])
         case "adamw":
             keys = ("beta1", "beta2", "epsilon", "weight_decay", "carry")
             return AdamW(*(values[key] for key in keys))

@@ -66,7 +66,7 @@ def parse_layer(said: str) -> Layer:
 _LAYER = parsed(text(40, pattern=r"[a-z]+( \d+)*", what="a layer such as conv 32 3, relu or dense 10"), parse_layer)
 OPTIMISERS: dict[str, tuple[str, ...]] = {
     "sgd": (),
-    "momentum": ("momentum",),
+    "momentum": ("momentum", "carry"),
     "adamw": ("beta1", "beta2", "epsilon", "weight_decay", "carry"),
 }
 """Inner optimisers and the keys that only they have."""
@@ -200,7 +200,9 @@ class InnerSection:
     )
     weight_decay: int = setting(billionths("0", "1"), "only of adamw: of tensors with two dimensions", default=0)
     carry: bool = setting(
-        yes_or_no(), "only of adamw: a unit begins with the last round's second moment; two bytes more a weight",
+        yes_or_no(),
+        "of momentum: a unit begins with the last round's, nothing more is sent; "
+        "of adamw: with its second moment, two bytes more a weight",
         default=False,
     )
     warmup_steps: int = setting(integer(0, 2**32 - 1), "inner steps of the task until the rate is reached", default=0)

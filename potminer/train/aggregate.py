@@ -9,7 +9,8 @@ the same bytes, whatever the order in which updates arrive:
    the rules of ``robust`` combine them in their own way, and end in a sum and a divisor too;
 4. in float64: d = sum * 2**grid, divided by the divisor, N for the mean;
 5. with an outer momentum mu = outer_momentum_nano / 10**9, rounded once: the new buffer
-   m' = mu * m + d is rounded to float32 and d becomes d + mu * m'. Without, m is not there;
+   m' = mu * m + d is rounded to float32 and d becomes d + mu * m'. Without, m is not there,
+   or m' = d where units begin with the last round's momentum;
 6. d times eta, where eta is outer_rate_nano / 10**9 rounded once; subtracted from theta;
 7. rounding to float32: a result below 2**-126 in magnitude is +0.
 
@@ -40,27 +41,26 @@ Updates = Callable[[], Iterable[Grid]]
 
 
 def aggregate(
-    base: Model, updates: Updates, *, rate_nano: int, momentum_nano: int = 0, rule: Aggregation = _MEAN,
-    seed: bytes = b"",
+    base: Model, updates: Updates, *, rate_nano: int, momentum_nano: int = 0, kept: bool = False,
+    rule: Aggregation = _MEAN, seed: bytes = b"",
 ) -> Model:
     """The next model from *base* and at least one update of as many parameters.
 
     *updates* may be called twice and must give the same ones. For the mean only one is in memory at a time; the
-    other rules hold all of them, in an order that everybody has, and draw from *seed*.
+    other rules hold all of them, in an order that everybody has, and draw from *seed*. *kept*: a momentum lies beside
+    the weights even where its share is 0, and is the mean then.
     """
     total = _combined(updates, rule, seed)
     mean = (total.sums.astype(np.float64) * powers(total.grid)[:, None]).reshape(-1)[: len(base.weights)]
     mean /= float(total.divisor)
-    momentum = _next_momentum(base, mean, momentum_nano)
+    momentum = _next_momentum(base, mean, momentum_nano) if kept or momentum_nano else None
     if momentum is not None:
         mean = mean + momentum.astype(np.float64) * (momentum_nano / 10**9)
     mean *= rate_nano / 10**9
     return Model(rounded(base.weights.astype(np.float64) - mean), momentum)
 
 
-def _next_momentum(base: Model, mean: Doubles, momentum_nano: int) -> Floats | None:
-    if not momentum_nano:
-        return None
+def _next_momentum(base: Model, mean: Doubles, momentum_nano: int) -> Floats:
     if base.momentum is None:  # the first round's model is weights alone
         return rounded(mean)
     return rounded(base.momentum.astype(np.float64) * (momentum_nano / 10**9) + mean)

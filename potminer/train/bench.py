@@ -138,7 +138,7 @@ class Bench:
             self._engines[key] = Engine(spec.model, self.choice.device, spec.objective)
         engine = self._engines[key]
         engine.at_once = max(1, fit >> self._thrift)
-        engine.load(model.weights, model.moment)
+        engine.load(model.weights, moment=model.moment, momentum=model.momentum)
         return engine
 
     def _snapshot(self, job: AuditJob, blob: bytes, segment: int) -> Snapshot:

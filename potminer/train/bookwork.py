@@ -30,7 +30,7 @@ from potminer.train.weights import (
     model_size,
 )
 from potminer.wire.slice import excerpt_size, part_size, slice_span
-from potminer.wire.task import TaskSpec, Unit, carries, held_each, kept_beside, snapshot_size
+from potminer.wire.task import TaskSpec, Unit, carries, held_each, kept_beside, resumes, snapshot_size
 from potminer.wire.trainer import (
     Aggregated,
     AggregateJob,
@@ -132,7 +132,7 @@ def _stepped(
 
     model = aggregate(
         base, lambda: (payload.update for payload in payloads()), rate_nano=spec.outer_rate_nano,
-        momentum_nano=spec.outer_momentum_nano, rule=spec.aggregation,
+        momentum_nano=spec.outer_momentum_nano, kept=resumes(spec), rule=spec.aggregation,
         seed=digest(Domain.DRAW, *(blob for _, blob in good)),
     )  # fmt: skip
     if not carries(spec):

@@ -1,8 +1,8 @@
 """Inner optimisers on flat vectors: their moments lie open, so that snapshots can hold them and audits begin with them.
 
 A unit must follow from its task, its samples and the model alone, whoever trains it: it begins with moments of zero,
-and AdamW's bias correction counts the unit's steps. Where the second moment is carried it begins with the model's,
-and its correction counts the steps of the task.
+and AdamW's bias correction counts the unit's steps. Where a moment is carried it begins with the model's
+(``opening``), and the correction of AdamW's second counts the steps of the task.
 """
 
 from __future__ import annotations

@@ -57,12 +57,9 @@ class Snapshot:
         return moment
 
 
-def nothing_yet(spec: TaskSpec, moment: Floats | None = None) -> State:
-    """The state that a unit begins with: zeros, but for the second *moment* where the model has one to carry on."""
-    state = [np.zeros(parameter_count(spec.model), np.float32) for _ in state_codings(spec)]
-    if moment is not None:
-        state[1] = moment
-    return tuple(state)
+def nothing_yet(spec: TaskSpec) -> State:
+    """The state of a unit that begins with zeros."""
+    return tuple(np.zeros(parameter_count(spec.model), np.float32) for _ in state_codings(spec))
 
 
 def snap(state: State, *, spec: TaskSpec, unit: Unit, segment: int) -> Snapshot:

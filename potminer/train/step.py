@@ -15,12 +15,13 @@ from potminer.train.data import Inputs, Split, Wanted
 from potminer.train.dropout import Chance, Dropout, places
 from potminer.train.model import build
 from potminer.train.objective import mean_loss
+from potminer.train.opening import opening
 from potminer.train.refusal import Checkpoint, Reason, Refused
 from potminer.train.residue import probes, residues
 from potminer.train.samples import Sampler
 from potminer.train.schedule import rate_at, step_of
 from potminer.train.shapes import parameters
-from potminer.train.snap import Snapshot, State, nothing_yet, snap
+from potminer.train.snap import Snapshot, State, snap
 from potminer.train.weights import Floats
 from potminer.wire.model import ModelSpec, parameter_count
 from potminer.wire.task import Objective, TaskSpec, Unit, carries
@@ -47,6 +48,8 @@ class Engine:
     gradient: torch.Tensor = field(init=False)
     moment: Floats | None = field(init=False, default=None)
     """The carried second moment of the model that was loaded, where it has one."""
+    momentum: Floats | None = field(init=False, default=None)
+    """The outer momentum of the model that was loaded, where it has one."""
     decaying: list[slice] = field(init=False)
     """Parts of the weights that a decay applies to: tensors of two dimensions or more."""
     _module: torch.nn.Module = field(init=False)
@@ -67,8 +70,8 @@ class Engine:
         if named:
             raise AssertionError(f"wire/model.py does not know {sorted(named)}")
 
-    def load(self, flat: Floats, moment: Floats | None = None) -> None:
-        self.moment = moment
+    def load(self, flat: Floats, *, moment: Floats | None = None, momentum: Floats | None = None) -> None:
+        self.moment, self.momentum = moment, momentum
         self.base.copy_(torch.from_numpy(flat))
         self.weights.copy_(self.base)
 
@@ -117,7 +120,7 @@ class Work:
 
     def opening(self) -> State:
         """The state before the first segment."""
-        return nothing_yet(self.spec, self.engine.moment)
+        return opening(self.spec, self.unit, moment=self.engine.moment, momentum=self.engine.momentum)
 
     def learn(self, batch: int, *, scale: float) -> float:
         """Add *scale* times the mean gradient of micro-batch *batch* to the engine's; its mean loss."""

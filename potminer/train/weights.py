@@ -3,10 +3,10 @@
 A weight is a normal number or zero: infinities and NaN would spread, and denormal numbers
 are zero on some processors and not on others.
 
-Nesterov's outer step has a momentum, and an inner AdamW may carry its second moment from round to round: both are
-part of what a round agrees on. They lie in the same file, behind the weights, each tensor under its weight's name with
-a ``Kept`` before it: a file that holds them is still one that any safetensors reader opens, and ``encode_weights``
-gives the file without them.
+Nesterov's outer step has a momentum, which an inner momentum may begin with, and an inner AdamW may carry its second
+moment from round to round: both are part of what a round agrees on. They lie in the same file, behind the weights, each
+tensor under its weight's name with a ``Kept`` before it: a file that holds them is still one that any safetensors
+reader opens, and ``encode_weights`` gives the file without them.
 """
 
 from __future__ import annotations

@@ -73,9 +73,14 @@ class Sgd(Wire, frozen=True, tag="sgd"):
 
 
 class Momentum(Wire, frozen=True, tag="momentum"):
-    """m = momentum * m + gradient; w - rate * m."""
+    """m = momentum * m + gradient; w - rate * m.
+
+    *carry*: m does not begin at zero in every unit, but where the mean of the last round's updates shows that it was.
+    Nothing travels for it but that mean, beside the next model's weights.
+    """
 
     momentum_nano: Share = 900_000_000
+    carry: bool = False
 
 
 class AdamW(Wire, frozen=True, tag="adamw"):
@@ -229,6 +234,7 @@ class Kept(StrEnum):
     this order. Sorts behind every name that a weight can have."""
 
     MOMENTUM = "~outer_momentum."
+    """Of the rounds; where they have none and units begin with it, the mean of the last one's updates alone."""
     MOMENT = "~second_moment."
     """Of the inner optimiser. Never below zero."""
 
@@ -286,9 +292,14 @@ def carries(spec: TaskSpec) -> bool:
     return spec.mode == "local" and isinstance(spec.inner.optimiser, AdamW) and spec.inner.optimiser.carry
 
 
+def resumes(spec: TaskSpec) -> bool:
+    """Whether units begin with the momentum that the mean of the last round's updates shows."""
+    return spec.mode == "local" and isinstance(spec.inner.optimiser, Momentum) and spec.inner.optimiser.carry
+
+
 def kept_beside(spec: TaskSpec) -> tuple[Kept, ...]:
     """What the task's models hold beside their weights, all but the first: that is weights alone."""
-    wanted = {Kept.MOMENTUM: spec.outer_momentum_nano > 0, Kept.MOMENT: carries(spec)}
+    wanted = {Kept.MOMENTUM: spec.outer_momentum_nano > 0 or resumes(spec), Kept.MOMENT: carries(spec)}
     return tuple(kept for kept in Kept if wanted[kept])
 
 
@@ -330,6 +341,8 @@ def spec_fault(spec: TaskSpec) -> str:
         return "logistic tells classes apart; for linear regression take an mlp without hidden layers"
     if spec.mode == "gradient" and spec.inner != InnerSpec():
         return "inner steps are for mode local"
+    if resumes(spec) and spec.inner.optimiser == Momentum(0, carry=True):
+        return "a momentum of 0 remembers nothing that a unit could begin with"
     if spec.inner.least_rate_nano > spec.inner.rate_nano:
         return "the least inner rate is above the rate"
     if spec.evaluation.target_ppm and not spec.evaluation.every_rounds:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from potminer.train.folder import Folder
-from potminer.wire.task import AdamW, InnerSpec, TaskSpec
+from potminer.wire.task import AdamW, InnerSpec, Momentum, TaskSpec
 from tests.simulation.company import Company
 from tests.unit.ledger_world import World, spec
 from tests.unit.train_kit import digits_task
@@ -48,9 +48,12 @@ def train(folder: Path, order: random.Random, **changes: object) -> bytes:
     raise AssertionError("the task was not trained")
 
 
-@pytest.mark.parametrize("changes", [{}, LOCAL], ids=["gradient", "local"])
-@pytest.mark.parametrize("seed", [1, 2])
-def test_another_order_of_arrival_gives_the_same_model(tmp_path: Path, seed: int, changes: dict[str, object]) -> None:
+GOING = {"mode": "local", "inner": InnerSpec(Momentum(carry=True), rate_nano=20_000_000), "compression": "wan4"}
+"""Units that begin with what the last round's mean shows."""
+
+
+@pytest.mark.parametrize(("changes", "seed"), [({}, 1), ({}, 2), (LOCAL, 1), (LOCAL, 2), (GOING, 1)])
+def test_another_order_of_arrival_gives_the_same_model(tmp_path: Path, changes: dict[str, object], seed: int) -> None:
     first = train(tmp_path / "first", random.Random(seed), **changes)
     second = train(tmp_path / "second", random.Random(seed + 100), **changes)
     assert first == second

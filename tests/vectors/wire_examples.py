@@ -236,7 +236,7 @@ PIPE: tuple[Wire, ...] = (
 )
 
 OTHERS: tuple[Wire, ...] = (
-    hello.Identity(key=KEY.public, signature=SIGNATURE), SIGNED, LOCAL, *MODELS, RECEIPT,
+    hello.Identity(key=KEY.public, signature=SIGNATURE), SIGNED, LOCAL, task.Momentum(carry=True), *MODELS, RECEIPT,
     proof.TransactionProof(
         signed=SIGNED, place=IN_LIST, included=CERTIFIED,
         outcome=proof.OutcomeProof(refusal="bad-nonce", place=IN_LIST, record=IN_STATE, after=CERTIFIED),
