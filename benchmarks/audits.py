@@ -221,7 +221,7 @@ class Counting(Company):
 def cost(options: argparse.Namespace, folder: Folder, place: Path) -> Figures:
     names, rounds, price = tuple(f"trainer-{at}" for at in range(6)), options.rounds, 10**9
     spec = task(
-        folder, Mlp(64, (8,), 10), digits(folder), seed=1, rounds=rounds, units_per_trainer=2, segments=8,
+        folder, Mlp(64, (8,), 10), digits(folder), seed=1, rounds=rounds, units_per_trainer=2, segments=options.segments,
         micro_batch=8,
         inner=InnerSpec(Momentum(900_000_000), rate_nano=20_000_000), audit=AuditSpec(30_000, 1_000), min_trainers=2,
         max_trainers=len(names), reward=Reward(rounds * len(names) * 2 * price, price),
@@ -261,8 +261,8 @@ def _drawings(draws: int) -> Figures:
     for paid in (0, 1, 10, 100, 1_000):
         world = World(bond=10**6, second_audit_ppm=0)
         wanted = audited_ppm(
-            price=price, stake=paid * price, segments=segments, factor=world.state.parameters.audit_factor,
-            floor_ppm=30_000,
+            price=price, stake=paid * price, units=2, segments=segments,
+            factor=world.state.parameters.audit_factor, floor_ppm=30_000,
         )  # fmt: skip
         seen: Counter[int] = Counter()
         total = 0
@@ -344,6 +344,7 @@ def main() -> None:
     made.add_argument("part", choices=tuple(PARTS))
     made.add_argument("--audits", type=int, default=10_000)
     made.add_argument("--rounds", type=int, default=60)
+    made.add_argument("--segments", type=int, default=8, help="of a unit, in cost")
     made.add_argument("--draws", type=int, default=500)
     options: argparse.Namespace = made.parse_args()
     with tempfile.TemporaryDirectory(prefix="potminer-audits-") as place:

@@ -9,9 +9,10 @@ stands between the cheats and the model. Accuracies are on 2,000 validation imag
 Of the cheats, from their waking on: *caught_after* are the rounds until each is expelled, *gained* is all that was paid
 or promised for what they did falsely (segments, audits or scores, also where it was forfeited afterwards), *lost* what
 expulsion took from them: one throw of the dice. *expected_ratio* is what they had to expect of it: over all units that
-they cheated in, stake times the chance to be caught, to pay for false segments times the chance not to be, from the
-stakes and rates that the ledger had; None where a catch was certain. Exits with 1 where that is below ten, where who
-lies as auditor or evaluator gained more than a tenth of what it lost, or where anybody honest was expelled or refused.
+they cheated in, stake and pay of the honest segments times the chance to be caught, to pay for false segments times the
+chance not to be, from the stakes and rates that the ledger had; None where a catch was certain. Exits with 1 where that
+is below ten, where who lies as auditor or evaluator gained more than a tenth of what it lost, or where anybody honest
+was expelled or refused.
 """
 
 from __future__ import annotations
@@ -278,11 +279,11 @@ class Odds:
             unit = world.unit(slot)
             if trainer in publics and not unit.calibrating:
                 drawn = audited_ppm(
-                    price=PRICE, stake=unit.stake, segments=segments, factor=world.state.parameters.audit_factor,
-                    floor_ppm=self._spec.audit.rate_ppm,
+                    price=PRICE, stake=unit.stake, units=1, segments=segments,
+                    factor=world.state.parameters.audit_factor, floor_ppm=self._spec.audit.rate_ppm,
                 ) / 1e6  # fmt: skip
                 caught = min(1.0, self._false * drawn / segments)
-                self._loss += unit.stake * caught
+                self._loss += (unit.stake + PRICE * (segments - self._false) // segments) * caught
                 self._gain += PRICE * self._false / segments * (1 - caught)
 
     def ratio(self) -> float | None:

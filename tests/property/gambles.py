@@ -32,20 +32,21 @@ def owed_to_all(state: State) -> Counter[bytes]:
     return owed
 
 
-Gamble = tuple[int, list[tuple[Fraction, Fraction]]]
-"""A task's stake, and for each cheated unit (chance to escape, gain in grains)."""
+Gamble = tuple[int, Fraction, list[tuple[Fraction, Fraction]]]
+"""A task's stake, the pay of what is honest in the round, and for each cheated unit (chance to escape, gain in grains)."""
 
 
 def check_never_pays(loss: int, gambles: list[Gamble]) -> None:
-    """The tasks are decided one after the other; whoever is caught gains nothing from then on."""
+    """The tasks are decided one after the other; whoever is caught gains nothing from then on, and is not paid for
+    what is honest in the round that it is caught in."""
     expected_loss = expected_gain = Fraction(0)
     alive = Fraction(1)
-    for stake, units in gambles:
+    for stake, honest, units in gambles:
         assert stake <= loss, "what the audits trusted in is not there"
         escaped = Fraction(1)
         for missed, _ in units:
             escaped *= missed
-        expected_loss += alive * (1 - escaped) * stake
+        expected_loss += alive * (1 - escaped) * (stake + honest)
         alive *= escaped
         expected_gain += alive * sum((gain for _, gain in units), Fraction(0))
     assert expected_loss >= 10 * expected_gain

@@ -16,6 +16,7 @@ from potminer.core.ledger import event
 from potminer.core.ledger.ahead import EARLY
 from potminer.core.ledger.apply import Applied, apply_block
 from potminer.core.ledger.beacon import Onions
+from potminer.core.ledger.calibrate import is_calibrating
 from potminer.core.ledger.ledger import Ledger
 from potminer.core.ledger.progress import rounds_of, units_in, was_shown
 from potminer.core.ledger.rewards import audited_ppm
@@ -376,15 +377,16 @@ def check_money(play: Play) -> None:
 
 def gambles_of(play: Play, trainer: bytes, *, moved: str, cheated: int, most_units: int) -> list[Gamble]:
     """The units of *trainer* in progress, and what a cheat in *cheated* segments of each would come to if it
-    *moved* its bond away before the audits are drawn."""
+    *moved* its bond away before the audits are drawn. A calibrating unit is audited whole, and expels nobody."""
     draft, result = Draft(play.state), []
     for task_id, current in in_progress(play.state):
         if trainer not in current.slots or current.phase == Phase.AGGREGATE:
             continue
         task = play.state.need(TaskRecord, records.task_key(task_id))
-        units = units_in(draft, task_id, current)
-        mine = [u for u in units if u.trainer == trainer and u.judgement is None][:most_units]
-        if current.phase in (Phase.AUDIT, Phase.DISPUTE):
+        drawn = current.phase in (Phase.AUDIT, Phase.OPEN, Phase.DISPUTE)
+        mine = [u for u in units_in(draft, task_id, current) if u.trainer == trainer and proves(task, u, drawn=drawn)]
+        false = [u for u in mine if u.judgement is None][:most_units]
+        if drawn:
             stake = max((u.stake for u in mine), default=0)
         else:
             bond = play.state.need(Trainer, records.trainer_key(trainer)).bond
@@ -396,14 +398,21 @@ def gambles_of(play: Play, trainer: bytes, *, moved: str, cheated: int, most_uni
                 stake -= bond
         spec_ = task.spec
         wanted = audited_ppm(
-            price=PRICE, stake=stake, segments=spec_.segments, factor=10, floor_ppm=spec_.audit.rate_ppm
-        )
-        if task.calibration is None or any(unit.calibrating for unit in mine):
-            stake, wanted = 0, spec_.segments * 10**6  # nobody is expelled, and everything is audited
+            price=PRICE, stake=stake, units=max(1, len(mine)), segments=spec_.segments, factor=10,
+            floor_ppm=spec_.audit.rate_ppm,
+        )  # fmt: skip
         missed = escapes(wanted, segments=spec_.segments, cheated=cheated)
         gain = Fraction(cheated, spec_.segments) * PRICE
-        result.append((stake, [(missed, gain) for _ in mine]))
+        result.append((stake, len(mine) * PRICE - gain * len(false), [(missed, gain) for _ in false]))
     return result
+
+
+def proves(task: TaskRecord, unit: UnitRecord, *, drawn: bool) -> bool:
+    """Whether a cheat in *unit* is one of those that are drawn together and expel."""
+    if drawn:
+        return unit.allowed_ppm is not None and not unit.calibrating
+    known = task.calibration is not None and (not unit.device or not is_calibrating(task, unit.device))
+    return known and unit.judgement is None
 
 
 def check_cheats(play: Play) -> None:
@@ -428,7 +437,9 @@ def check_cheats(play: Play) -> None:
             drawn = {audit.segment for audit in current.audits if audit.slot == slot}
             assert not unit.calibrating or unit.judgement is not None or drawn == {1, 2, 3, 4}
     # A new key has no stake: everything it does is audited, and its cheat is worth nothing.
-    assert escapes(audited_ppm(price=PRICE, stake=0, segments=4, factor=10, floor_ppm=1), segments=4, cheated=1) == 0
+    assert escapes(
+        audited_ppm(price=PRICE, stake=0, units=2, segments=4, factor=10, floor_ppm=1), segments=4, cheated=1
+    ) == 0  # fmt: skip
 
 
 def replayed(play: Play) -> State:

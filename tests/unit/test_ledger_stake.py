@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from fractions import Fraction
+from itertools import combinations_with_replacement
 from math import comb
+from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from potminer.base.bounded import MILLION
 from potminer.core.ledger import event
+from potminer.core.ledger.audits import draw_audits
 from potminer.core.ledger.refusal import Refusal
-from potminer.core.ledger.rewards import audited_ppm
+from potminer.core.ledger.rewards import at_risk, audited_ppm
 from potminer.core.ledger.stake import Need
+from potminer.core.ledger.state import Draft
 from potminer.wire import record as records
 from potminer.wire.record import Outcome, Phase, Standing, TaskRecord, Trainer
 from potminer.wire.task import AuditSpec, Reward
@@ -47,26 +53,56 @@ def escapes(wanted_ppm: int, *, segments: int, cheated: int) -> Fraction:
     return missed[0] + (missed[1] - missed[0]) * Fraction(part, MILLION)
 
 
-@pytest.mark.parametrize("segments", [1, 2, 3, 4, 8, 16, 64])
-@pytest.mark.parametrize("stake_units", [0, 1, 2, 3, 5, 8, 10, 13, 40, 100, 333])
-def test_a_cheat_expects_to_lose_ten_times_its_gain_whatever_it_does_in_however_many_units(
-    segments: int, stake_units: int
-) -> None:
-    for stake in {max(0, stake_units * PRICE - 1), stake_units * PRICE + stake_units // 3}:
-        wanted = audited_ppm(price=PRICE, stake=stake, segments=segments, factor=10, floor_ppm=30_000)
-        for cheated in {1, 2, 3, segments // 2, segments} & set(range(1, segments + 1)):
-            for units in (1, 2, 7):
-                missed = escapes(wanted, segments=segments, cheated=cheated) ** units
-                gain = missed * units * Fraction(cheated, segments) * PRICE
-                assert stake * (1 - missed) >= 10 * gain
+def check_never_pays(stake: int, segments: int, false: tuple[int, ...], *, price: int = PRICE, factor: int = 10) -> None:
+    """*false* segments in each unit of a trainer, drawn together: whoever is caught is not paid for the others either."""
+    wanted = audited_ppm(
+        price=price, stake=stake, units=len(false), segments=segments, factor=factor, floor_ppm=30_000
+    )  # fmt: skip
+    missed = Fraction(1)
+    for cheated in false:
+        missed *= escapes(wanted, segments=segments, cheated=cheated)
+    gain = Fraction(sum(false), segments) * price
+    honest = len(false) * price - gain
+    assert (stake + honest) * (1 - missed) >= factor * missed * gain, (stake, segments, false)
+
+
+@pytest.mark.parametrize("segments", [1, 2, 3, 4, 8])
+def test_a_cheat_expects_to_lose_ten_times_its_gain_whatever_it_does_in_however_many_units(segments: int) -> None:
+    """Every way to spread false segments over the units of a round, at stakes from a grain to what the rate is for."""
+    for units in range(1, 3 if segments == 8 else 4):
+        for false in combinations_with_replacement(range(segments + 1), units):
+            for stake in (0, 1, 2, 3, PRICE // 100, PRICE // 9, PRICE // 4, PRICE // 2, PRICE - 1, PRICE + 1):
+                check_never_pays(stake, segments, false)
+            for pay in (2, 3, 5, 8, 10, 13, 40, 100, 333):
+                check_never_pays(pay * PRICE - 1, segments, false)
+
+
+def test_a_cheat_expects_to_lose_ten_times_its_gain_at_every_size_and_factor() -> None:
+    chance = Random(34)
+    for _ in range(1_500):
+        segments, units = chance.choice((1, 2, 5, 8, 16, 64)), chance.choice((1, 2, 3, 7, 64))
+        few = chance.choice((1, 2, segments))
+        false = tuple(min(segments, chance.randrange(few + 1)) for _ in range(units))
+        price, factor = chance.choice((1, 7, 1_000, PRICE)), chance.choice((1, 2, 3, 10, 100))
+        stake = chance.choice((chance.randrange(3), chance.randrange(price * units * 2), chance.randrange(price * 400)))
+        check_never_pays(stake, segments, false, price=price, factor=factor)
 
 
 def test_who_has_nothing_to_lose_gains_nothing_and_who_has_much_is_left_in_peace() -> None:
-    plain = {"price": 100, "segments": 8, "factor": 10, "floor_ppm": 30_000}
+    plain = {"price": 800, "units": 1, "segments": 8, "factor": 10, "floor_ppm": 30_000}
     assert audited_ppm(stake=0, **plain) == 8 * MILLION
-    assert audited_ppm(stake=1_000, **plain) == 888_889, "ten units of pay at stake: less than a segment of each unit"
+    assert audited_ppm(stake=0, **{**plain, "units": 64}) == 8 * MILLION, "pay alone is no stake: it may falsify all"
+    assert audited_ppm(stake=8_000, **plain) == 824_743, "ten units of pay at stake: less than a segment of each unit"
+    assert audited_ppm(stake=8_000, **{**plain, "units": 2}) == 761_905, "two units are lost together"
     assert audited_ppm(stake=10**6, **plain) == 30_000
     assert audited_ppm(stake=10**6, **{**plain, "floor_ppm": MILLION}) == MILLION
+
+
+def test_of_the_rounds_own_pay_no_more_counts_than_suffices_for_who_falsifies_everything() -> None:
+    assert at_risk(price=800, stake=10**4, units=2, segments=8, factor=10) == 10**4 + 1_500
+    assert at_risk(price=800, stake=100, units=2, segments=8, factor=10) == 500
+    assert at_risk(price=800, stake=0, units=2, segments=8, factor=10) == 0
+    assert at_risk(price=800, stake=10**4, units=2, segments=8, factor=1) == 10**4
 
 
 def test_what_is_drawn_is_what_the_stake_asks_for() -> None:
@@ -81,7 +117,7 @@ def test_what_is_drawn_is_what_the_stake_asks_for() -> None:
     for slot in range(6):
         stake = world.unit(slot).stake
         assert stake > PRICE, "what the task owes is at stake"
-        wanted = audited_ppm(price=PRICE, stake=stake, segments=4, factor=10, floor_ppm=MILLION)
+        wanted = audited_ppm(price=PRICE, stake=stake, units=2, segments=4, factor=10, floor_ppm=MILLION)
         drawn = [a.segment for a in world.round.audits if a.slot == slot]
         assert len(drawn) == len(set(drawn))
         assert len(drawn) - wanted // MILLION in (0, 1)
@@ -323,10 +359,59 @@ def test_the_audit_spec_bounds_what_full_means() -> None:
 
 
 def test_whatever_is_drawn_a_cheat_escapes_no_more_often_than_the_proof_says() -> None:
-    """(S - a) / (S - a + c * a), for every number of segments, audited or cheated."""
+    """(1 - a/S)^c: never more often than were each of its segments drawn by itself."""
     for segments in range(1, 13):
         for cheated in range(1, segments + 1):
             for quarters in range(4 * segments):
-                audited = Fraction(quarters, 4)
-                bound = (segments - audited) / (segments - audited + cheated * audited)
-                assert escapes(quarters * MILLION // 4, segments=segments, cheated=cheated) <= bound
+                alone = 1 - Fraction(quarters, 4 * segments)
+                assert escapes(quarters * MILLION // 4, segments=segments, cheated=cheated) <= alone**cheated
+
+
+# ---- the round's own pay -----------------------------------------------------------------
+
+
+def test_who_is_caught_in_one_unit_is_not_paid_for_the_others_of_the_round() -> None:
+    world = World()
+    world.submit(spec(rounds=4))
+    world.whole_round()
+    world.commit_all()
+    world.reveal_all()
+    world.until(Phase.AUDIT)
+    cheat = world.round.slots[0]
+    world.audit_all(bad=(0,))
+    if world.round.phase == Phase.DISPUTE:
+        world.judge(0, 900_000)
+    world.attest()
+    assert [e.trainer for e in world.happened(event.Expelled)] == [cheat]
+    mine = [e for e in world.happened(event.UnitEnded) if e.round == 1 and e.trainer == cheat]
+    assert {e.judgement.outcome for e in mine} == {Outcome.OUT_OF_TOLERANCE, Outcome.ACCEPTED}
+    assert [e.paid for e in mine] == [0, 0]
+    assert all(share.earner != cheat for e in world.happened(event.Rewarded)[1:] for share in e.shares)
+
+
+def drawn_of(world: World, slot: int, *, beacons: int) -> int:
+    """Segments of *slot*'s unit that are audited, over so many draws."""
+    draft, total = Draft(world.state), 0
+    task = draft.need(TaskRecord, records.task_key(world.task))
+    units = [world.unit(each) for each in range(len(world.round.slots))]
+    for at in range(beacons):
+        draft.put(records.CHAIN, replace(draft.head, beacon=blob("beacon", at)))
+        total += sum(audit.slot == slot for audit in draw_audits(draft, world.task, task, world.round, units))
+    return total
+
+
+def test_a_calibrating_unit_is_no_pay_that_a_cheat_would_lose() -> None:
+    """It may be false at no cost, for an invented class of device: the draw of the other unit must not count it."""
+    world, beacons = World(), 100
+    world.submit(spec(rounds=4, audit=AuditSpec(30_000, 1_000)))
+    world.whole_round()
+    slot, other = (at for at, owner in enumerate(world.round.slots) if owner == world.round.slots[0])
+    for device in ("", "invented"):
+        bodies = [replace(world.commit_of(at), device=device if at == other else "") for at in range(6)]
+        fork = deepcopy(world)
+        fork.step(*[(fork.name_of(fork.round.slots[body.slot]), body) for body in bodies])
+        fork.reveal_all()
+        plain = {"price": PRICE, "segments": 4, "factor": 10, "floor_ppm": 30_000}
+        stake = trainer(fork, fork.name_of(fork.round.slots[slot])).bond + 1_900_006
+        wanted = audited_ppm(stake=stake, units=1 if device else 2, **plain)  # type: ignore[arg-type]
+        assert abs(drawn_of(fork, slot, beacons=beacons) * MILLION / beacons - wanted) < MILLION / 8

@@ -22,6 +22,7 @@ class Verdicts(Closing):
         in_play = sorted({units[slot].trainer for slot in playing})
         turns = words.order([trainer for trainer in in_play if not self.get("trainer", trainer).expelled])
         claims = [units[slot].snapshots[-1] for slot in playing]
+        proving = [units[slot].trainer for slot in playing if not self._is_calibrating(found, units[slot].device)]
         last = {member.trainer: member.last_auditor for member in found.members}
         audits: list[Audit] = []
         for slot in playing:
@@ -31,8 +32,10 @@ class Verdicts(Closing):
             allowed = self._allowed(task, calibrating)
             place = task, current.number % 2, slot
             self.change("unit", *place, stake=stake, calibrating=calibrating, allowed_ppm=allowed)
-            gain, most = self.rules.audit_factor * spec.reward.price_per_unit, spec.segments * MILLION
-            wanted = -(-gain * most // (stake * spec.segments + gain))
+            price, factor, most = spec.reward.price_per_unit, self.rules.audit_factor, spec.segments * MILLION
+            others = price * (max(1, proving.count(unit.trainer)) * spec.segments - 1) // spec.segments
+            lost = stake + min(others, max(0, stake * (factor - 2) // 2))
+            wanted = -(-factor * price * most // (lost * spec.segments + factor * price))
             wanted = min(most, max(wanted, spec.audit.rate_ppm))
             count = wanted // MILLION + (words.below(MILLION) < wanted % MILLION)
             drawn = words.order(list(range(1, spec.segments + 1)))[: spec.segments if calibrating else count]

@@ -33,6 +33,8 @@ def draw_audits(
     turns = draw.shuffled(stream, present)
     last = {member.trainer: member.last_auditor for member in task.members}
     claims = Counter(units[slot].snapshots[-1] for slot in playing)
+    # A false calibrating unit proves nothing and is never paid: its pay is nothing that a cheat would lose.
+    together = Counter(units[slot].trainer for slot in playing if not is_calibrating(task, units[slot].device))
     audits: list[Audit] = []
     for slot in playing:
         calibrating = is_calibrating(task, units[slot].device)
@@ -41,7 +43,7 @@ def draw_audits(
             allowed_ppm=allowed_ppm(task, calibrating=calibrating),
         )  # fmt: skip
         draft.put(records.unit_key(task_id, current.number, slot), unit)
-        segments = _segments(stream, draft, task, unit)
+        segments = _segments(stream, draft, task, unit, together=max(1, together[unit.trainer]))
         if claims[unit.snapshots[-1]] > 1:
             segments |= {task.spec.segments}
         measured = draw.below(stream, task.spec.segments) + 1 if calibrating else 0
@@ -62,12 +64,13 @@ def draw_audits(
     return tuple(audits)
 
 
-def _segments(stream: Iterator[int], draft: Draft, task: TaskRecord, unit: UnitRecord) -> set[int]:
-    """As many segments as the stake asks for; what is left of a segment is a chance. Where an error proves nothing yet
-    it is all of them: a cheat that costs nothing must gain nothing."""
+def _segments(stream: Iterator[int], draft: Draft, task: TaskRecord, unit: UnitRecord, *, together: int) -> set[int]:
+    """As many segments as the stake and the pay of the *together* drawn units of its trainer ask for; what is left of a
+    segment is a chance. Where an error proves nothing yet it is all of them: a cheat that costs nothing must gain
+    nothing."""
     spec = task.spec
     wanted = audited_ppm(
-        price=spec.reward.price_per_unit, stake=unit.stake, segments=spec.segments,
+        price=spec.reward.price_per_unit, stake=unit.stake, units=together, segments=spec.segments,
         factor=draft.parameters.audit_factor, floor_ppm=spec.audit.rate_ppm,
     )  # fmt: skip
     count = wanted // MILLION + (draw.below(stream, MILLION) < wanted % MILLION)

@@ -23,13 +23,21 @@ def split(total: int, weights: Sequence[int]) -> list[int]:
     return parts
 
 
-def audited_ppm(*, price: int, stake: int, segments: int, factor: int, floor_ppm: int) -> int:
-    """Segments of a unit that are audited, in millionths: factor * price / (stake + factor * price / segments),
-    between the floor and all of them.
+def at_risk(*, price: int, stake: int, units: int, segments: int, factor: int) -> int:
+    """What a trainer with *units* units in a round loses when one false segment of them is found: its *stake*, and what
+    all its other segments of the round would be paid. More than factor / 2 - 1 times the stake is not counted, for it
+    must suffice whatever the cheat does: who falsifies everything has no other segments."""
+    others = (units * segments - 1) * price // segments
+    return stake + min(others, stake * max(0, factor - 2) // 2)
+
+
+def audited_ppm(*, price: int, stake: int, units: int, segments: int, factor: int, floor_ppm: int) -> int:
+    """Segments of a unit that are audited, in millionths: factor * price / (at risk + factor * price / segments),
+    between the floor and all of them. *units* are those of its trainer whose audits are drawn together.
 
     With it a cheat expects to lose *factor* times what it expects to gain (docs/spec/rounds.md): who has
     nothing to lose is audited in every segment.
     """
-    gain = factor * price
-    wanted = -(-gain * segments * MILLION // (stake * segments + gain))
+    gain, lost = factor * price, at_risk(price=price, stake=stake, units=units, segments=segments, factor=factor)
+    wanted = -(-gain * segments * MILLION // (lost * segments + gain))
     return min(segments * MILLION, max(wanted, floor_ppm))
