@@ -42,7 +42,7 @@ from potminer.train.pipe import read_frame
 from potminer.wire import record as records
 from potminer.wire.codec import decode, encode
 from potminer.wire.model import Cnn, Gpt, Mlp
-from potminer.wire.record import Phase, RoundRecord, TaskRecord, UnitRecord
+from potminer.wire.record import Phase, TaskRecord
 from potminer.wire.residue import leaf_number, leaves_of
 from potminer.wire.task import AdamW, AuditSpec, DataSpec, InnerSpec, Momentum, Reward, Sgd, TaskSpec, Unit
 from potminer.wire.trainer import (
@@ -221,8 +221,8 @@ class Counting(Company):
 def cost(options: argparse.Namespace, folder: Folder, place: Path) -> Figures:
     names, rounds, price = tuple(f"trainer-{at}" for at in range(6)), options.rounds, 10**9
     spec = task(
-        folder, Mlp(64, (8,), 10), digits(folder), seed=1, rounds=rounds, units_per_trainer=2, segments=options.segments,
-        micro_batch=8,
+        folder, Mlp(64, (8,), 10), digits(folder), seed=1, rounds=rounds, units_per_trainer=2,
+        segments=options.segments, micro_batch=8,
         inner=InnerSpec(Momentum(900_000_000), rate_nano=20_000_000), audit=AuditSpec(30_000, 1_000), min_trainers=2,
         max_trainers=len(names), reward=Reward(rounds * len(names) * 2 * price, price),
     )  # fmt: skip
@@ -306,8 +306,8 @@ def _drawn(world: World, segments: int, price: int, stake: int, draws: int) -> I
     for at in range(draws):
         draft = Draft(world.state)
         draft.put(records.CHAIN, replace(draft.head, beacon=blob("beacon", at)))
-        current = draft.need(RoundRecord, records.round_key(world.task))
-        units = [draft.need(UnitRecord, records.unit_key(world.task, slot)) for slot in range(len(current.slots))]
+        current = world.round
+        units = [world.unit(slot) for slot in range(len(current.slots))]
         for trainer in set(current.slots):
             account = draft.need(records.Trainer, records.trainer_key(trainer))
             draft.put(records.trainer_key(trainer), replace(account, bond=stake))

@@ -33,7 +33,7 @@ def owed_to_all(state: State) -> Counter[bytes]:
 
 
 Gamble = tuple[int, Fraction, list[tuple[Fraction, Fraction]]]
-"""A task's stake, the pay of what is honest in the round, and for each cheated unit (chance to escape, gain in grains)."""
+"""A task's stake, the pay of what is honest in the round, for each cheated unit (chance to escape, gain in grains)."""
 
 
 def check_never_pays(loss: int, gambles: list[Gamble]) -> None:

@@ -53,8 +53,10 @@ def escapes(wanted_ppm: int, *, segments: int, cheated: int) -> Fraction:
     return missed[0] + (missed[1] - missed[0]) * Fraction(part, MILLION)
 
 
-def check_never_pays(stake: int, segments: int, false: tuple[int, ...], *, price: int = PRICE, factor: int = 10) -> None:
-    """*false* segments in each unit of a trainer, drawn together: whoever is caught is not paid for the others either."""
+def check_never_pays(
+    stake: int, segments: int, false: tuple[int, ...], *, price: int = PRICE, factor: int = 10
+) -> None:
+    """*false* segments in each unit of a trainer, drawn together: who is caught is not paid for the others either."""
     wanted = audited_ppm(
         price=price, stake=stake, units=len(false), segments=segments, factor=factor, floor_ppm=30_000
     )  # fmt: skip
