@@ -58,8 +58,6 @@ MUTANTS = (
            "{trainer: bond + owed[trainer] for", "{trainer: bond for"),
     Mutant("pay that nobody would miss counts as what a cheat would lose", "rewards",
            "min(others, stake * max(0, factor - 2) // 2)", "others * (factor > 2)"),
-    Mutant("the pay of a calibrating unit counts as what a cheat would lose", "audits",
-           "for slot in playing if not is_calibrating(task, units[slot].device))", "for slot in playing)"),
     Mutant("what is left over goes to the smallest remainders", "rewards",
            "(-(total * weights[i] % whole), i)", "(total * weights[i] % whole, i)"),
     Mutant("a proven cheat is still paid what other tasks owe it", "stake",
