@@ -41,12 +41,14 @@ from potminer.node.gaps import KEY as LEAPT
 from potminer.node.gaps import Gaps
 from potminer.node.genesisfile import read_genesis
 from potminer.node.history import History
+from potminer.node.hush import Hush
 from potminer.node.inbox import Inbox, To
 from potminer.node.leaping import Leaper, LightJudge, Snapshots, recalled
 from potminer.node.logbook import LogBook
 from potminer.node.onions import OwnOnions, secret_of
 from potminer.node.outbox import Outbox
 from potminer.node.outfit import Cards, outfit
+from potminer.node.owned import OWNER, claim
 from potminer.node.past import Past
 from potminer.node.prover import Prover
 from potminer.node.publish import Identity, Publisher
@@ -152,6 +154,7 @@ async def _compose(
     chain = chain_id(genesis)
     blobs = BlobStore(paths.blobs)
     journal = await store.load_journal()
+    await claim(journal, key.public, store.persist)
     state, head = await _recover(genesis, chain, store)
     known = state.get(Validator, records.validator_key(key.public))
     today = Seats(Ledger(state, head=head.digest))
@@ -175,10 +178,12 @@ async def _compose(
     gaps.settle(state)
 
     # The rest is one ring: each lambda names what stands below it, and nothing runs before all stands.
-    def note(level: str, line: str) -> None:
+    def say(level: str, line: str) -> None:
         LOG.log(getattr(logging, level.upper()), "%s", line)
         if level == "error":
             publisher.alert(AlertLevel.FAULT, line)
+
+    note = Hush(say, unix_ms)
 
     inbox = Inbox(
         on_blob=lambda peer, message: exchange.message(peer, message),
@@ -352,7 +357,7 @@ async def _following(onions: OwnOnions | None, revealed: bytes) -> Onion:
 def _replica(
     key: SigningKey, chain: bytes, application: Application, head: Head, journal: dict[bytes, bytes], memory: Memory,
 ) -> Replica:
-    others = (b"work/", b"duty/", OWED, DAY_KEY, LEAPT)
+    others = (b"work/", b"duty/", OWED, DAY_KEY, LEAPT, OWNER)
     persisted = {name: value for name, value in journal.items() if not name.startswith(others)}
     return Replica(
         key=key, chain=chain, application=application, head=head, persisted=persisted,

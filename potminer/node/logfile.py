@@ -42,6 +42,13 @@ def open_log(paths: Paths, settings: LogSettings, *, spoken: bool) -> None:
         LOG.removeHandler(old)
         old.close()
     LOG.addHandler(file)
+    # What libraries complain of belongs here too: on standard error, where a service or a devnet keeps it in a file,
+    # nobody would bound it.
+    others = logging.getLogger()
+    for old in others.handlers[:]:
+        if isinstance(old, LogFile):
+            others.removeHandler(old)
+    others.addHandler(file)
     LOG.setLevel(settings.level.upper())
     LOG.propagate = False
     if spoken:

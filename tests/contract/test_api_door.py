@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -124,6 +125,71 @@ async def test_tcp_never_takes_the_last_places_of_the_unix_socket(tmp_path: Path
                 assert await rest(held[0][0]) == b""
                 assert guest in door._guests
                 assert not guest.is_closing()
+
+
+RUBBISH = (
+    b"POST /v1/commands HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\nContent-Length: 203\r\n\r\n"
+    b"\x1f\x8b\x08" + bytes(200),
+    b"POST /v1/commands HTTP/1.1\r\nHost: evil\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n",
+    b"POST /v1/transactions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffffff\r\n",
+    b"GET /v1/chain HTTP/1.1\r\nHost: localhost\r\n" + b"".join(b"X-%d: 1\r\n" % at for at in range(2_000)) + b"\r\n",
+    b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
+    b"\x16\x03\x01" + bytes(500),
+    b"GET /v1/chain HTTP/9.9\r\n\r\n",
+)
+
+
+class Written(logging.Handler):
+    """What a server would have written down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(f"{record.getMessage()} {record.exc_info}")
+
+
+async def test_rubbish_is_answered_and_not_written_down(tmp_path: Path, paths: Paths) -> None:
+    """A traceback for each line of rubbish would fill the disk of a node that nobody watches."""
+    written = Written()
+    for name in ("potminer.api", "aiohttp.server"):
+        logging.getLogger(name).addHandler(written)
+    try:
+        async with serving(Rig(tmp_path), paths, Door()) as server:
+            for said in RUBBISH:
+                reader, writer = await asyncio.open_unix_connection(str(paths.socket))
+                writer.write(said)
+                head = await rest(reader, 10)
+                assert (head[:7], head[8:]) == (b"HTTP/1.", b" 4"), said[:60]
+                writer.write_eof()
+                writer.transport.abort()
+            async with Client(server.address) as operator:
+                await operator.chain()
+    finally:
+        for name in ("potminer.api", "aiohttp.server"):
+            logging.getLogger(name).removeHandler(written)
+    assert not written.lines
+
+
+async def test_a_fault_of_our_own_is_written_down(tmp_path: Path, paths: Paths) -> None:
+    written, rig = Written(), Rig(tmp_path)
+    logging.getLogger("potminer.api").addHandler(written)
+
+    async def broken() -> None:
+        raise AssertionError("a bug")
+
+    rig.snapshot = broken  # type: ignore[assignment,method-assign]
+    try:
+        async with serving(rig, paths, Door()):
+            reader, writer = await asyncio.open_unix_connection(str(paths.socket))
+            writer.write(b"GET /v1/snapshot HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert (await rest(reader, 12)).startswith(b"HTTP/1.1 500")
+            writer.transport.abort()
+    finally:
+        logging.getLogger("potminer.api").removeHandler(written)
+    assert len(written.lines) == 1
+    assert "a bug" in written.lines[0]
 
 
 def test_no_more_connections_than_the_system_has_files_for() -> None:

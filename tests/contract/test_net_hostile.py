@@ -24,7 +24,7 @@ from potminer.wire.frame import (
 from potminer.wire.hello import Identity
 from potminer.wire.registry import Channel, pack
 from potminer.world.net.greet import Greeter, Introduction, vouched_peer
-from potminer.world.net.guard import Guard, host_group, is_loopback
+from potminer.world.net.guard import Guard, gives_way, host_group, is_loopback
 from potminer.world.net.handshake import LinkKey
 from potminer.world.net.network import NetworkLimits
 from potminer.world.net.refusal import LinkRefused, Refusal
@@ -232,6 +232,15 @@ def test_the_guard_forgets_in_time_and_judges_customers_not_addresses() -> None:
     assert not guard.refuses("2001:db8:1:2::1", 60)
     assert host_group("::ffff:10.0.0.1") == host_group("10.0.0.1")
     assert is_loopback("::ffff:127.0.0.1")
+
+
+def test_a_flood_of_greetings_from_one_address_throws_out_its_own() -> None:
+    greetings = [(1, "10.0.0.9"), (2, "10.0.0.1"), (3, "10.0.0.2"), (4, "10.0.0.1")]
+    for newcomer in range(5, 100):
+        greetings = [each for each in greetings if each[0] != gives_way(greetings)]
+        greetings.append((newcomer, "10.0.0.1"))
+    assert greetings == [(1, "10.0.0.9"), (3, "10.0.0.2"), (98, "10.0.0.1"), (99, "10.0.0.1")]
+    assert gives_way([(7, "a"), (8, "b")]) == 7, "among equals the oldest"
 
 
 def test_the_guard_is_bounded() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import secrets
 import socket
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import http_exceptions, web
 
 from potminer.base.errors import AlreadyRunning, PotminerError
 from potminer.world.api.address import LOOPBACK, Address, TcpAddress, UnixAddress
@@ -24,6 +25,9 @@ from potminer.world.paths import Paths, private_folder
 
 _SHUTDOWN_S = 2.0
 _BACKLOG = 64
+_LINGER_S = 2.0
+"""How long the rest of a body is read that was refused, so that whoever sends it sees the refusal."""
+_THEIRS = (web.RequestPayloadError, http_exceptions.HttpProcessingError, ConnectionError)
 
 
 class ApiServer:
@@ -63,9 +67,11 @@ class ApiServer:
         app = web.Application(middlewares=[Guard(tokens, open_pages, door).handle])
         app.add_routes([route.definition() for route in table])
         # Who waits for a proof may go away; nobody should be waited for then.
+        # Nobody here compresses: a small body that unfolds to a large one is refused as the rubbish it is.
         runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_S
-        )
+            app, access_log=None, handle_signals=False, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_S,
+            auto_decompress=False, lingering_time=_LINGER_S, logger=_own_faults(),
+        )  # fmt: skip
         await runner.setup()
         addresses: list[Address] = []
         doors: list[asyncio.Server] = []
@@ -94,6 +100,19 @@ class ApiServer:
             if isinstance(address, UnixAddress | TcpAddress):
                 with contextlib.suppress(FileNotFoundError):
                     (address.path if isinstance(address, UnixAddress) else address.cookie).unlink()
+
+
+def _own_faults() -> logging.Logger:
+    """Where the server says what went wrong: faults of ours. Whoever sends rubbish is answered, and not written down
+    with a traceback each time."""
+    logger = logging.getLogger("potminer.api")
+    if _is_ours not in logger.filters:
+        logger.addFilter(_is_ours)
+    return logger
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    return record.exc_info is None or not isinstance(record.exc_info[1], _THEIRS)
 
 
 async def _listen(runner: web.AppRunner, door: Door, listening: socket.socket, *, local: bool) -> asyncio.Server:

@@ -7,7 +7,8 @@ nodes of one machine share it.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from potminer.world.net.meter import Bucket
@@ -24,6 +25,16 @@ def host_group(host: str) -> str:
     if isinstance(address, IPv6Address):
         return str(address.ipv4_mapped or address.exploded[:19])
     return host
+
+
+def gives_way(greetings: Sequence[tuple[int, str]]) -> int:
+    """Which of *greetings*, the oldest first, each with its ``host_group``, goes when there is no place for another.
+
+    The oldest: an honest greeting takes milliseconds, a stalling one is the oldest. Of the group that has most of
+    them: a flood from one place throws out its own.
+    """
+    (crowd, _), *_ = Counter(group for _, group in greetings).most_common(1)
+    return next(at for at, group in greetings if group == crowd)
 
 
 def is_loopback(host: str) -> bool:

@@ -20,7 +20,7 @@ from potminer.wire.hello import Hello
 from potminer.wire.registry import Row, pack
 from potminer.wire.seal import SigningKey
 from potminer.world.net.greet import Greeted, Greeter, Introduction
-from potminer.world.net.guard import Guard
+from potminer.world.net.guard import Guard, gives_way, host_group
 from potminer.world.net.handshake import KEY_BYTES, LinkKey
 from potminer.world.net.link import READ_BUFFER_BYTES, Ending, Link, Pulse, Socket, prefer_urgency
 from potminer.world.net.meter import Traffic
@@ -51,7 +51,7 @@ class NetworkLimits:
     peers: int = limits.PEERS
     strangers: int = limits.PEERS // 2
     greetings: int = 32
-    """Connections not yet authenticated; the oldest gives way to a new one."""
+    """Connections not yet authenticated; the oldest of whoever has most of them gives way to a new one."""
     dials: int = 16
     greeting_s: float = 10.0
     pulse: Pulse = field(default_factory=Pulse)
@@ -99,7 +99,8 @@ class Network:
         self._entropy = entropy
         self._guard = Guard(spare_loopback=self._limits.spare_loopback)
         self._links: dict[bytes, Link] = {}
-        self._greetings: dict[int, Socket] = {}
+        self._greetings: dict[int, tuple[str, Socket]] = {}
+        """By who is judged together (``host_group``), the oldest first."""
         self._dialling: set[bytes] = set()
         self._dials = 0
         self._past = Traffic()
@@ -125,7 +126,7 @@ class Network:
         for link in list(self._links.values()):
             self._retire(link, Ending("shut down"))
             link.stream.abort()
-        for greeting in self._greetings.values():
+        for _, greeting in self._greetings.values():
             greeting.abort()
         for task in self._tasks:
             task.cancel()
@@ -266,9 +267,9 @@ class Network:
             stream.abort()
             return
         if len(self._greetings) >= self._limits.greetings:
-            # The oldest gives way: an honest greeting takes milliseconds, a stalling one is the oldest.
-            self._greetings.pop(next(iter(self._greetings))).abort()
-        self._greetings[id(stream)] = stream
+            at = gives_way([(at, group) for at, (group, _) in self._greetings.items()])
+            self._greetings.pop(at)[1].abort()
+        self._greetings[id(stream)] = host_group(stream.host), stream
         self._spawn(self._welcome(stream))
 
     async def _welcome(self, stream: Socket) -> None:
