@@ -278,7 +278,9 @@ async def _compose(
 
     await stack.enter_async_context(network)
     await stack.enter_async_context(exchange)
-    await _introduce(config, key, chain, network, store, inbox, sought=seats.peers_of(key.public) if votes else None)
+    committee = seats.peers_of(key.public)
+    inbox.post(To.GOSSIP, gossip.Seek(committee) if votes else gossip.Follow(committee))
+    await _introduce(config, key, chain, network, store, inbox)
     return Node(
         key.public, chain, config, engine, rig, network, publisher, journal,
         lambda: store.save_addresses([encode(record) for record in machines.gossip.records()]),
@@ -418,16 +420,13 @@ async def _fetch(blobs: BlobStore, exchange: BlobExchange, blob: bytes, max_byte
 
 
 async def _introduce(
-    config: Config, key: SigningKey, chain: bytes, network: Network, store: Store, inbox: Inbox, *,
-    sought: frozenset[bytes] | None,
+    config: Config, key: SigningKey, chain: bytes, network: Network, store: Store, inbox: Inbox
 ) -> None:
-    """What gossip is told before it starts: seeds, remembered addresses, our own, and whom to seek."""
+    """What gossip is told before it starts: seeds, remembered addresses, and our own."""
     for seed in config.node.bootstrap:
         inbox.post(To.GOSSIP, gossip.Introduce(seed.host, seed.port, seed.key))
     remembered = tuple(decode(AddressRecord, record, max_bytes=1_024) for record in await store.load_addresses())
     inbox.post(To.GOSSIP, gossip.Remembered(remembered))
-    if sought is not None:
-        inbox.post(To.GOSSIP, gossip.Seek(sought))
     if network.listening is not None and network.listening[0] not in ("0.0.0.0", "::"):
         host, port = network.listening
         inbox.post(To.GOSSIP, gossip.Listening(sign_address(key, chain=chain, host=host, port=port, time_ms=unix_ms())))

@@ -373,8 +373,8 @@ class Engine:
         self._hands.note("info", f"epoch {committee.epoch}: {len(committee.members)} members, {ours}")
         self._soon.append((To.SYNC, sync.CommitteeKnown(height + 1, committee)))
         self._soon.append((To.ROUNDS, rounds.SeatChanged(sits)))
-        if self._m.replica is not None:
-            self._inbox.post(To.GOSSIP, gossip.Seek(self._seats.peers_of(self._own)))
+        peers = self._seats.peers_of(self._own)
+        self._inbox.post(To.GOSSIP, gossip.Follow(peers) if self._m.replica is None else gossip.Seek(peers))
 
     async def _see_seat(self) -> None:
         """What a validator owes the ledger beside its votes; to be one, where its key became a candidate."""

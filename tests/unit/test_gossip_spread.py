@@ -7,6 +7,7 @@ from potminer.core.gossip.events import (
     Deliver,
     Effect,
     Event,
+    Follow,
     Offended,
     Publish,
     Seek,
@@ -29,7 +30,7 @@ from potminer.core.machine import (
     TimerFired,
 )
 from potminer.wire.codec import Wire
-from potminer.wire.gossip import Have, Item, Prune, Push, Topic, Want, item_digest
+from potminer.wire.gossip import AddressesWanted, Have, Item, Prune, Push, Topic, Want, item_digest
 from potminer.wire.registry import pack
 
 CHAIN = bytes(32)
@@ -322,8 +323,39 @@ def test_in_the_committee_an_item_is_sent_once_to_each_by_whoever_brought_it_in(
         return sorted(peer for peer, _ in said(node.does(Validated(((item_digest(fresh), Verdict.ACCEPT),))), Push))
 
     assert pushed_on(client) == [A, B, C]
-    assert pushed_on(A) == [client]
-    assert sorted(peer for peer, _ in said(node.does(Publish((one,))), Push)) == sorted([A, B, C, client])
+    assert pushed_on(A) == []
+    assert sorted(peer for peer, _ in said(node.does(Publish((one,))), Push)) == [A, B, C]
+    assert {peer for peer, _ in said(node.beats(), Have)} <= {A, B, C}, "it comes in a block"
+    assert node.does(PeerUp(b"d" * 32, outbound=False)) == [Send(b"d" * 32, AddressesWanted())]
+
+
+def test_who_follows_passes_up_what_others_bring_and_nothing_down() -> None:
+    rig, other = b"r" * 32, b"o" * 32
+    node = Node(A, B, rig, other)
+    node.does(Follow(frozenset({A, B, C})))
+
+    def pushed_on(text: str) -> set[bytes]:
+        fresh = item(text)
+        node.hears(rig, Push((fresh,)))
+        return {peer for peer, _ in said(node.does(Validated(((item_digest(fresh), Verdict.ACCEPT),))), Push)}
+
+    assert pushed_on("one") == {A, B}
+    assert {peer for peer, _ in said(node.beats(), Have)} == {A, B}
+    small, large = item("ours"), Item(TOPIC, bytes(4_000))
+    assert {peer for peer, _ in said(node.does(Publish((small, large))), Push)} == {A, B, rig, other}
+    node.does(PeerDown(A))
+    node.does(PeerDown(B))
+    assert pushed_on("two") == {other}, "without a link to the committee the others pass it on"
+
+
+def test_who_follows_trusts_no_single_member_with_an_item_of_its_own() -> None:
+    rigs = [bytes([n]) * 32 for n in range(10, 30)]
+    node = Node(A, *rigs)
+    node.does(Follow(frozenset({A, B, C})))
+    for own in (item("small"), Item(TOPIC, bytes(4_000))):
+        asked = {peer for peer, _ in said(node.does(Publish((own,))), Push)}
+        assert A in asked
+        assert len(asked) > 6
 
 
 def test_what_a_member_of_the_committee_kept_from_others_they_hear_by_announcement() -> None:

@@ -93,6 +93,13 @@ class Seek:
     keys: frozenset[bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """We only follow, and *keys* decide. Items go up to them; what they put into blocks comes down as blocks."""
+
+    keys: frozenset[bytes]
+
+
 Event = (
     Started
     | Publish
@@ -103,6 +110,7 @@ Event = (
     | Remembered
     | Introduce
     | Seek
+    | Follow
     | PeerUp
     | PeerDown
     | MessageArrived

@@ -20,6 +20,7 @@ from potminer.core.gossip.events import (
     DialFailed,
     Effect,
     Event,
+    Follow,
     Introduce,
     Listening,
     Offended,
@@ -90,6 +91,8 @@ class Gossip:
         self._standing = Standing()
         self._book = AddressBook(chain, self_key, parameters, self._chance)
         self._dialling = Dialling(self._book, parameters, self._chance)
+        self._above: frozenset[bytes] = frozenset()
+        """The committee, where we only follow it."""
 
     def handle(self, event: Event, now: int) -> list[Effect]:
         match event:
@@ -159,7 +162,9 @@ class Gossip:
             return []
         return [Ban(event.peer, seconds), *self._down(event.peer, now)]
 
-    def _addresses(self, event: DialFailed | Listening | Remembered | Introduce | Seek, now: int) -> list[Effect]:
+    def _addresses(
+        self, event: DialFailed | Listening | Remembered | Introduce | Seek | Follow, now: int
+    ) -> list[Effect]:
         match event:
             case DialFailed():
                 self._book.failed(event.host, event.port, now, self._dialling.sought)
@@ -172,6 +177,8 @@ class Gossip:
                 self._book.introduce(event.host, event.port, event.key)
             case Seek():
                 self._dialling.sought = event.keys
+            case Follow():
+                self._above = event.keys
         return []
 
     # ---- messages ------------------------------------------------------------------------
@@ -253,8 +260,7 @@ class Gossip:
             waiting = self._waiting.take(item_id)
             self._wanted.came(item_id)
             held = self._hold(item_id, item, waiting.pushers if waiting else {}, now)
-            flooded = len(item.body) <= self._parameters.flood_bytes
-            published.append((held, self._peers if flooded else self._targets(item.topic, None)))
+            published.append((held, self._first_targets(item)))
         return self._forward(published, now)
 
     def _validated(self, verdicts: tuple[tuple[bytes, Verdict], ...], now: int) -> list[Effect]:
@@ -284,13 +290,24 @@ class Gossip:
 
     def _targets(self, topic: Topic, first: bytes | None) -> Collection[bytes]:
         """Whom to push an item to that came from *first* (None: from here). The committee is fully linked: who brings
-        something in sends it to all of it, and nobody in it passes on what another of it brought."""
-        members, committee = self._meshes[topic].members, self._dialling.sought
-        if not committee:
-            return members
-        if first in committee:
-            return [peer for peer in members if peer not in committee]
-        return [*(peer for peer in self._peers if peer in committee), *(m for m in members if m not in committee)]
+        something in sends it to all of it, and nobody in it passes on what another of it brought. Who follows passes
+        up what others bring; nothing goes down, for there it comes in a block."""
+        if first in self._dialling.sought:
+            return ()
+        return self._uppermost() or self._meshes[topic].members
+
+    def _first_targets(self, item: Item) -> Collection[bytes]:
+        """For an item of our own. Who has no seat trusts no single member with it."""
+        if self._dialling.sought:
+            return self._targets(item.topic, None)
+        if len(item.body) <= self._parameters.flood_bytes:
+            return self._peers
+        return dict.fromkeys((*self._uppermost(), *self._meshes[item.topic].members))
+
+    def _uppermost(self) -> list[bytes]:
+        """Linked peers of the committee."""
+        committee = self._dialling.sought or self._above
+        return [peer for peer in self._peers if peer in committee]
 
     def _hold(self, item_id: bytes, item: Item, holders: dict[bytes, None], now: int) -> Held:
         self._seen.add(item_id, now)
@@ -340,14 +357,16 @@ class Gossip:
         return effects
 
     def _announce(self, topic: Topic, now: int) -> list[Effect]:
-        """Recent ids to some peers outside the mesh; a small network has only mesh, then to those."""
+        """Recent ids to linked members of the committee; without any to some peers outside the mesh, in a small
+        network to those inside."""
         newest = list(takewhile(lambda entry: entry[1].announce_until_ms > now, self._cache.newest(topic)))
         if not newest:
             return []
         most = self._parameters.announce_items
         members = self._meshes[topic].members
-        outside = draw.shuffled(self._chance, [peer for peer in sorted(self._peers) if peer not in members])
-        inside = draw.shuffled(self._chance, sorted(members))
+        able = sorted(self._uppermost() or self._peers)
+        outside = draw.shuffled(self._chance, [peer for peer in able if peer not in members])
+        inside = draw.shuffled(self._chance, [peer for peer in able if peer in members])
         effects: list[Effect] = []
         for peer in [*outside, *inside][: self._parameters.lazy]:
             ids = islice((item_id for item_id, held in newest if peer not in held.holders), most)
@@ -355,8 +374,11 @@ class Gossip:
         return effects
 
     def _tell_all(self, peer: bytes) -> list[Effect]:
-        """A new link hears of everything still held: an item published alone must not stay alone."""
-        effects: list[Effect] = []
+        """A new link hears of everything still held: an item published alone must not stay alone. But nothing goes
+        down from who is linked with the committee."""
+        upper, effects = self._uppermost(), list[Effect]()
+        if upper and peer not in upper:
+            return []
         for topic in Topic:
             ids = [item_id for item_id, _ in self._cache.newest(topic)]
             effects += self._have(peer, topic, ids[: self._parameters.announce_items])

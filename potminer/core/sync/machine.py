@@ -25,11 +25,12 @@ from potminer.core.machine import (
     SetTimer,
     TimerFired,
 )
+from potminer.core.sync.fan import Fan
 from potminer.core.sync.proof import Tip, fault_in_block, fault_in_range
 from potminer.core.sync.requests import READS_PER_WINDOW, WINDOW_MS, Sources
 from potminer.wire.block import CertifiedBlock
 from potminer.wire.leap import Pruned
-from potminer.wire.sync import Asked, Blocks, BlocksWanted, Busy, Head
+from potminer.wire.sync import RETRY_MS, Asked, Blocks, BlocksWanted, Busy, Head
 
 TIMER: Final = "sync/requests"
 
@@ -98,6 +99,7 @@ class Sync:
         self._held: dict[int, _Held] = {}
         self._executing: int | None = None
         self._reads: dict[bytes, Pace] = {}
+        self._fan = Fan()
         self._deadline: int | None = None
         self._paused = False
 
@@ -176,6 +178,10 @@ class Sync:
         reads = self._reads.setdefault(peer, answering(READS_PER_WINDOW, WINDOW_MS))
         if not reads.take(now):
             return [Send(peer, Busy(Asked.BLOCKS, reads.opens_ms(now) - now))]
+        if peer not in self._committee().members:
+            wait_ms = self._fan.wait_ms(wanted.first, peer, tip=self._tip.height, now=now)
+            if wait_ms:
+                return [Send(peer, Busy(Asked.BLOCKS, min(wait_ms, RETRY_MS)))]
         return [ReadBlocks(peer, wanted.first, min(wanted.count, self._tip.height - wanted.first + 1))]
 
     def _received(self, peer: bytes, reply: Blocks, now: int) -> list[Effect]:
@@ -225,6 +231,7 @@ class Sync:
 
     def _moved(self, event: Moved) -> list[Effect]:
         self._tip, self._committees = event.tip, {event.tip.height + 1: event.committee}
+        self._fan.rose(event.tip.height)
         self._held = {height: held for height, held in self._held.items() if height > event.tip.height}
         self._executing = None
         return [Send(peer, self._head()) for peer in self._sources]
@@ -260,6 +267,7 @@ class Sync:
         if event.height != self._tip.height + 1:
             raise AssertionError(f"block {event.height} executed after block {self._tip.height}")
         self._tip = Tip(event.height, event.digest, event.state_root)
+        self._fan.rose(event.height)
         self._executing = None
         self._held.pop(event.height, None)
         current = self._committee()
