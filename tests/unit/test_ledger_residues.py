@@ -324,3 +324,66 @@ def test_a_judge_of_a_committee_that_is_over_is_nobody_that_the_contradiction_co
     fourth = Verdict(seats[3], 1, Finding.MEASURED, 3, leaf)
     told = rule_unit(audits, replace(unit, judges=(*unit.judges, fourth)), committee, spec(), final=False)
     assert (told.outcome, told.lazy) == (Outcome.ACCEPTED, [key("ben").public])
+
+
+# ---- several auditors of one segment -----------------------------------------------------
+
+
+def shared(world: World, slot: int = 0) -> list[Audit]:
+    """The audits of the one segment of a calibrating unit that several recompute, in their order."""
+    mine = [a for a in world.round.audits if a.slot == slot]
+    return next(several for a in mine if len(several := [b for b in mine if b.segment == a.segment]) > 1)
+
+
+def calibrating(bound: bytes | None = None) -> World:
+    """At the audits of a task that is not calibrated, every one of which is looked at again; slot 0 is bound to the
+    residues *bound*."""
+    world = World(calibrated=False, second_audit_ppm=1_000_000)
+    world.submit(ONE, ("ann", "ben", "cy", "dee"))
+    reveal = world.reveal_of(0)
+    lie = replace(reveal, residues=residue_root(bound)) if bound is not None else reveal
+    world.step((owner(world, 0), world.commit_of(0, lie)))
+    world.commit_all(but=(0,))
+    assert world.step((owner(world, 0), lie)) == [None]
+    world.reveal_all(but=(0,))
+    world.until(Phase.AUDIT)
+    return world
+
+
+def with_a_lie(world: World, segment: int, leaf: int) -> bytes:
+    """What slot 0 computed, but for one leaf."""
+    leaves = list(leaves_of(residues(*world.place(0))))
+    leaves[leaf_number(segment, leaf)] = GUESS
+    return b"".join(leaves)
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_whichever_leaf_is_false_judges_sketch_it_and_its_auditor_is_paid(which: int) -> None:
+    """Of three audits of one segment, all looked at again, the committee sketches one leaf: where a sketch and a leaf
+    contradict each other, theirs. Who lied, and whom to pay, would otherwise stay open."""
+    honest = calibrating()
+    lied = shared(honest)[which]
+    made = with_a_lie(honest, lied.segment, lied.leaf)
+    world = calibrating(made)
+    assert shared(world)[which] == lied, "what is drawn does not follow from what was revealed"
+    bodies: list[tuple[str, AuditVerdict | OpenResidue]] = []
+    for audit in world.round.audits:
+        said = world.verdict_of(audit.slot, 0, segment=audit.segment)
+        sketch = world.sketch_of(audit.slot, audit.segment, audit.leaf)
+        assert audit.auditor is not None
+        bodies.append((world.name_of(audit.auditor), replace(said, sketch=sketch, cheat_ppm=40_000)))
+    assert set(world.step(*bodies)) == {None}
+    world.open_all(but=(0,))
+    opened = []
+    for audit in (a for a in world.round.audits if a.slot == 0):
+        at = leaf_number(audit.segment, audit.leaf)
+        opening = OpenResidue(*world.place(0), audit.segment, audit.leaf, leaves_of(made)[at], leaf_path(made, at))
+        opened.append((owner(world, 0), opening))
+    assert set(world.step(*opened)) == {None}
+    assert world.round.phase == Phase.DISPUTE
+    for asked in {(a.slot, a.segment): a for a in reversed(world.round.audits) if a.disputed}.values():
+        sketch = world.sketch_of(asked.slot, asked.segment, asked.leaf)
+        said = replace(world.verdict_of(asked.slot, 0, segment=asked.segment), sketch=sketch, cheat_ppm=40_000)
+        world.step(*[(judge, said) for judge in world.validators])
+    assert outcome(world) == Outcome.FALSE_RESIDUES
+    assert paid_audits(world, lied) == sum(audit.auditor == lied.auditor for audit in world.round.audits)

@@ -136,12 +136,16 @@ class Verdicts(Closing):
     def _decide(self, task: bytes, current: Round) -> bool:
         words = Words(self.chain.beacon, task, current.number, current.attempt, b"second")
         audits = []
+        agree: dict[Audit, bool] = {}
         for audit in current.audits:
             unit = self.get("unit", task, current.number % 2, audit.slot)
             second = words.below(MILLION) < self.rules.second_audit_ppm
             bad = not unit.passes(self._said(audit, unit))
-            doubt = bad or second or audit.disputed or self._contradiction(task, audit, unit) is not None
+            agrees = self._contradiction(task, audit, unit) is None
+            doubt = bad or second or audit.disputed or not agrees
             audits.append(audit._replace(disputed=doubt and unit.judgement is None))
+            agree[audits[-1]] = agrees
+        audits.sort(key=lambda audit: (audit.slot, audit.segment, agree[audit]))
         self.change("round", task, current.number % 2, audits=tuple(audits))
         disputed = [audit.slot for audit in audits if audit.disputed]
         unopened = {audit.slot for audit in self._unopened(task, current)}

@@ -334,17 +334,19 @@ def _to_dispute(
     draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, said: list[Verdict | None]
 ) -> tuple[Audit, ...]:
     """The audits, with those disputed that did not pass or whose auditor and trainer contradict each other, and some
-    that did: an auditor and a trainer who are friends must not know which."""
+    that did: an auditor and a trainer who are friends must not know which. Judges sketch the first disputed audit of a
+    segment: contradictions stand before the others."""
     place = (number(current.number), number(current.attempt))
     stream = draw.words(draft.head.beacon, task_id, *place, b"second")
-    audits = []
+    audits: list[tuple[bool, Audit]] = []
     for audit, verdict in zip(current.audits, said, strict=True):
         unit = draft.need(UnitRecord, records.unit_key(task_id, current.number, audit.slot))
         passed = verdict is not None and audit_passes(verdict, unit.allowed_ppm)
         again = draw.below(stream, MILLION) < draft.parameters.second_audit_ppm or audit.disputed
-        doubted = not passed or again or contradiction(audit, unit, verdict, task.spec) is not None
-        audits.append(replace(audit, disputed=doubted and unit.judgement is None))
-    return tuple(audits)
+        agree = contradiction(audit, unit, verdict, task.spec) is None
+        disputed = (not passed or again or not agree) and unit.judgement is None
+        audits.append((agree, replace(audit, disputed=disputed)))
+    return tuple(audit for _, audit in sorted(audits, key=lambda each: (each[1].slot, each[1].segment, each[0])))
 
 
 def _dispute(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
