@@ -8,17 +8,20 @@ bandwidth is a link's, not a node's; --shared shapes each node's whole uplink in
 harder.
 
 Here: one client hands the batch to the validator whose turn it is (theirs goes to the one primary); the time
-ends when the last node has executed
-the last transaction. Real messages with their real sizes, consensus before gossip on a link, 60
-bytes of frames and headers a message. A committee has at most 31 members, so of 50 nodes 19 only
-follow: each is sent the certified blocks by one validator. Computing takes no virtual time; what it
-takes is in the column of CPU seconds, for all nodes together.
+ends when the last node has executed the last transaction. Real messages, cut into real frames; a line carries one
+frame at a time, of the most urgent channel first, does not queue what consensus repeats, and deflates frames while it
+is behind, as a link does (world/net); 60 bytes of headers a message. A committee has at most 31 members, so of 50
+nodes 19 only follow: each is linked with eight validators and asks for blocks with the node's own sync. Computing
+takes no virtual time; what it takes is in the column of CPU seconds, for all nodes together.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -26,18 +29,26 @@ from clients import BLOCK_TRANSACTIONS, SENDERS
 from record import Figures, finish, parser
 
 from potminer.base.digest import Domain, digest, number
+from potminer.core.machine import CancelTimer, Execute, Executed, MessageArrived, PeerUp, Send, SetTimer, TimerFired
 from potminer.core.pbft.application import Head, Timers
+from potminer.core.sync import machine as sync_machine
+from potminer.core.sync.machine import ReadBlocks, Sync
+from potminer.core.sync.proof import Tip
 from potminer.sim.host import Host
 from potminer.sim.ledger import Chain, genesis
-from potminer.sim.network import Action, Network
+from potminer.sim.network import Action, Network, Way
 from potminer.sim.notary import NotedKey
 from potminer.sim.plan import Plan
 from potminer.sim.world import CHAIN, World
 from potminer.wire import sync
-from potminer.wire.block import CertifiedBlock
-from potminer.wire.codec import Wire, encode
-from potminer.wire.registry import pack
+from potminer.wire.block import CertifiedBlock, block_digest
+from potminer.wire.codec import Wire
+from potminer.wire.deflate import LEAST_BYTES, Deflater
+from potminer.wire.frame import encode_frame, fragments
+from potminer.wire.gossip import Item, Push, Topic
+from potminer.wire.registry import Channel, pack
 from potminer.wire.tx import SignedTransaction, Transaction, Transfer, sign_transaction, transaction_digest
+from potminer.world.net.outbox import LONG_BYTES
 
 PUBLISHED_S: dict[tuple[int, int], tuple[float | None, float, float]] = {
     (100, 10): (8.609, 1.494, 1.497),
@@ -52,46 +63,165 @@ PUBLISHED_S: dict[tuple[int, int], tuple[float | None, float, float]] = {
 MBIT = (0.1, 30.0, 125.0)
 LEAST_MS, MOST_MS = 35, 350
 MESSAGE_BYTES = 60
+BEHIND_BYTES = 48 * 1024
+"""What waits on a link before its line counts as behind: what the kernel and the transport take unsent."""
 PUSH = 64
 """Transactions in one message of gossip."""
 COMMITTEE = 31
+PEERS = 8
+"""Links of a node that only follows: as many as a node dials."""
 FOLLOWER = 100
 BEGIN_MS = 1_000
 PATIENCE_MS = 600_000
 
 
 @dataclass(slots=True)
-class Queue:
-    """Until when a link is busy, in fractions of a millisecond: with consensus, and with everything."""
+class Line(Way):
+    """A way that knows whose it is."""
 
-    consensus: float = 0.0
-    everything: float = 0.0
+    ends: tuple[int, int] = (0, 0)
+
+
+@dataclass(slots=True)
+class Said:
+    """A message that is sent: its kind, its channel and its frames."""
+
+    kind: str
+    lane: Channel
+    frames: list[bytes]
+    body: bytes
+
+
+@dataclass(slots=True)
+class Sending:
+    """One message on one line: the frames that are still to go, and what happens once it is there."""
+
+    said: Said
+    ends: tuple[int, int]
+    arrive: Callable[[], None]
+    gone: int = 0
+
+
+@dataclass(slots=True)
+class Queue:
+    """What waits for a line, by channel, the more urgent first; one frame at a time is on it (world/net/outbox.py)."""
+
+    lanes: dict[Channel, deque[Sending]] = field(default_factory=lambda: {channel: deque() for channel in Channel})
+    bodies: set[bytes] = field(default_factory=set)
+    """Long messages of consensus that wait: they are not queued again."""
+    waiting_bytes: int = 0
+    busy: bool = False
+    spent_ms: float = 0.0
+    deflater: Deflater = field(default_factory=Deflater)
 
 
 class Shaped(Network):
-    """Every message takes its bytes' time on its link (or its node's uplink), then a drawn latency."""
+    """Every frame takes its bytes' time on its link (or its node's uplink), then a drawn latency."""
 
     mbit: float
     shared: bool
     chance: Random
-    size: int = 0
-    """Of the message that is sent now."""
-    first: bool = True
-    """It goes before what is gossiped."""
+    said: Said
     queues: dict[tuple[int, int], Queue]
-    sent_bytes: int = 0
+    sent: Counter[tuple[str, int, int]]
+    """Bytes: kind, from whom, to whom."""
 
-    def carry(self, source: int, target: int, deliver: Action, *arguments: Any) -> None:
-        queue = self.queues.setdefault((source, -1 if self.shared else target), Queue())
-        now, takes = float(self.clock.now), (self.size + MESSAGE_BYTES) * 8 / (self.mbit * 1_000)
-        if self.first:
-            queue.consensus = done = max(now, queue.consensus) + takes
-            queue.everything = max(now, queue.everything) + takes
-        else:
-            queue.everything = done = max(now, queue.everything, queue.consensus) + takes
+    def way(self, source: int, target: int) -> Line:
+        line = self._ways.get((source, target))
+        if not isinstance(line, Line):
+            line = self._ways[source, target] = Line(self.chance.random, ends=(source, target))
+        return line
+
+    def carry_on(self, way: Way, deliver: Action, arguments: tuple[Any, ...]) -> None:
+        if not isinstance(way, Line):
+            raise AssertionError("a way of another network")
+        (source, target), said = way.ends, self.said
+        key = (source, -1 if self.shared else target)
+        queue = self.queues.get(key) or self.queues.setdefault(key, Queue())
+        if not self.shared and said.lane is Channel.CONSENSUS and len(said.body) >= LONG_BYTES:
+            if said.body in queue.bodies:
+                return
+            queue.bodies.add(said.body)
+        queue.lanes[said.lane].append(Sending(said, way.ends, partial(deliver, *arguments)))
+        queue.waiting_bytes += sum(map(len, said.frames))
         self.carried += 1
-        self.sent_bytes += self.size + MESSAGE_BYTES
-        self.clock.after(round(done - now) + self.chance.randint(LEAST_MS, MOST_MS), deliver, *arguments)
+        if not queue.busy:
+            self._next(queue)
+
+    def _next(self, queue: Queue) -> None:
+        """The next frame of the most urgent channel goes onto the line."""
+        lane = next((lane for lane in queue.lanes.values() if lane), None)
+        queue.busy = lane is not None
+        if lane is None:
+            return
+        sending = lane[0]
+        frame = sending.said.frames[sending.gone]
+        queue.waiting_bytes -= len(frame)
+        if queue.waiting_bytes > BEHIND_BYTES and len(frame) >= LEAST_BYTES:
+            frame = queue.deflater.shell(frame)
+        size = len(frame) + (0 if sending.gone else MESSAGE_BYTES)
+        self.sent[(sending.said.kind, *sending.ends)] += size
+        sending.gone += 1
+        done = sending.gone == len(sending.said.frames)
+        if done:
+            queue.bodies.discard(lane.popleft().said.body)
+        # Whole milliseconds of the clock, and what is left of one for the next frame.
+        exact = queue.spent_ms + size * 8 / (self.mbit * 1_000)
+        queue.spent_ms = exact - int(exact)
+        self.clock.after(int(exact), self._sent, queue, sending.arrive if done else None)
+
+    def _sent(self, queue: Queue, arrive: Callable[[], None] | None) -> None:
+        if arrive is not None:
+            self.clock.after(self.chance.randint(LEAST_MS, MOST_MS), arrive)
+        self._next(queue)
+
+
+def said(message: Wire) -> Said:
+    row, body = pack(message)
+    frames = [encode_frame(fragment) for fragment in fragments(row, body)]
+    return Said(row.type.__name__, row.channel, frames, body)
+
+
+class Follower:
+    """A node outside the committee: the node's own sync (core/sync), linked to *peers* of the committee."""
+
+    def __init__(self, grid: Grid, name: int, key: bytes, chain: Chain, peers: list[Host]) -> None:
+        self.name, self.key, self.chain = name, key, chain
+        self.peers = {peer.key.public: peer for peer in peers}
+        self._grid = grid
+        self._sync = Sync(CHAIN, chain.committee, Tip(0, chain.head.digest, chain.head.state_root))
+        self._timer = 0
+
+    def start(self) -> None:
+        for peer in self.peers:
+            self.hear(PeerUp(peer, outbound=True))
+
+    def hear(self, event: sync_machine.Event) -> None:
+        for effect in self._sync.handle(event, self._grid.clock.now):
+            match effect:
+                case Send(peer, message):
+                    self._say(peer, message)
+                case ReadBlocks(peer, first, count):
+                    self._say(peer, sync.Blocks(tuple(self.chain.blocks[first - 1 : first - 1 + count])))
+                case Execute(block, certificate):
+                    self.chain.apply(CertifiedBlock(block, certificate))
+                    head = self.chain.head
+                    self._grid.after(0, self.hear, Executed(head.height, head.digest, head.state_root, head.time_ms))
+                case SetTimer(name, delay_ms):
+                    self._timer += 1
+                    self._grid.after(delay_ms, self._ring, name, self._timer)
+                case CancelTimer():
+                    self._timer += 1
+                case _:
+                    raise SystemExit(f"an honest validator is blamed: {effect}")
+
+    def _say(self, peer: bytes, message: Wire) -> None:
+        host, self._grid.shaped.said = self.peers[peer], said(message)
+        self._grid.network.carry(self.name, host.name, host.receive, self.key, message)
+
+    def _ring(self, name: str, ticket: int) -> None:
+        if ticket == self._timer:
+            self.hear(TimerFired(name))
 
 
 class Grid(World):
@@ -104,30 +234,33 @@ class Grid(World):
         names = tuple(host.name for host in self.hosts)
         self.network = shaped = Shaped(self.clock, "grid", plan.weather, names)
         shaped.mbit, shaped.shared, shaped.chance, shaped.queues = mbit, shared, Random(nodes), {}
+        shaped.sent = Counter()
         self.shaped = shaped
-        self.followers = [self._follower(index) for index in range(nodes - len(self.hosts))]
+        followers = (self._follower(index) for index in range(nodes - len(self.hosts)))
+        self.followers = {follower.key: follower for follower in followers}
         for host in self.hosts:
             host.block_transactions = BLOCK_TRANSACTIONS
 
-    def _follower(self, index: int) -> Host:
+    def _follower(self, index: int) -> Follower:
         key = NotedKey(digest(Domain.DRAW, b"follower", number(index)), self.notary)
-        return Host(
-            name=FOLLOWER + index, member=FOLLOWER + index, key=key, chain_id=CHAIN, parameters=Timers(), world=self,
-            chain=Chain(head=genesis(CHAIN), committee=self.committee), notary=self.notary,
-        )
+        chain = Chain(head=genesis(CHAIN), committee=self.committee)
+        peers = [self.hosts[(index + step * 4) % len(self.hosts)] for step in range(PEERS)]
+        return Follower(self, FOLLOWER + index, key.public, chain, peers)
 
     def send(self, host: Host, message: Wire, *, to: bytes | None) -> None:
-        if host.name < FOLLOWER:
-            self.shaped.size, self.shaped.first = len(pack(message)[1]), True
+        follower = self.followers.get(to or b"")
+        self.shaped.said = said(message)
+        if follower is None:
             super().send(host, message, to=to)
+        else:
+            self.network.carry(host.name, follower.name, follower.hear, MessageArrived(host.key.public, message))
 
     def executed(self, host: Host, *, head: Head, certified: CertifiedBlock) -> None:
         super().executed(host, head=head, certified=certified)
-        for follower in self.followers:
-            if (follower.name - FOLLOWER) % len(self.hosts) == host.name:
-                news = sync.Blocks(blocks=(certified,))
-                self.shaped.size, self.shaped.first = len(pack(news)[1]), False
-                self.network.carry(host.name, follower.name, follower.receive, host.key.public, news)
+        header = certified.block.header
+        for follower in self.followers.values():
+            if host.key.public in follower.peers:
+                self.send(host, sync.Head(header.height, block_digest(header)), to=follower.key)
 
     def submit_all(self) -> None:
         """The client's batch reaches one validator, which tells the others."""
@@ -138,20 +271,30 @@ class Grid(World):
             self.witnesses.submitted(transaction_digest(signed.transaction))
         for begin in range(0, len(batch), PUSH):
             push = batch[begin : begin + PUSH]
-            self.shaped.size, self.shaped.first = sum(len(encode(signed)) + 4 for signed in push), False
+            items = tuple(Item(Topic.TRANSACTION, signed.encoded) for signed in push)
+            self.shaped.said = said(Push(items))
             for other in self.hosts:
                 if other is not door:
                     self.network.carry(door.name, other.name, _submit_all, other, push)
         _submit_all(door, batch)
 
+    def megabytes(self) -> Figures:
+        """By kind, the largest first."""
+        kinds: Counter[str] = Counter()
+        for (kind, _, _), size in self.shaped.sent.items():
+            kinds[kind] += size
+        return {kind: size / 1e6 for kind, size in kinds.most_common()}
+
     def seconds(self) -> float | None:
         """From the client's batch to the last node's last transaction."""
-        for host in (*self.hosts, *self.followers):
+        for host in self.hosts:
             host.start()
+        for follower in self.followers.values():
+            follower.start()
         self.clock.after(BEGIN_MS, self.submit_all)
-        nodes = (*self.hosts, *self.followers)
+        nodes: list[Host | Follower] = [*self.hosts, *self.followers.values()]
         while self.clock.step(PATIENCE_MS):
-            if all(len(host.chain.executed) == self.count for host in nodes):
+            if all(len(node.chain.executed) == self.count for node in nodes):
                 if self.witnesses.violations:
                     raise SystemExit(f"a promise was broken: {self.witnesses.violations}")
                 return (self.clock.now - BEGIN_MS) / 1_000
@@ -187,7 +330,8 @@ def main() -> None:
             name = f"{count}x{nodes}@{mbit:g}"
             figures[name] = {
                 "s": took, "published_s": theirs, "blocks": max(host.height for host in world.hosts),
-                "mbytes": world.shaped.sent_bytes / 1e6, "cpu_s": time.process_time() - began,
+                "mbytes": sum(world.shaped.sent.values()) / 1e6,
+                "mbytes_of": world.megabytes(), "cpu_s": time.process_time() - began,
             }
             if not options.json:
                 print(name, figures[name], flush=True)  # noqa: T201

@@ -9,7 +9,7 @@ from potminer.wire.frame import FRAGMENT_BYTES, WINDOW_BYTES, Fragment, Grant, P
 from potminer.wire.registry import BY_NUMBER, Channel
 from potminer.world.net.outbox import BOUNDS, Outbox
 
-VOTE, HEAD, PUSH, PIECE = (BY_NUMBER[number] for number in (11, 20, 30, 44))
+VOTE, HEAD, PUSH, PIECE, PROPOSAL = (BY_NUMBER[number] for number in (11, 20, 30, 44, 10))
 
 
 def spoken(outbox: Outbox) -> list[Channel]:
@@ -68,3 +68,23 @@ def test_every_queue_is_bounded_by_count_and_by_bytes() -> None:
     assert sum(outbox.offer(HEAD, b"h") for _ in range(10_000)) == BOUNDS[Channel.SYNC].messages
     assert sum(outbox.offer(PIECE, bytes(2**20)) for _ in range(100)) == 8
     assert outbox.offer(VOTE, b"vote")
+
+
+def test_a_proposal_is_not_queued_again_before_it_is_gone() -> None:
+    outbox, proposal = Outbox(), b"p" * (2 * FRAGMENT_BYTES + 1)
+    for _ in range(3):
+        assert outbox.offer(PROPOSAL, proposal)
+        outbox.next()
+    outbox.offer(PROPOSAL, proposal + b"another")
+    assert outbox.queued_bytes == len(proposal) + len(b"another")
+    assert len(spoken(outbox)) == 3
+    assert outbox.offer(PROPOSAL, proposal)
+    assert len(spoken(outbox)) == 3
+
+
+def test_what_is_short_or_no_business_of_consensus_may_be_said_twice() -> None:
+    outbox = Outbox()
+    for row, body in ((VOTE, b"v" * 200), (PUSH, b"p" * 2_000)):
+        assert outbox.offer(row, body)
+        assert outbox.offer(row, body)
+        assert len(spoken(outbox)) == 2

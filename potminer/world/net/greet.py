@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from potminer.base.digest import Domain, digest
 from potminer.base.errors import Malformed
 from potminer.wire.codec import decode, encode
+from potminer.wire.deflate import SHELL_BYTES
 from potminer.wire.frame import FRAME_BYTES, Fragment, Reassembler, decode_frame, encode_frame, fragments
 from potminer.wire.hello import PROTOCOL_VERSION, Hello, Identity
 from potminer.wire.registry import Row, pack, unpack
@@ -20,7 +21,7 @@ from potminer.wire.seal import Purpose, SigningKey, statement, verify
 from potminer.world.net.handshake import KEY_BYTES, TAG_BYTES, CipherState, Handshake, LinkKey, Unauthentic
 from potminer.world.net.refusal import LinkRefused, Refusal
 
-SEALED_BYTES = FRAME_BYTES + TAG_BYTES
+SEALED_BYTES = FRAME_BYTES + SHELL_BYTES + TAG_BYTES
 _IDENTITY_BYTES = len(encode(Identity(bytes(32), bytes(64))))
 _FIRST_BYTES = KEY_BYTES
 _SECOND_BYTES = KEY_BYTES + (KEY_BYTES + TAG_BYTES) + (_IDENTITY_BYTES + TAG_BYTES)

@@ -15,6 +15,7 @@ from typing import Any
 
 from potminer.base.errors import Malformed
 from potminer.wire.codec import Wire
+from potminer.wire.deflate import DEFLATED_CHANNELS, LEAST_BYTES, Deflater, Inflater
 from potminer.wire.frame import (
     FRAGMENT_BYTES,
     Fragment,
@@ -105,6 +106,10 @@ class Link:
         self._intake = Intake(clock=clock, is_validator=is_validator)
         self._own_rates = KindMeter(sending=True)
         self._outbox = Outbox()
+        self._deflater: Deflater | None = None
+        self._inflater = Inflater()
+        self._behind = False
+        """The kernel did not take all of what was written last: the line, not this machine, is what limits."""
         self._work = asyncio.Event()
         self._ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self._heard = clock()
@@ -160,7 +165,8 @@ class Link:
         """The message that the next frame completes, if it does; ends the link where it must not."""
         try:
             sealed = await self._receive()
-            return self._take(decode_frame(self._receiving.open(sealed)), _PREFIX_BYTES + len(sealed))
+            frame = decode_frame(self._inflater.frame(self._receiving.open(sealed)))
+            return self._take(frame, _PREFIX_BYTES + len(sealed))
         except Unauthentic:
             # Anybody on the path can damage bytes: the peer is not to blame.
             self.end(Ending("bytes that the peer did not seal"))
@@ -214,6 +220,7 @@ class Link:
                 self._work.clear()
                 while batch := self._seal_batch():
                     writer.write(batch)
+                    self._behind = writer.transport.get_write_buffer_size() > 0
                     await writer.drain()
         except OSError:
             self.end(Ending("the peer hung up"))
@@ -222,11 +229,21 @@ class Link:
         """Frames to write at once: several small ones, or one large."""
         batch = bytearray()
         while len(batch) < FRAGMENT_BYTES and (frame := self._outbox.next()) is not None:
-            sealed = self._sending.seal(encode_frame(frame))
+            sealed = self._sending.seal(self._shortened(frame))
             batch += len(sealed).to_bytes(_PREFIX_BYTES, "big") + sealed
             channel = frame.channel if isinstance(frame, Fragment | Grant) else Channel.RPC
             self.traffic.sent[channel] += _PREFIX_BYTES + len(sealed)
         return bytes(batch)
+
+    def _shortened(self, frame: Frame) -> bytes:
+        """*frame* as bytes, deflated where the line is behind and it may help."""
+        encoded = encode_frame(frame)
+        if not self._behind or len(encoded) < LEAST_BYTES:
+            return encoded
+        if not isinstance(frame, Fragment) or frame.channel not in DEFLATED_CHANNELS:
+            return encoded
+        self._deflater = self._deflater or Deflater()
+        return self._deflater.shell(encoded)
 
     async def _keep_alive(self) -> None:
         while True:

@@ -18,6 +18,9 @@ class Bound(NamedTuple):
 
 
 MIB = 1024 * 1024
+LONG_BYTES = 512
+"""A replica says again once a second what others seem to lack: a proposal that is on its way for longer than that
+would fill a slow line with itself. Votes are not worth the look."""
 BOUNDS: dict[Channel, Bound] = {
     Channel.CONSENSUS: Bound(4_096, 8 * MIB),
     Channel.SYNC: Bound(256, 8 * MIB),
@@ -37,12 +40,17 @@ class _Lane:
     waiting_bytes: int
     cutting: Iterator[Fragment]
     ready: Fragment | None
+    bodies: set[bytes]
+    """Of the long messages that wait, and of the one being cut."""
+    body: bytes
+    """What is being cut."""
 
 
 class Outbox:
     def __init__(self) -> None:
         self._lanes = {
-            channel: _Lane(WINDOW_BYTES[channel], deque(), 0, iter(()), None) for channel in sorted(Channel)
+            channel: _Lane(WINDOW_BYTES[channel], deque(), 0, iter(()), None, set(), b"")
+            for channel in sorted(Channel)
         }
         self._grants = dict.fromkeys(Channel, 0)
         self._ping = self._pong = False
@@ -52,13 +60,17 @@ class Outbox:
         return sum(lane.waiting_bytes for lane in self._lanes.values())
 
     def offer(self, row: Row, body: bytes) -> bool:
-        """Queue a message; False where its channel is full."""
+        """Queue a message; False where its channel is full. What consensus repeats is not queued while it waits."""
         lane, bound = self._lanes[row.channel], BOUNDS[row.channel]
+        if body in lane.bodies:
+            return True
         full = len(lane.waiting) >= bound.messages or lane.waiting_bytes + len(body) > bound.size
         if full and lane.waiting:
             return False
         lane.waiting.append((row, body))
         lane.waiting_bytes += len(body)
+        if row.channel is Channel.CONSENSUS and len(body) >= LONG_BYTES:
+            lane.bodies.add(body)
         return True
 
     def credit(self, grant: Grant) -> None:
@@ -87,6 +99,8 @@ class Outbox:
             if fragment is not None and len(fragment.data) <= lane.credit:
                 lane.ready = None
                 lane.credit -= len(fragment.data)
+                if fragment.last:
+                    lane.bodies.discard(lane.body)
                 lane.waiting_bytes -= len(fragment.data)
                 return fragment
         return None
@@ -109,6 +123,7 @@ class Outbox:
         if lane.ready is None:
             lane.ready = next(lane.cutting, None)
         if lane.ready is None and lane.waiting:
-            lane.cutting = fragments(*lane.waiting.popleft())
+            row, lane.body = lane.waiting.popleft()
+            lane.cutting = fragments(row, lane.body)
             lane.ready = next(lane.cutting, None)
         return lane.ready
