@@ -238,6 +238,7 @@ def cost(options: argparse.Namespace, folder: Folder, place: Path) -> Figures:
     cuts = [cut for cut in (0, 1, 5, 10, 20, 30, 60, 120) if cut < done] + [done]
     return {
         "rounds": done,
+        "segments of a unit": spec.segments,
         "units": done * len(names) * spec.units_per_trainer,
         "recomputed of trained": company.share(0, done),
         **{f"rounds {a + 1} to {b}": company.share(a, b) for a, b in pairwise(cuts)},
