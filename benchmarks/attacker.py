@@ -223,6 +223,11 @@ class Raw:
         await self.writer.drain()
         await asyncio.sleep(0)
 
+    async def drink(self) -> None:
+        """Read what is answered, until the other end hangs up."""
+        while await self.reader.read(65_536):
+            pass
+
     @property
     def gone(self) -> bool:
         return self.writer.transport.is_closing() or self.reader.at_eof()
@@ -275,8 +280,11 @@ async def links(scene: Scene) -> None:
     scene.did["held"] = sum(not raw.gone for raw in held)
 
 
-async def saying(scene: Scene, what: Callable[[], Wire], *, own: Callable[[], SigningKey], lanes: int = 1) -> None:
-    """*lanes* links to every target that say *what* as fast as they are read, with another key once they are cut."""
+async def saying(
+    scene: Scene, what: Callable[[], Wire], *, own: Callable[[], SigningKey], lanes: int = 1, deaf: bool = False
+) -> None:
+    """*lanes* links to every target that say *what* as fast as they are read, with another key once they are cut. The
+    *deaf* read no answer."""
 
     async def one(target: Target) -> None:
         while scene.goes_on:
@@ -286,7 +294,7 @@ async def saying(scene: Scene, what: Callable[[], Wire], *, own: Callable[[], Si
                 scene.did["refused"] += 1
                 await asyncio.sleep(0.1)
                 continue
-            hearing = asyncio.create_task(raw.reader.read(-1))
+            hearing = asyncio.create_task(asyncio.sleep(3_600) if deaf else raw.drink())
             with suppress(OSError, TimeoutError, Malformed):
                 while scene.goes_on and not raw.gone and not hearing.done():
                     async with asyncio.timeout(2):
@@ -362,6 +370,12 @@ async def questions(scene: Scene) -> None:
         )  # fmt: skip
 
     await saying(scene, what, own=scene.stranger, lanes=3)
+
+
+@attack("deaf")
+async def deaf(scene: Scene) -> None:
+    """Thirty links to each that ask for as many blocks as an answer holds, and read none of them."""
+    await saying(scene, lambda: sync.BlocksWanted(1, 64), own=scene.stranger, lanes=30, deaf=True)
 
 
 @attack("head-lies")

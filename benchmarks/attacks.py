@@ -16,13 +16,14 @@ import shutil
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from attacks_watch import Watch
 from chains import GRAINS, key
-from chaos import KEPT, SENDERS, Tally, Town, judged
+from chaos import KEPT, SENDERS, SILENT_S, Tally, Town, judged
 from record import RESULTS, ROOT, Figures, finish, parser
 
 from potminer.base.errors import PotminerError
@@ -50,6 +51,8 @@ class Siege:
     api_ports: dict[str, int]
     honest: set[str]
     notes: Figures = field(default_factory=dict)
+    silent_until: float = 0.0
+    """When a wiped member votes again: before, a second that fails would be one too many of four."""
 
     def member(self, at: int) -> Member:
         return self.town.plan.validators[at]
@@ -116,7 +119,9 @@ class Siege:
         return found
 
 
-def wiped(member: Member) -> None:
+def wiped(siege: Siege, member: Member) -> None:
+    """Its disk is new; it says nothing for a minute of the chain."""
+    siege.silent_until = time.monotonic() + SILENT_S
     for path in member.datadir.iterdir():
         if path.name not in KEPT:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -157,7 +162,7 @@ async def damaged_file(siege: Siege, damage: Callable[[Path], None]) -> None:
     started = await siege.up(member)
     siege.notes["started"] = started
     if not started:
-        wiped(member)
+        wiped(siege, member)
         siege.notes["came_back_wiped"] = await siege.up(member)
 
 
@@ -203,7 +208,7 @@ async def liar_at_the_wiped(siege: Siege) -> None:
     """A member that has lost its disk asks for everything, and strangers answer first, with nothing true."""
     member = siege.member(2)
     await siege.down(member)
-    wiped(member)
+    wiped(siege, member)
     siege.honest.add(member.name)
     attacking = asyncio.create_task(siege.send("head-lies"))
     siege.notes["came_back"] = await siege.up(member)
@@ -245,18 +250,19 @@ ROWS = (
     Row("have", STRANGER, "unique hashes announced, never an item", sent("have")),
     Row("push-junk", STRANGER, "unique junk, transactions nobody signed", sent("push-junk")),
     Row("transactions", RICH, "duplicates, nonces far ahead, every field at its bound", sent("transactions")),
-    Row("questions", STRANGER, "blocks, blobs, snapshots, chunks asked without end", sent("questions")),
+    Row("questions", STRANGER, "blocks, blobs, snapshots, chunks asked without end", sent("questions", times=3)),
+    Row("deaf", STRANGER, "30 links each ask for blocks and read no answer", sent("deaf")),
     Row("head-lies", STRANGER, "longer chains, false blocks, offers and chunks", sent("head-lies")),
-    Row("api-bodies", LOCAL, "huge, deep and lying bodies", sent("api-bodies")),
-    Row("api-words", LOCAL, "unknown methods, paths that climb, floods of headers", sent("api-words")),
-    Row("api-slow", LOCAL, "800 heads and bodies of a byte a second", sent("api-slow")),
-    Row("api-open", LOCAL, "10,000 connections kept open", sent("api-open")),
-    Row("api-streams", LOCAL, "every stream and every waiting place taken", sent("api-streams")),
     Row("two-on-one-home", DISK, "a second daemon on one home", two_on_one_home),
     Row("anothers-votes", DISK, "a member is given another's database, votes included", anothers_votes),
     Row("corrupt-pages", DISK, "a quarter of a member's database is rubbish", pages),
     Row("torn-log", DISK, "a member's write-ahead log and database are cut short", torn),
     Row("wiped-and-lied-to", DISK, "a wiped member, and liars that answer it", liar_at_the_wiped),
+    Row("api-bodies", LOCAL, "huge, deep and lying bodies", sent("api-bodies")),
+    Row("api-words", LOCAL, "unknown methods, paths that climb, floods of headers", sent("api-words")),
+    Row("api-slow", LOCAL, "800 heads and bodies of a byte a second", sent("api-slow")),
+    Row("api-open", LOCAL, "10,000 connections kept open", sent("api-open")),
+    Row("api-streams", LOCAL, "every stream and every waiting place taken", sent("api-streams")),
     Row("key-taken", MEMBER, "its process is gone: what that alone costs", take_key),
     Row("votes", MEMBER, "900 votes a second: mis-signed, other epochs, huge heights and views, replays",
         sent("votes")),
@@ -347,8 +353,9 @@ async def besieged(plan: Plan, rows: list[Row], *, seconds: float, rate: float, 
         watch, observing = Watch(plan, processes), asyncio.create_task(town.observe())
         try:
             for row in rows:
-                needs_key = ROWS.index(row) > TAKES_KEY
-                if needs_key and siege.member(3).name in siege.honest:
+                if ROWS.index(row) >= TAKES_KEY:
+                    await asyncio.sleep(max(0.0, siege.silent_until - time.monotonic()))
+                if ROWS.index(row) > TAKES_KEY and siege.member(3).name in siege.honest:
                     await siege.down(siege.member(3))
                 figures[row.name] = await run_row(siege, watch, row, rate)
                 print(f"{row.name}: {figures[row.name]}", file=sys.stderr, flush=True)  # noqa: T201

@@ -17,6 +17,7 @@ from potminer.wire.control import Until
 from potminer.wire.tx import SignedTransaction, Transaction, Transfer, sign_transaction
 from potminer.world.api.address import TcpAddress
 from potminer.world.api.attach import Client
+from potminer.world.api.body import BODY_S, LEAST_BYTES_S, patience
 from potminer.world.api.door import OPEN_FILES, Door, connections_allowed
 from potminer.world.api.serve import ApiServer
 from potminer.world.paths import Paths, locate
@@ -190,6 +191,14 @@ async def test_a_fault_of_our_own_is_written_down(tmp_path: Path, paths: Paths) 
         logging.getLogger("potminer.api").removeHandler(written)
     assert len(written.lines) == 1
     assert "a bug" in written.lines[0]
+
+
+def test_a_body_of_a_byte_a_second_is_not_waited_for_and_a_large_one_is() -> None:
+    assert patience(0, 0) == BODY_S
+    assert patience(10, 10) < BODY_S - 9, "each byte brings next to nothing"
+    assert patience(BODY_S + 1, 30) == 0
+    assert patience(3_600, 3_600 * LEAST_BYTES_S) == BODY_S, "who sends enough may send for hours"
+    assert patience(10, 2**30) == BODY_S, "however much came at once, silence is no longer borne"
 
 
 def test_no_more_connections_than_the_system_has_files_for() -> None:

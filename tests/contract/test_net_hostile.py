@@ -24,7 +24,7 @@ from potminer.wire.frame import (
 from potminer.wire.hello import Identity
 from potminer.wire.registry import Channel, pack
 from potminer.world.net.greet import Greeter, Introduction, vouched_peer
-from potminer.world.net.guard import Guard, gives_way, host_group, is_loopback
+from potminer.world.net.guard import Guard, gives_place, gives_way, host_group, is_loopback
 from potminer.world.net.handshake import LinkKey
 from potminer.world.net.network import NetworkLimits
 from potminer.world.net.refusal import LinkRefused, Refusal
@@ -241,6 +241,33 @@ def test_a_flood_of_greetings_from_one_address_throws_out_its_own() -> None:
         greetings.append((newcomer, "10.0.0.1"))
     assert greetings == [(1, "10.0.0.9"), (3, "10.0.0.2"), (98, "10.0.0.1"), (99, "10.0.0.1")]
     assert gives_way([(7, "a"), (8, "b")]) == 7, "among equals the oldest"
+
+
+def test_the_keys_of_one_address_leave_room_for_others() -> None:
+    """However many links an address asks for, and however often: each of the others finds a place, and keeps it."""
+    held: list[str] = []
+    for newcomer in [*["10.0.0.1"] * 100, "10.0.0.2", *["10.0.0.1"] * 100, "10.0.0.3", "10.0.0.2", *["10.0.0.1"] * 9]:
+        if len(held) < 8:
+            held.append(newcomer)
+        elif (at := gives_place(held, newcomer)) is not None:
+            del held[at]
+            held.append(newcomer)
+    assert sorted(held) == [*["10.0.0.1"] * 5, *["10.0.0.2"] * 2, "10.0.0.3"]
+    assert gives_place(["a", "b"], "c") is None, "who has one gives it to nobody"
+
+
+async def test_a_stranger_of_a_crowded_address_gives_its_place_up() -> None:
+    """All here are of one address, so the table of places is asked as for a newcomer from elsewhere."""
+    limited = node("a", limits=NetworkLimits(strangers=2), is_validator=lambda peer: False)
+    async with limited as victim, raw_peer("one", victim.port) as first, raw_peer("two", victim.port) as second:
+        await victim.heard.until(lambda: len(victim.heard.up) == 2)
+        yielding = victim.network._yielding(key("three").public, "10.9.8.7")
+        assert yielding is not None
+        assert yielding.peer == key("two").public
+        with pytest.raises(LinkRefused, match="taken"):
+            victim.network._yielding(key("three").public, "127.0.0.1")
+        assert not first.reader.at_eof()
+        assert not second.reader.at_eof()
 
 
 def test_the_guard_is_bounded() -> None:

@@ -37,6 +37,19 @@ def gives_way(greetings: Sequence[tuple[int, str]]) -> int:
     return next(at for at, group in greetings if group == crowd)
 
 
+def gives_place(held: Sequence[str], newcomer: str) -> int | None:
+    """Which of the places for strangers, *held* by these groups, a *newcomer* of its group gets where all are taken.
+
+    None where nobody has to give way. The newest of the group that holds most, if that holds more than the newcomer's
+    will with it: however many keys one address has, others find room.
+    """
+    counts = Counter(held)
+    crowd, most = max(counts.items(), key=lambda each: each[1], default=("", 0))
+    if most <= counts[newcomer] + 1:
+        return None
+    return max(at for at, group in enumerate(held) if group == crowd)
+
+
 def is_loopback(host: str) -> bool:
     address = _parse(host)
     if isinstance(address, IPv6Address) and address.ipv4_mapped:

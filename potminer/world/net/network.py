@@ -20,7 +20,7 @@ from potminer.wire.hello import Hello
 from potminer.wire.registry import Row, pack
 from potminer.wire.seal import SigningKey
 from potminer.world.net.greet import Greeted, Greeter, Introduction
-from potminer.world.net.guard import Guard, gives_way, host_group
+from potminer.world.net.guard import Guard, gives_place, gives_way, host_group
 from potminer.world.net.handshake import KEY_BYTES, LinkKey
 from potminer.world.net.link import READ_BUFFER_BYTES, Ending, Link, Pulse, Socket, prefer_urgency
 from potminer.world.net.meter import Traffic
@@ -232,7 +232,7 @@ class Network:
                 raise LinkRefused(Refusal.WRONG_PEER, "another node answers there")
             if peer in self._dialling:
                 raise LinkRefused(Refusal.DUPLICATE, "being dialled already", peer)
-            self._admit(peer, static, outbound=True)
+            self._admit(peer, static, host, outbound=True)
             self._dialling.add(peer)
             claimed.append(peer)
 
@@ -274,7 +274,7 @@ class Network:
 
     async def _welcome(self, stream: Socket) -> None:
         def admit(peer: bytes, static: bytes) -> None:
-            self._admit(peer, static, outbound=False)
+            self._admit(peer, static, stream.host, outbound=False)
 
         try:
             async with asyncio.timeout(self._limits.greeting_s):
@@ -307,7 +307,7 @@ class Network:
 
     # ---- one link per peer ---------------------------------------------------------------
 
-    def _admit(self, peer: bytes, static: bytes, *, outbound: bool) -> None:
+    def _admit(self, peer: bytes, static: bytes, host: str, *, outbound: bool) -> None:
         """Raises LinkRefused where a link to *peer* would not be kept."""
         if self._guard.banned(peer, self._clock()):
             raise LinkRefused(Refusal.BANNED, "banned", peer)
@@ -318,9 +318,18 @@ class Network:
             return
         if len(self._links) >= self._limits.peers:
             raise LinkRefused(Refusal.FULL, "all links are taken", peer)
-        strangers = sum(not (link.stream.outbound or self._is_validator(link.peer)) for link in self._links.values())
-        if not outbound and strangers >= self._limits.strangers and not self._is_validator(peer):
+        if not outbound and not self._is_validator(peer):
+            self._yielding(peer, host)
+
+    def _yielding(self, peer: bytes, host: str) -> Link | None:
+        """Who gives its place for strangers to *peer* at *host*; None: one is free. LinkRefused: nobody does."""
+        held = [link for link in self._links.values() if not (link.stream.outbound or self._is_validator(link.peer))]
+        if len(held) < self._limits.strangers:
+            return None
+        at = gives_place([host_group(link.stream.host) for link in held], host_group(host))
+        if at is None:
             raise LinkRefused(Refusal.FULL, "all inbound links are taken", peer)
+        return held[at]
 
     def _supersedes(self, standing: Link, static: bytes, *, outbound: bool) -> bool:
         """Whether a new link takes the place of *standing*; both ends find the same."""
@@ -333,9 +342,13 @@ class Network:
 
     def _open(self, stream: Socket, greeted: Greeted) -> None:
         peer = greeted.peer
-        self._admit(peer, greeted.static, outbound=stream.outbound)
+        self._admit(peer, greeted.static, stream.host, outbound=stream.outbound)
         if (standing := self._links.get(peer)) is not None:
             self._retire(standing, Ending("replaced by another link"))
+        elif not stream.outbound and not self._is_validator(peer):
+            crowding = self._yielding(peer, stream.host)
+            if crowding is not None:
+                self._retire(crowding, Ending("its address holds more links than others"))
         link = Link(
             stream,
             greeted,
