@@ -81,6 +81,9 @@ from potminer.world.store.store import Store
 LOG = logging.getLogger("potminer")
 FETCH_S = 30.0
 FACTS_RECALLED = 50_000
+RIG_BLOCKS = 2_000
+"""Twice as many as somebody may miss before it leaps instead."""
+RIG_BLOBS_GIB, BLOBS_GIB = 8, 64
 TRAINER_CHEATS = ("garbage", "signflip", "labelflip", "stale", "guess")
 CONDUCTS = ("copy", "rubber-stamp", "accuse", "parrot", "flatter")
 
@@ -102,6 +105,22 @@ class Node:
     look: Callable[[], None]
     """Note for the day's picture what the rig does now."""
     save_day: Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Thrift:
+    """What is kept on disk. *keep_blocks* below the head, 0 for all; *forgets*: their receipts go with them."""
+
+    keep_blocks: int
+    forgets: bool
+    blob_bytes: int
+
+
+def thrift_of(config: Config) -> Thrift:
+    """A rig's stick has to last for years; whoever votes or observes keeps the past for others."""
+    rig, said = config.node.role == "trainer", config.node.keep_blocks
+    gib = config.store.blobs_gib or (RIG_BLOBS_GIB if rig else BLOBS_GIB)
+    return Thrift((RIG_BLOCKS if rig else 0) if said < 0 else said, rig and said < 0, gib << 30)
 
 
 def unix_ms() -> int:
@@ -152,7 +171,7 @@ async def _compose(
     stack: AsyncExitStack, record: Path | None,
 ) -> Node:
     chain = chain_id(genesis)
-    blobs = BlobStore(paths.blobs)
+    blobs = BlobStore(paths.blobs, thrift_of(config).blob_bytes)
     journal = await store.load_journal()
     await claim(journal, key.public, store.persist)
     state, head = await _recover(genesis, chain, store)
@@ -368,8 +387,10 @@ def _replica(
 
 
 def _snapshots(store: Store, note: Callable[[str, str], None], genesis: Genesis, config: Config) -> Snapshots:
-    blocks = genesis.parameters.epoch_blocks
-    return Snapshots(store, note, epoch_blocks=blocks, keep_blocks=config.node.keep_blocks)
+    kept = thrift_of(config)
+    return Snapshots(
+        store, note, epoch_blocks=genesis.parameters.epoch_blocks, keep_blocks=kept.keep_blocks, forgets=kept.forgets
+    )
 
 
 def _fault(byzantine: str | None, key: SigningKey, chain: bytes, seats: Seats) -> Misbehaviour | None:

@@ -133,10 +133,11 @@ class NodeSettings:
         default=60,
     )
     keep_blocks: int = setting(
-        integer(0, 1_000_000_000),
+        integer(-1, 1_000_000_000),
         "blocks below the head that are kept, beside those since the last but one checkpoint; 0 keeps all, so that "
-        "others can judge and prove the whole past here",
-        default=0,
+        "others can judge and prove the whole past here; -1 keeps 2,000 on a trainer, and there forgets their "
+        "receipts with them, and all anywhere else",
+        default=-1,
     )
     agent: str = setting(
         text(64, pattern=r"[ -~]*", what="at most 64 ASCII characters"),
@@ -158,6 +159,12 @@ class StoreSettings:
         parsed(text(400, what="the URL of a database"), _parse_store_url),
         "database of chain and earnings, as postgresql+psycopg://HOST/NAME; empty for SQLite in the data folder",
         default="",
+    )
+    blobs_gib: int = setting(
+        integer(0, 65_536),
+        "GiB of models, updates and data sets that are kept, the least recently used let go first; 0 keeps 8 on a "
+        "trainer and 64 anywhere else",
+        default=0,
     )
 
 

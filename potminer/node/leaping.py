@@ -23,7 +23,7 @@ from potminer.core.sync.machine import Held, Moved, ReadBlocks
 from potminer.core.sync.proof import Tip
 from potminer.node.gaps import Gaps
 from potminer.node.inbox import To
-from potminer.node.past import OUTCOMES, STEP, Past
+from potminer.node.past import HEADER, MODELS, OUTCOMES, STEP, Past
 from potminer.wire.block import Block, Certificate, CertifiedBlock
 from potminer.wire.codec import Wire, decode, encode
 from potminer.wire.leap import (
@@ -44,6 +44,8 @@ from potminer.world.store.snapshots import Landing, Snapshot
 CHECKPOINT_BLOCKS: Final = 100
 """As the replica's: spec/pbft.md §8."""
 PRUNED_AT_ONCE: Final = 256
+ROUNDS_KEPT: Final = 512
+"""Of each task, models that can still be proven by who forgets."""
 EMPTY: Final = trie.root(None)
 
 
@@ -60,6 +62,7 @@ class Archive(Protocol):
     async def land(self, landing: Landing, empty: bytes) -> None: ...
     async def lowest(self) -> int: ...
     async def prune(self, below: int, most: int, outcomes: str) -> int: ...
+    async def forget(self, below: int, headers: str, series: str, most: int) -> None: ...
     async def proof(self, kind: str, number: int) -> bytes | None: ...
 
 
@@ -132,14 +135,15 @@ def recalled(found: tuple[Snapshot, dict[bytes, bytes]] | None) -> Kept | None:
 
 class Snapshots:
     """Ours: *every* so many blocks one is made, of the state that the next header proves. *keep_blocks* is how many
-    blocks below the head stay at least, 0 for all."""
+    blocks below the head stay at least, 0 for all; who *forgets* lets go with them what became of their
+    transactions, and proofs of models of long ago."""
 
     def __init__(
         self, archive: Archive, note: Callable[[str, str], None], *, epoch_blocks: int,
-        every: int = CHECKPOINT_BLOCKS, keep_blocks: int = 0,
+        every: int = CHECKPOINT_BLOCKS, keep_blocks: int = 0, forgets: bool = False,
     ) -> None:
         self._archive, self._note, self._epoch_blocks = archive, note, epoch_blocks
-        self._every, self._keep_blocks = every, keep_blocks
+        self._every, self._keep_blocks, self._forgets = every, keep_blocks, forgets
         self._due: State | None = None
         self._making = False
         self._held: dict[int, Snapshot] | None = None
@@ -187,6 +191,8 @@ class Snapshots:
             below = min(head - self._keep_blocks, min(held)) + 1
             while await self._archive.prune(below, PRUNED_AT_ONCE, OUTCOMES) == PRUNED_AT_ONCE:
                 pass
+            if self._forgets:
+                await self._archive.forget(below, HEADER, MODELS, ROUNDS_KEPT)
 
     # ---- served ---------------------------------------------------------------------------
 

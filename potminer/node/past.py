@@ -24,7 +24,8 @@ CHANGES: Final = 20_000
 OUTCOMES: Final = "outcomes"
 STEP: Final = "step"
 HEADER: Final = "header"
-"""The header that shows a model's proof, kept for ever as that is."""
+"""The header that shows a model's proof, kept as long as that is."""
+MODELS: Final = "model/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Kept:
 
 def models(task: bytes) -> str:
     """Kind of the proofs of *task*'s models, by round."""
-    return "model/" + task.hex()[:24]
+    return MODELS + task.hex()[:24]
 
 
 Row = tuple[str, int, bytes]

@@ -11,14 +11,17 @@ import pytest
 from potminer.base.errors import ConfigError
 from potminer.core.ledger.apply import RULES
 from potminer.node.blame import oldest
-from potminer.node.build import Node, open_node
+from potminer.node.build import Node, Thrift, open_node, thrift_of
 from potminer.node.config import load_config
 from potminer.node.genesisfile import write_genesis
 from potminer.node.leaping import Snapshots
 from potminer.node.past import OUTCOMES
 from potminer.node.recheck import recheck
 from potminer.node.template import config_text
+from potminer.wire.control import Until
+from potminer.wire.tx import Transfer, transaction_digest
 from potminer.world.paths import Paths, locate
+from potminer.world.store.chain import Applied
 from potminer.world.store.copy import open_for_reading
 from potminer.world.store.snapshots import Landing, Snapshot
 from potminer.world.store.store import Store
@@ -102,6 +105,61 @@ async def test_a_new_node_leaps_where_its_only_peer_pruned_and_then_takes_blocks
         assert await store.target() is None
         assert len(await store.proofs("step")) == LENGTH // EPOCH, "steps it was shown are kept, beside its own"
         assert (await recheck(store, world.genesis, lambda height, of: None)).first == LANDING + 1
+
+
+async def test_a_rig_forgets_receipts_with_their_blocks_and_what_it_keeps_is_bounded(tmp_path: Path) -> None:
+    world = Certified(epoch_blocks=EPOCH)
+    paths = home(tmp_path, "rig")
+    async with Store.open(paths.database, rules=RULES) as store:
+        node = ChainNode(paths.datadir, world, store)
+        await node.begin()
+        snapshots = Snapshots(
+            store, lambda level, line: None, epoch_blocks=EPOCH, every=EVERY, keep_blocks=7, forgets=True
+        )
+        names, held = [], []
+        for amount in range(1, 6 * EVERY + 2):
+            signed = world.sign("rich", Transfer(world.chain, amount))
+            names.append(transaction_digest(signed.transaction))
+            await node.follow(world.add_signed(signed))
+            making = snapshots.after(node.ledger.state, world.headers[-1])
+            if making is not None:
+                await making
+            held.append(len([name for name in names if await store.receipt(name) is not None]))
+        lowest, height = await store.lowest(), len(names)
+        assert max(held) <= 3 * EVERY, "the newest two snapshots, and what comes until the next"
+        assert await store.receipt(names[lowest - 2]) is None
+        assert await store.receipt(names[lowest - 1]) is not None
+        assert (await node.prover.receipt(names[-1], wait_ms=0, until=Until.INCLUDED)) is not None
+        assert await node.prover.receipt(names[0], wait_ms=0, until=Until.INCLUDED) is None
+        assert len(await store.proofs("step")) == height // EPOCH, "committees stay provable from the genesis on"
+        told = await recheck(store, world.genesis, lambda height, of: None)
+        assert (told.first, told.height) == ((await store.snapshots())[0].height + 1, height)
+
+
+async def test_of_a_task_the_newest_models_stay_provable_on_a_rig(tmp_path: Path) -> None:
+    async with Store.open(tmp_path / "potminer.sqlite", rules=RULES) as store:
+        world = Certified()
+        await ChainNode(tmp_path, world, store).begin()
+        proofs = tuple((kind, number, b"proof") for kind in ("model/a", "model/b", "step") for number in range(1, 10))
+        headers = tuple(("header", number, b"header") for number in range(1, 10))
+        await store.append(
+            Applied(1, world.chain, world.state.root, 1, b"block", b"certificate", proofs=(*proofs, *headers))
+        )
+        await store.forget(5, "header", "model/", 3)
+        for kind, first in (("model/a", 7), ("model/b", 7), ("step", 1), ("header", 5)):
+            kept = [number for number in range(1, 10) if await store.proof(kind, number) is not None]
+            assert kept == list(range(first, 10)), kind
+
+
+def test_a_rig_keeps_little_and_who_votes_or_observes_the_whole_past() -> None:
+    def kept(**said: object) -> Thrift:
+        return thrift_of(load_config(None, {f"POTMINER_{key.upper()}": str(value) for key, value in said.items()}))
+
+    assert kept() == Thrift(2_000, True, 8 << 30)
+    for role in ("validator", "observer"):
+        assert kept(node_role=role) == Thrift(0, False, 64 << 30)
+        assert kept(node_role=role, node_keep_blocks=500) == Thrift(500, False, 64 << 30)
+    assert kept(node_keep_blocks=0, store_blobs_gib=2) == Thrift(0, False, 2 << 30)
 
 
 async def test_what_was_let_go_is_named(tmp_path: Path) -> None:

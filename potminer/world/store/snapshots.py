@@ -16,7 +16,7 @@ from potminer.base.errors import ConfigError
 from potminer.wire.codec import decode
 from potminer.wire.leap import CHUNK_MESSAGE_BYTES, Items
 from potminer.world.store.rows import remove_rows, replace_rows
-from potminer.world.store.tables import BLOCKS, CHUNKS, LEDGER, PROOFS, SNAPSHOTS
+from potminer.world.store.tables import BLOCKS, CHUNKS, LEDGER, PROOFS, RECEIPTS, SNAPSHOTS
 
 KEPT: Final = 2
 """The newest two: whoever began to fetch the older one can finish."""
@@ -136,6 +136,16 @@ def prune(connection: Connection, below: int, most: int, outcomes: str) -> int:
         between = PROOFS.c.number.between(heights[0], heights[-1])
         connection.execute(delete(PROOFS).where(PROOFS.c.kind == outcomes, between))
     return len(heights)
+
+
+def forget(connection: Connection, below: int, headers: str, series: str, most: int) -> None:
+    """Let go what pruned blocks left behind: receipts and proofs of kind *headers* of heights below *below*, and of
+    every kind that begins with *series* all but the *most* newest."""
+    connection.execute(delete(RECEIPTS).where(RECEIPTS.c.height < below))
+    connection.execute(delete(PROOFS).where(PROOFS.c.kind == headers, PROOFS.c.number < below))
+    newest = select(PROOFS.c.kind, func.max(PROOFS.c.number)).where(PROOFS.c.kind.startswith(series))
+    for kind, number in connection.execute(newest.group_by(PROOFS.c.kind)).all():
+        connection.execute(delete(PROOFS).where(PROOFS.c.kind == kind, PROOFS.c.number <= number - most))
 
 
 def _read(connection: Connection, role: str) -> list[Snapshot]:

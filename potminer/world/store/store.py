@@ -163,6 +163,11 @@ class Store:
         """Let up to *most* blocks below height *below* go; how many there were."""
         return await self._run(snapshots.prune, below, most, outcomes)
 
+    async def forget(self, below: int, headers: str, series: str, most: int) -> None:
+        """Receipts and proofs (kind *headers*) of blocks below height *below*, and of every *series* of proofs all
+        but the *most* newest."""
+        await self._run(snapshots.forget, below, headers, series, most)
+
     # ---- journal -------------------------------------------------------------------------
 
     async def persist(self, entries: Sequence[Entry]) -> None:
