@@ -69,6 +69,7 @@ def devnet(
 
 
 def _lines(report: dict[str, Any]) -> list[str]:
+    from potminer.view.reasons import why_ended
     from potminer.view.text import pot
 
     units, sent = report["units"], report["bytes"]
@@ -76,6 +77,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
     lines = [
         f"accuracy     {report['metric']['value']:.4f}",
         f"rounds       {report['rounds']} in {report['wall_s']} s",
+        *(f"{'ended' if at == 0 else '':<12} {line}" for at, line in enumerate(why_ended(report["ended"]))),
         f"units        {units['accepted']} accepted; refused: {refused}",
         f"samples      {report['samples']} ({report['samples_per_s']}/s)",
         f"sent         {sent['sent']} bytes ({sent['per_sample']} a sample)",

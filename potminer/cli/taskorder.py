@@ -240,6 +240,7 @@ def _detail(place: Place, task: str, socket: str | None) -> TaskDetail:
 
 def _about(detail: TaskDetail) -> list[str]:
     from potminer.view import text
+    from potminer.view.reasons import why_ended
 
     task = detail.task
     return [
@@ -249,6 +250,7 @@ def _about(detail: TaskDetail) -> list[str]:
         f"trainers  {task.trainers:,}; {text.pot(task.price_per_unit)} a unit, {text.pot(task.escrow)} left in escrow",
         f"model     {task.model or text.UNKNOWN}",
         f"loss      {text.loss(task.loss_micro)}, validation accuracy {text.share(task.accuracy_ppm)}",
+        *(f"{'ended' if at == 0 else '':<9} {line}" for at, line in enumerate(why_ended(task.ended))),
     ]
 
 

@@ -42,8 +42,14 @@ def make_report(
         "schema": SCHEMA,
         "task": course.task,
         "rounds": len(course.rounds),
+        "ended": "" if course.detail is None else course.detail.task.ended,
         "metric": {"name": "accuracy", "value": course.scores[-1].accuracy_ppm / 1e6 if course.scores else None},
         "loss": [view.loss_micro / 1e6 for view in course.rounds if view.loss_micro is not None],
+        "validation": [
+            {"round": score.round, "accuracy": score.accuracy_ppm / 1e6, "loss": score.loss_micro / 1e6}
+            for score in course.scores
+        ],
+        "round_s": [((view.closed_ms or 0) - view.opened_ms) / 1_000 for view in course.rounds],
         "model": model,
         "model_id": None if course.detail is None else course.detail.task.model,
         "state_root": verified.state_root.hex(),

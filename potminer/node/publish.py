@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
 
+from msgspec.structs import replace
+
 from potminer.base.address import decode_address, encode_address
+from potminer.core.ledger.ending import ending
 from potminer.core.ledger.ledger import Ledger
 from potminer.node.answers import Answers
 from potminer.node.engine import Engine
@@ -320,13 +323,18 @@ class Publisher:
             model=record.model.hex(),
             loss_micro=task.losses[-1].loss_micro if task.losses else None,
             accuracy_ppm=task.score_ppm,
+            ended=ending(self._ledger.state, task_id),
         )
 
+    def _with_end(self, unit: UnitOutcome) -> UnitOutcome:
+        return replace(unit, task_ended=ending(self._ledger.state, bytes.fromhex(unit.task)))
+
     async def units(self, task: bytes | None, last: int) -> tuple[UnitOutcome, ...]:
-        return self._history.my_units(task, last)
+        return tuple(self._with_end(unit) for unit in self._history.my_units(task, last))
 
     async def unit(self, task: bytes, *, round: int, slot: int) -> UnitOutcome | None:
-        return self._history.unit(task, round=round, slot=slot)
+        found = self._history.unit(task, round=round, slot=slot)
+        return None if found is None else self._with_end(found)
 
     async def network(self) -> NetworkView:
         return self._answers.network()

@@ -34,6 +34,24 @@ EXPLAINED = {
 }
 
 
+ENDED = {
+    "calibration": (
+        "An audit could not tell honest work from work that leaves out one sample: that has to measure 100 ppm at the "
+        "least, and 100 times what honest machines differ by.",
+        "Order it with fewer batches_per_segment, in mode local with fewer segments too, or with more bits "
+        "(compression). What was left of the budget has come back.",
+    ),
+}
+"""By the first word of the ledger's reason."""
+
+
+def why_ended(reason: str) -> list[str]:
+    """Lines for who ordered the task: the ledger's reason, what it means, what to do. None while it goes on."""
+    if not reason:
+        return []
+    return [clean(reason), *ENDED.get(reason.partition(":")[0], ())]
+
+
 def explain(unit: UnitOutcome) -> list[str]:
     """A few lines: which unit, how it ended, the numbers, what to do."""
     place = f"{clean(unit.task_name, 40)} ({short_id(unit.task)}) round {unit.round + 1} unit {unit.slot}"
@@ -49,6 +67,8 @@ def explain(unit: UnitOutcome) -> list[str]:
         lines.append(f"  {_paid_out(unit)}")
     if unit.outcome is Outcome.REJECTED and unit.reason in EXPLAINED:
         lines.append(f"  {EXPLAINED[unit.reason][1]}")
+    if unit.task_ended.startswith("calibration"):
+        lines += [f"  the task ended: {why_ended(unit.task_ended)[0]}", f"  {ENDED['calibration'][0]}"]
     if unit.height is not None:
         lines.append(f"  decided in block {count(unit.height)}")
     return lines

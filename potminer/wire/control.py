@@ -261,6 +261,8 @@ class TaskView(Photo, frozen=True, kw_only=True):
     """Blob of the newest agreed model."""
     loss_micro: U63 | None = None
     accuracy_ppm: U32 | None = None
+    ended: Line = ""
+    """Why it ended, or will with its round, in the ledger's words; empty while it goes on."""
 
 
 class RoundView(Photo, frozen=True, kw_only=True):
@@ -313,6 +315,8 @@ class UnitOutcome(Photo, frozen=True, kw_only=True):
     noise_ppm: Ppm | None = None
     cheat_ppm: Ppm | None = None
     """What the task's calibration had measured by then: the largest honest error, and the smallest cheat's."""
+    task_ended: Line = ""
+    """Why its task ended, or will with its round; empty while it goes on."""
     kept: Grains | None = None
     """What of *paid* became bond; None before its round left the dispute window."""
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from potminer.core.ledger import event
 from potminer.core.ledger.calibrate import is_calibrating
+from potminer.core.ledger.ending import ending
 from potminer.wire import record as records
 from potminer.wire.record import Audit, Calibration, Outcome, Phase, SeenDevice, Standing, TaskStatus
 from potminer.wire.task import AuditSpec, TaskSpec
@@ -211,10 +212,14 @@ def test_one_machine_at_odds_with_others_leaves_the_task_uncalibrated_and_in_tra
 
 def test_noise_within_a_factor_of_ten_times_ten_of_the_smallest_cheat_is_refused_and_the_work_is_paid() -> None:
     world = to_audit(fresh(spec(units_per_trainer=1, audit=AuditSpec(100_000, 20_000))))
+    assert ending(world.state, world.task) == ""
     audit(world, lambda j, t, s: (401, 40_000))
     assert calibration(world).refused
+    reason = "calibration: honest noise 401 ppm too near the smallest cheat 40000 ppm"
+    assert ending(world.state, world.task) == reason, "said while the round goes on: it is the last"
     world.attest()
     world.step()
+    assert (world.record.status, ending(world.state, world.task)) == (TaskStatus.CLOSED, reason)
     (ended,) = world.happened(event.TaskEnded)
     assert ended.reason == "calibration: honest noise 401 ppm too near the smallest cheat 40000 ppm"
     assert sum(share.amount for paid in world.happened(event.Paid) for share in paid.shares) == 4 * 1_000_003

@@ -8,7 +8,7 @@ from potminer.base.address import encode_address
 from potminer.view import plot
 from potminer.view.history import INTERVAL_MS, POINTS, History
 from potminer.view.overview import overview
-from potminer.view.reasons import EXPLAINED, explain
+from potminer.view.reasons import EXPLAINED, explain, why_ended
 from potminer.view.select import device_rows, refusals
 from potminer.view.sentence import sentence
 from potminer.view.text import UNKNOWN
@@ -184,6 +184,19 @@ def test_why_names_the_numbers() -> None:
         unit = outcome(outcome=Outcome.ACCEPTED, reason="", paid=1_500_000_000, kept=kept, allowed_ppm=10)
         assert said in "\n".join(explain(unit)), "what became bond is said here, not somewhere else"
         assert "no audit measured it, allowed 10 ppm" in "\n".join(explain(unit))
+
+
+def test_who_ordered_a_task_that_calibration_refused_reads_why_and_what_to_change() -> None:
+    reason = "calibration: honest noise 1 ppm too near the smallest cheat 43 ppm"
+    told = why_ended(reason)
+    assert told[0] == reason
+    assert "batches_per_segment" in told[-1]
+    assert "budget has come back" in told[-1]
+    assert why_ended("all rounds done") == ["all rounds done"]
+    assert why_ended("") == []
+    unit = outcome(outcome=Outcome.ACCEPTED, reason="", paid=1_500_000_000, task_ended=reason)
+    assert f"the task ended: {reason}" in "\n".join(explain(unit))
+    assert "the task ended" not in "\n".join(explain(outcome(task_ended="all rounds done")))
 
 
 def test_a_validator_reads_where_it_stands() -> None:

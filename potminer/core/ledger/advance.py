@@ -21,9 +21,10 @@ from potminer.core.ledger import event, slices
 from potminer.core.ledger.ahead import active, doubt, early_model, funds_ahead
 from potminer.core.ledger.audits import audit_load, draw_audits
 from potminer.core.ledger.begin import begin_round
-from potminer.core.ledger.calibrate import allowed_ppm, proves_a_cheat, refusal_of, settle_calibration
+from potminer.core.ledger.calibrate import allowed_ppm, proves_a_cheat, settle_calibration
 from potminer.core.ledger.close import close_round, end_task
-from potminer.core.ledger.evaluate import has_reached_target, is_evaluating, settle_evaluation
+from potminer.core.ledger.ending import end_of
+from potminer.core.ledger.evaluate import is_evaluating, settle_evaluation
 from potminer.core.ledger.event import Event
 from potminer.core.ledger.judge import BAD, UnitRuling, audit_passes, rule_unit, verdict_of
 from potminer.core.ledger.openings import opening_ms, owed
@@ -82,7 +83,7 @@ def is_due(draft: Draft, *, now: int) -> bool:
             if _waits_for_score(draft, task_id, task):
                 if under_way is not None and now > under_way.deadline_ms:
                     return True
-            elif _end_of(task) is not None or len(active(task)) >= task.spec.min_trainers:
+            elif end_of(task) is not None or len(active(task)) >= task.spec.min_trainers:
                 return True
         elif current.phase == Phase.DRAW or early_model(draft, task_id, task, current) is not None:
             return True
@@ -155,31 +156,15 @@ def _step_ahead(draft: Draft, task_id: bytes, events: list[Event]) -> bool:
 # ---- opening -----------------------------------------------------------------------------
 
 
-def _end_of(task: TaskRecord) -> str | None:
-    """Why a task between two rounds cannot go on."""
-    spec = task.spec
-    if task.status == TaskStatus.CANCELLED:
-        return "cancelled"
-    refused = refusal_of(task)
-    if refused is not None:
-        return refused
-    if has_reached_target(task):
-        return "target reached"
-    if task.round >= spec.rounds:
-        return "all rounds done"
-    spent = task.escrow < spec.min_trainers * spec.units_per_trainer * spec.reward.price_per_unit
-    return "budget spent" if spent else None
-
-
 def _waits_for_score(draft: Draft, task_id: bytes, task: TaskRecord) -> bool:
     """Whether the task would end with a model that is still being scored: it waits, and where a target was
     reached before it ends only if this model reaches it too. Who cancels does not wait."""
-    return _end_of(task) is not None and task.status == TaskStatus.OPEN and is_evaluating(draft, task_id)
+    return end_of(task) is not None and task.status == TaskStatus.OPEN and is_evaluating(draft, task_id)
 
 
 def _open(draft: Draft, task_id: bytes, task: TaskRecord, events: list[Event]) -> bool:
     """Open the next round with every active member, or end a task that cannot go on."""
-    spec, reason = task.spec, _end_of(task)
+    spec, reason = task.spec, end_of(task)
     if _waits_for_score(draft, task_id, task):
         return False
     if reason is not None:
