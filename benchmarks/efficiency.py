@@ -2,13 +2,14 @@
 
 Cases are WHO:SECONDS:ROUNDS. *new*: trainers without a stake, as everybody begins. *grown*: each begins with a bond
 that asks for the rarest audits, as if it had been earned. *overlap*: the same, and a round trains while the one before
-is audited. SECONDS: how long a unit takes plain PyTorch here, about. A round lasts from the close of the one before to
-its own. The first round of a task calibrates (everything is recomputed, once more by the committee) and loads torch: it
-stands by itself; all else is the median of the other rounds.
+is audited. *local*: grown, in mode local: SGD with momentum, a step after every batch, as plain PyTorch does.
+SECONDS: how long a unit takes plain PyTorch here, about. A round lasts from the close of the one before to its own. The
+first round of a task calibrates (everything is recomputed, once more by the committee) and loads torch: it stands by
+itself; all else is the median of the other rounds.
 
 Plain PyTorch runs before, between and after the cases, on the same model, data, batch and number of threads: once as
-one process of two threads, once as two processes of one. The faster counts. A unit of the task adds its gradients up
-and steps once a round, plain PyTorch steps after every batch; *adding* is plain PyTorch that does not either.
+one process of two threads, once as two processes of one. The faster counts. A unit of mode gradient adds its gradients
+up and steps once a round, plain PyTorch steps after every batch; *adding* is plain PyTorch that does not either.
 PyTorch's own data-parallel training over gloo (two processes of one thread, no checks) runs beside them.
 Nobody watches meanwhile but one question a second to one validator. Ratios of CPU time hold on a machine with
 neighbours, too: what the trainers' workers, or all processes together, got out of a CPU second, against plain PyTorch.
@@ -48,7 +49,7 @@ from potminer.train.folder import Folder
 from potminer.train.snap import encode_snapshot, snap
 from potminer.wire.control import RoundView
 from potminer.wire.model import parameter_count
-from potminer.wire.task import Reward, Unit
+from potminer.wire.task import InnerSpec, Momentum, Reward, Unit, state_codings
 from potminer.world.api.attach import Client, NotFound
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -59,6 +60,8 @@ GROWN = 200 * GRAINS_PER_POT
 """Bond in grains at which a task of one POT a unit is audited at its own rate; it asks for a tenth of a segment."""
 VALIDATION = 500
 """Nobody scores the model here: it would be on the cores that train."""
+WALK = InnerSpec(Momentum(900_000_000), rate_nano=20_000_000)
+"""What ``plain.py`` does."""
 LOOK_S = 1.0
 STALL_S = 300.0
 LONG = 100
@@ -207,7 +210,8 @@ def serialisation_s(task: TaskFile) -> float:
     """What snapping the states of one unit, writing them, and continuing from them takes."""
     spec = task.to_spec(train=bytes(32), validation=bytes(32), initial_model=bytes(32))
     unit = Unit(bytes(32), 0, 0, 0, bytes(32), bytes(32))
-    state = (np.random.default_rng(1).normal(size=parameter_count(spec.model)).astype(np.float32),)
+    vector = np.random.default_rng(1).normal(size=parameter_count(spec.model)).astype(np.float32)
+    state = tuple(vector for _ in state_codings(spec))
     with tempfile.TemporaryDirectory() as name:
         folder, took = Folder(Path(name)), []
         for _ in range(9):
@@ -228,7 +232,7 @@ class Case:
     @classmethod
     def said(cls, text: str) -> Case:
         who, seconds, rounds = text.split(":")
-        if who not in ("new", "grown", "overlap"):
+        if who not in ("new", "grown", "overlap", "local"):
             raise ValueError(who)
         return cls(who, int(seconds), int(rounds))
 
@@ -246,6 +250,8 @@ class Case:
         reward = Reward(TRAINERS * self.rounds * task.reward.price_per_unit, task.reward.price_per_unit)
         batches = max(1, round(self.seconds * per_second / each))
         audit = msgspec.structs.replace(task.audit, overlap=self.who == "overlap")
+        if self.who == "local":
+            task = replace(task, mode="local", inner=WALK, outer_rate_nano=10**9)
         return replace(task, rounds=self.rounds, batches_per_segment=batches, reward=reward, audit=audit)
 
 
@@ -312,8 +318,8 @@ def _idx(path: Path, header: int) -> np.ndarray:
         return np.frombuffer(file.read(), np.uint8, offset=header)
 
 
-CASES = [Case("grown", 20, 5), Case("overlap", 20, 4), Case("new", 10, 4)]
-"""Seven and a half minutes. A minute a unit, and thirty rounds of newcomers: --case grown:60:3, --case new:20:30."""
+CASES = [Case("grown", 20, 5), Case("local", 20, 5), Case("overlap", 20, 4), Case("new", 10, 4)]
+"""Ten and a half minutes. A minute a unit, and thirty rounds of newcomers: --case grown:60:3, --case new:20:30."""
 
 
 def end_with_us() -> None:

@@ -10,7 +10,7 @@ from potminer.base.errors import Malformed
 from potminer.train.audit import segment_error_ppm
 from potminer.train.bookwork import read_model
 from potminer.train.cheat import Cheat, guess
-from potminer.train.conduct import Conduct
+from potminer.train.conduct import smallest_cheat
 from potminer.train.data import Split, training_split, validation_split
 from potminer.train.device import choose, device_class, free_bytes, prepare
 from potminer.train.evaluate import evaluate
@@ -90,14 +90,12 @@ class Bench:
         return Audited(job.job, Finding.MEASURED, error, samples, _us_since(started), sketch, cheat_ppm)
 
     def _recomputed(self, work: Work, job: AuditJob, before: State, checkpoint: Checkpoint) -> tuple[State, int]:
-        """The segment's state; where the job calibrates, what leaving out one sample of its last micro-batch would
-        measure, done and measured: at least 1, or 0 where it diverges. Of the last, for nothing after it lets the
-        difference grow.
-        """
+        """The segment's state; where the job calibrates, what the smallest cheat would measure, done and measured: at
+        least 1, or 0 where it diverges."""
         if not job.calibrate:
             return run_segment(work, job.segment, before, checkpoint)[0], 0
-        last = job.segment * job.spec.batches_per_segment - 1
-        cheating = Work(work.engine, work.split, job.spec, job.unit, Conduct(drops=last))
+        conduct = smallest_cheat(job.spec, job.segment)
+        cheating = Work(work.engine, work.split, job.spec, job.unit, conduct)
         reached, short = run_segment_twice(work, cheating, job.segment, before, checkpoint)
         try:
             shown = snap(short, spec=job.spec, unit=job.unit, segment=job.segment)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from potminer.train.data import Wanted
 from potminer.train.weights import Floats
+from potminer.wire.task import TaskSpec
 
 
 def _whole(batch: int) -> int:
@@ -33,7 +34,18 @@ class Conduct:
     labels: Callable[[Wanted], Wanted] = _true
     state: Callable[[Floats, Floats], Floats] = _kept
     drops: int | None = None
-    """The micro-batch whose last sample is left out; of one sample nothing is left."""
+    """The micro-batch whose last *fewer* samples are left out; nothing is learnt of one that has no more."""
+    fewer: int = 1
 
 
 HONEST = Conduct()
+LEAST_SHARE = 100
+"""A cheat that is worth looking for saves a hundredth of the work."""
+
+
+def smallest_cheat(spec: TaskSpec, segment: int) -> Conduct:
+    """What calibration measures: a hundredth of the samples of *segment* left out, at least one, of its last
+    micro-batch, for nothing after that lets the difference grow."""
+    share = spec.batches_per_segment * spec.micro_batch // LEAST_SHARE
+    most = max(1, spec.micro_batch - 1)
+    return Conduct(drops=segment * spec.batches_per_segment - 1, fewer=max(1, min(share, most)))

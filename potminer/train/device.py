@@ -52,11 +52,13 @@ def device_class(device: str) -> str:
 def prepare(threads: int) -> None:
     """Float32 without shortcuts, kernels that repeat themselves, denormals as zero.
 
-    Denormal numbers slow a CPU down by 1.75 once momentum or weights decay into them.
+    Denormal numbers slow a CPU down by 1.75 once momentum or weights decay into them. Memory that a kernel is about to
+    write is not filled with NaN before, as torch otherwise does with deterministic algorithms: that costs two per cent.
     """
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False

@@ -16,22 +16,23 @@ import numpy.typing as npt
 from potminer.base.digest import Domain, digest, number
 from potminer.wire.task import BLOCK, Unit, unit_digest
 
-_CHUNK = BLOCK * 256
-"""Elements worked on at a time: float64 temporaries of half a MiB stay in a processor's cache."""
+CHUNK = BLOCK * 256
+"""Elements worked on at a time: their temporaries, a quarter or half a MiB each, stay in a processor's cache."""
 
 Halves = npt.NDArray[np.uint32]
 Doubles = npt.NDArray[np.float64]
 
 
 def half_words(unit: Unit, segment: int, count: int, *, vector: int = 0) -> Iterator[tuple[slice, Halves]]:
-    """h of all *count* elements, chunk by chunk with the slice each belongs to; chunks begin at a block."""
+    """h of all *count* elements, chunk by chunk with the slice each belongs to; chunks begin at a block. Whoever is
+    given a chunk may write on it."""
     which = (number(vector),) if vector else ()
     key = digest(Domain.DITHER, unit_digest(unit), number(segment), *which)
     stream = np.random.Philox(key=int.from_bytes(key[:16], "little"))
-    for start in range(0, count, _CHUNK):
-        part = slice(start, min(start + _CHUNK, count))
+    for start in range(0, count, CHUNK):
+        part = slice(start, min(start + CHUNK, count))
         length = part.stop - part.start
-        yield part, stream.random_raw(-(-length // 2)).astype("<u8").view("<u4")[:length]
+        yield part, stream.random_raw(-(-length // 2)).astype("<u8", copy=False).view("<u4")[:length]
 
 
 def dithers(unit: Unit, segment: int, count: int, *, vector: int = 0) -> Iterator[tuple[slice, Doubles]]:

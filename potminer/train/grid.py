@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from potminer.base.errors import Malformed
-from potminer.train.dither import Doubles, dithers
+from potminer.train.dither import CHUNK, Doubles, half_words
 from potminer.train.refusal import Reason, Refused
-from potminer.train.weights import Floats, flush
+from potminer.train.weights import Floats, flush, has_denormals
 from potminer.wire.task import BLOCK, Unit
 
 LEAST, MOST = -126, 40
@@ -34,6 +34,7 @@ PEAKS = {8: 126, 4: 7, 2: 1}
 
 Exponents = npt.NDArray[np.int16]
 Levels = npt.NDArray[np.int8]
+_Integers = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,8 +47,13 @@ class Grid:
 
     def values(self) -> Floats:
         """q * 2**e as float32, exactly."""
-        scale = np.repeat(powers(self.exponents).astype(np.float32), BLOCK)
-        return self.levels.astype(np.float32) * scale[: len(self.levels)]
+        scale = powers(self.exponents).astype(np.float32)
+        values = self.levels.astype(np.float32)
+        whole = len(values) // BLOCK
+        by_block = values[: whole * BLOCK].reshape(-1, BLOCK)
+        by_block *= scale[:whole, None]
+        values[whole * BLOCK :] *= scale[whole:]
+        return values
 
 
 def blocks(count: int) -> int:
@@ -56,15 +62,45 @@ def blocks(count: int) -> int:
 
 def snap_grid(values: Floats, *, unit: Unit, segment: int, bits: int = 8, vector: int = 0) -> Grid:
     """The integers of *values* [n], vector number *vector* of a snapshot; Refused as diverged where there are none."""
-    values = flush(values)
-    exponents = exponents_of(values, bits=bits)
-    levels = np.empty(len(values), np.int8)
-    for part, dither in dithers(unit, segment, len(values), vector=vector):
-        inside = exponents[part.start // BLOCK : blocks(part.stop)]
-        scaled = values[part] * np.repeat(powers(-inside), BLOCK)[: part.stop - part.start]
-        scaled += dither
-        levels[part] = np.floor(scaled, out=scaled)
+    if has_denormals(values):
+        values = flush(values)
+    largest = peaks(values)
+    exponents = _exponents(largest, bits)
+    quick, scale = _quick(exponents, largest)
+    levels, room = np.empty(len(values), np.int8), (np.empty(CHUNK, np.float32), np.empty(CHUNK, np.int32))
+    for part, words in half_words(unit, segment, len(values), vector=vector):
+        words >>= 8
+        inside = slice(part.start // BLOCK, blocks(part.stop))
+        if quick[inside].all():
+            each = np.repeat(scale[inside], BLOCK)[: len(words)]
+            _floors(values[part], each, words, levels[part], room)
+        else:
+            scaled = values[part] * powers(-part_of(exponents, part))
+            scaled += words * 2.0**-24
+            levels[part] = np.floor(scaled, out=scaled)
     return Grid(exponents, levels, bits)
+
+
+def _quick(exponents: Exponents, largest: Floats) -> tuple[npt.NDArray[np.bool_], Floats]:
+    """The blocks that ``_floors`` can do, and 2**(24 - e) of each: those where that is a normal float32 and makes no
+    value denormal, and those of zeros, whatever their scale."""
+    ordinary = (exponents >= 24 - 127) & (exponents <= 24)
+    scale = powers(24 - np.where(ordinary, exponents, np.int16(24))).astype(np.float32)
+    return ordinary | (largest == 0), scale
+
+
+def _floors(
+    values: Floats, scale: Floats, words: npt.NDArray[np.uint32], levels: Levels, room: tuple[Floats, _Integers]
+) -> None:
+    """floor(u / 2**e + w * 2**-24) by integers: w is whole, so it is (floor(u * 2**(24 - e)) + w) >> 24. The product
+    is exact and below 126 * 2**24, the sum below 2**31. A third of the time that doubles take, and the same bits."""
+    floats, integers = room[0][: len(values)], room[1][: len(values)]
+    np.multiply(values, scale, out=floats)
+    np.floor(floats, out=floats)
+    np.copyto(integers, floats, casting="unsafe")
+    integers += words.view(np.int32)
+    integers >>= 24
+    np.copyto(levels, integers, casting="unsafe")
 
 
 def powers(exponents: npt.NDArray[np.signedinteger[Any]]) -> Doubles:
@@ -74,14 +110,24 @@ def powers(exponents: npt.NDArray[np.signedinteger[Any]]) -> Doubles:
 
 def peaks(values: Floats) -> Floats:
     """Largest magnitude of every block."""
-    padded = np.zeros(blocks(len(values)) * BLOCK, np.float32)
-    np.abs(values, out=padded[: len(values)])
-    return np.asarray(padded.reshape(-1, BLOCK).max(axis=1), np.float32)
+    found, whole = np.empty(blocks(len(values)), np.float32), len(values) // BLOCK
+    magnitudes = np.empty(CHUNK, np.float32)
+    for start in range(0, whole, CHUNK // BLOCK):
+        stop = min(start + CHUNK // BLOCK, whole)
+        part = magnitudes[: (stop - start) * BLOCK]
+        np.abs(values[start * BLOCK : stop * BLOCK], out=part)
+        np.max(part.reshape(-1, BLOCK), axis=1, out=found[start:stop])
+    found[whole:] = np.abs(values[whole * BLOCK :]).max(initial=0)
+    return found
 
 
 def exponents_of(values: Floats, *, bits: int = 8) -> Exponents:
     """The exponent of every block; Refused where a number is not finite or too large."""
-    largest, peak = peaks(values), PEAKS[bits]
+    return _exponents(peaks(values), bits)
+
+
+def _exponents(largest: Floats, bits: int) -> Exponents:
+    peak = PEAKS[bits]
     if not bool(np.all(np.isfinite(largest))):
         raise Refused(Reason.DIVERGED, "the state holds an infinity or something that is no number")
     fraction, power = np.frexp(largest)

@@ -126,9 +126,10 @@ class Work:
         """Add *scale* times the mean gradient of micro-batch *batch* to the engine's; its mean loss."""
         x, y = self.sampler.batch(batch)
         if batch == self.conduct.drops:
-            if len(x) == 1:
+            left = len(x) - self.conduct.fewer
+            if left <= 0:
                 return 0.0
-            x, y = x[:-1], y[:-1]
+            x, y = x[:left], y[:left]
         return self.engine.accumulate(x, self.conduct.labels(y), scale=scale, chance=Chance(self.unit, batch))
 
 
@@ -159,7 +160,7 @@ def run_segment_twice(
         checkpoint(batch + 1 - batches.start, len(batches))
     kept = course.keep()
     course.learn(work, batches[-1])
-    reached = course.reached()
+    reached = tuple(vector.copy() for vector in course.reached())
     course.back_to(kept)
     course.learn(other, batches[-1])
     checkpoint(len(batches), len(batches))
@@ -201,8 +202,9 @@ class _Walk:
 
     def __init__(self, engine: Engine, state: State) -> None:
         self._engine = engine
-        update, *self._moments = (torch.from_numpy(vector).to(engine.device, copy=True) for vector in state)
-        torch.sub(engine.base, update, out=engine.weights)
+        update, *moments = (torch.from_numpy(vector) for vector in state)
+        torch.sub(engine.base, update.to(engine.device), out=engine.weights)
+        self._moments = [moment.to(engine.device, copy=True) for moment in moments]
 
     def learn(self, work: Work, batch: int) -> float:
         engine, spec, weight = self._engine, work.spec, work.conduct.weight(batch)
@@ -226,8 +228,9 @@ class _Walk:
             vector.copy_(was)
 
     def reached(self) -> State:
+        """On a CPU the moments are our own, not copies: they change with the next step."""
         update = torch.sub(self._engine.base, self._engine.weights)
-        return (_as_floats(update), *(_as_floats(moment) for moment in self._moments))
+        return tuple(np.asarray(vector.cpu().numpy(), np.float32) for vector in (update, *self._moments))
 
 
 def _as_floats(vector: torch.Tensor) -> Floats:

@@ -29,6 +29,8 @@ from potminer.wire.task import Kept
 Floats = npt.NDArray[np.float32]
 _F32 = np.dtype("<f4")
 _EXPONENT, _MAGNITUDE = np.uint32(0x7F80_0000), np.uint32(0x7FFF_FFFF)
+_LEAST_NORMAL = np.uint32(0x0080_0000)
+_PIECE = 2**16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,6 +106,17 @@ def decode_part(data: bytes, *, beside: Sequence[Kept]) -> Model:
 def encode_weights(spec: ModelSpec, flat: Floats) -> bytes:
     """The file of weights alone: what a requester begins with and takes home."""
     return encode_model(spec, Model(flat))
+
+
+def has_denormals(values: Floats) -> bool:
+    """Whether a number is denormal; looked at in pieces that stay in a processor's cache."""
+    bits = values.view(np.uint32)
+    for start in range(0, len(bits), _PIECE):
+        magnitudes = bits[start : start + _PIECE] & _MAGNITUDE
+        magnitudes -= 1  # a zero becomes the largest there is
+        if bool((magnitudes < _LEAST_NORMAL - 1).any()):
+            return True
+    return False
 
 
 def flush(values: Floats) -> Floats:

@@ -36,8 +36,8 @@ EXPLAINED = {
 
 ENDED = {
     "calibration": (
-        "An audit could not tell honest work from work that leaves out one sample: that has to measure 100 ppm at the "
-        "least, and 100 times what honest machines differ by.",
+        "An audit could not tell honest work from work that leaves out a hundredth of a segment: that has to measure "
+        "100 ppm at the least, and 100 times what honest machines differ by.",
         "Order it with fewer batches_per_segment, in mode local with fewer segments too, or with more bits "
         "(compression). What was left of the budget has come back.",
     ),

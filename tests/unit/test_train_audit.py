@@ -13,7 +13,7 @@ from potminer.base.errors import UsageError
 from potminer.train.audit import WORST_PPM, segment_error_ppm
 from potminer.train.bench import Bench
 from potminer.train.cheat import cheat
-from potminer.train.conduct import Conduct
+from potminer.train.conduct import Conduct, smallest_cheat
 from potminer.train.device import device_class
 from potminer.train.folder import Folder
 from potminer.train.grid import Grid, snap_grid
@@ -21,7 +21,7 @@ from potminer.train.refusal import Reason, Refused
 from potminer.train.snap import Snapshot
 from potminer.train.weights import encode_weights, initial_weights
 from potminer.wire.model import Cnn, ModelSpec
-from potminer.wire.task import BLOCK, TaskSpec
+from potminer.wire.task import BLOCK, InnerSpec, Momentum, TaskSpec
 from potminer.wire.trainer import Audited, AuditJob, TrainJob
 from potminer.wire.tx import Finding
 from tests.unit.train_kit import MODEL, digits_task, go_on, unit
@@ -224,6 +224,31 @@ def test_the_smallest_cheat_is_done_and_measured_where_it_is_asked_for(
         short = list(dropping.train(TrainJob(2, spec, unit(), spec.initial_model), go_on).snapshots)
         if segment == 1:
             assert audit(folder, spec, short, 1).error_ppm == report.cheat_ppm
+
+
+@pytest.mark.parametrize(
+    ("batches", "micro_batch", "fewer"), [(1, 16, 1), (4, 32, 1), (5, 64, 3), (23, 64, 14), (400, 64, 63), (300, 1, 1)]
+)
+def test_the_smallest_cheat_saves_a_hundredth_of_its_segment_in_the_last_micro_batch(
+    tmp_path: Path, batches: int, micro_batch: int, fewer: int
+) -> None:
+    spec = digits_task(Folder(tmp_path), model=MODEL, batches=batches, micro_batch=micro_batch)
+    assert smallest_cheat(spec, 3) == Conduct(drops=3 * batches - 1, fewer=fewer)
+
+
+def test_in_a_long_segment_the_smallest_cheat_measures_more_than_a_single_sample(tmp_path: Path) -> None:
+    """A single one would hide in the last snapshot of a long walk, which holds no moments, and the task be refused."""
+    folder = Folder(tmp_path)
+    walk = InnerSpec(Momentum(900_000_000), rate_nano=20_000_000)
+    spec = digits_task(folder, model=MODEL, batches=40, micro_batch=32, mode="local", inner=walk)
+    made = train(folder, spec)
+    job = AuditJob(3, spec, unit(), spec.initial_model, 4, made[2], made[3], 0, calibrate=True)
+    report = bench(folder).audit(job, go_on)
+    dropping = bench(folder)
+    dropping._cheat.conduct = Conduct(drops=4 * 40 - 1)
+    short = list(dropping.train(TrainJob(2, spec, unit(), spec.initial_model), go_on).snapshots)
+    assert report.error_ppm <= 5
+    assert report.cheat_ppm > 8 * audit(folder, spec, [*made[:3], short[3]], 4).error_ppm > 0
 
 
 def test_a_device_class_is_short_and_says_how_the_device_rounds() -> None:

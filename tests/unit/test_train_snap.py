@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from hashlib import sha256
+from math import floor
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +120,37 @@ def test_zeros_and_denormals_are_nothing() -> None:
     made = snap_grid(state, unit=unit(), segment=1)
     assert made.exponents.tolist() == [LEAST]
     assert not made.levels.any()
+
+
+@pytest.mark.parametrize("bits", PEAKS)
+def test_quick_integers_are_what_the_formula_says_in_exact_arithmetic(bits: int) -> None:
+    """Blocks on both sides of what quick arithmetic can do, with neighbours of whole numbers and the tiniest there
+    are, and zeros of both signs."""
+    rng = np.random.default_rng(5)
+    tops = np.array([2.0**power for power in (-126, -110, -97, -96, -95, -3, 0, 7, 24, 25, 30, 31, 39)])
+    state = (rng.uniform(-1, 1, (len(tops), BLOCK)) * 0.99 * tops[:, None]).astype(np.float32)
+    state[:, 0] = tops
+    state[:, 1:9] = [-(2.0**-126), 2.0**-126, 0.0, -0.0, 1e-30, -1e-30, -1e-12, 1e-12]
+    whole = tops[:, None] / 64 * np.array([1, -1, 3, -3])
+    state[:, 9:13] = whole
+    state[:, 13:17] = np.nextafter(whole.astype(np.float32), np.float32(0))
+    flat = np.concatenate([state.reshape(-1), np.zeros(BLOCK, np.float32), state[5, :77]]).astype(np.float32)
+    made = snap_grid(flat, unit=unit(), segment=2, bits=bits)
+    words = np.concatenate([found for _, found in half_words(unit(), 2, len(flat))])
+    for value, level, word, at in zip(flat, made.levels, words, range(len(flat)), strict=True):
+        scaled = Fraction(float(value)) / Fraction(2) ** int(made.exponents[at // BLOCK])
+        assert level == floor(scaled + Fraction(int(word) >> 8, 2**24)), (at, value)
+
+
+def test_a_denormal_or_a_zero_without_a_sign_changes_nothing_in_any_chunk() -> None:
+    state = np.random.default_rng(6).normal(size=3 * 2**16).astype(np.float32)
+    state[2**16 + 5] = 0
+    plain = snap_grid(state, unit=unit(), segment=1)
+    for small in (-0.0, 1e-40, -1e-45):
+        state[2**16 + 5] = small
+        again = snap_grid(state, unit=unit(), segment=1)
+        assert np.array_equal(again.levels, plain.levels)
+        assert np.array_equal(again.exponents, plain.exponents)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 127 * 2.0**MOST])
