@@ -186,6 +186,8 @@ class Engine:
             case To.GOSSIP:
                 return self._m.gossip.handle(event, now)  # type: ignore[arg-type]
             case To.SYNC:
+                if isinstance(event, words.PeerDown):
+                    self._m.leaper.desk.gone(event.peer)
                 ours = [] if isinstance(event, leap.Leapt) else self._m.sync.handle(event, now)  # type: ignore[arg-type]
                 return [*ours, *self._m.leap.handle(event, now)]  # type: ignore[arg-type]
             case To.ROUNDS:
@@ -224,10 +226,9 @@ class Engine:
                 self._soon.append((To.GOSSIP, gossip.Offended(peer, offence)))
             case gossip.Validate() | gossip.Deliver() | gossip.Dial() | gossip.Ban():
                 self._perform_gossip(effect)
-            case sync.ReadBlocks():
-                self._spawn(self._m.leaper.answer_blocks(effect, self._hands.read_blocks, self._hands.send))
-            case leap.Offer() | leap.SendManifest() | leap.SendChunk():
-                self._spawn(self._m.leaper.answer(effect, self._hands.send))
+            case sync.ReadBlocks() | leap.Offer() | leap.SendManifest() | leap.SendChunk():
+                of_us, hands = self._seats.wanted(effect.peer), self._hands
+                self._m.leaper.asked(effect, hands.read_blocks, hands.send, member=of_us, spawn=self._spawn)
             case leap.Begin() | leap.KeepChunk() | leap.Install() | leap.GiveUp() | leap.Hold() | leap.Shun():
                 await self._perform_leap(effect)
             case rounds.Fetch() | rounds.FetchExcerpt() | rounds.StartJob() | rounds.CancelJob() | rounds.Submit():

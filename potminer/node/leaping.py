@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Final, Protocol
 
 from potminer.base import limits
@@ -21,6 +22,7 @@ from potminer.core.light.trust import Terms, Trust
 from potminer.core.machine import Executed, Offence
 from potminer.core.sync.machine import Held, Moved, ReadBlocks
 from potminer.core.sync.proof import Tip
+from potminer.node.desk import BUSY_MS, Desk
 from potminer.node.gaps import Gaps
 from potminer.node.inbox import To
 from potminer.node.past import HEADER, MODELS, OUTCOMES, STEP, Past
@@ -38,7 +40,7 @@ from potminer.wire.leap import (
 )
 from potminer.wire.proof import PROOF_BYTES, CertifiedHeader, Shown
 from potminer.wire.record import CommitteeRecord
-from potminer.wire.sync import Blocks
+from potminer.wire.sync import Asked, Blocks, Busy
 from potminer.world.store.snapshots import Landing, Snapshot
 
 CHECKPOINT_BLOCKS: Final = 100
@@ -47,6 +49,9 @@ PRUNED_AT_ONCE: Final = 256
 ROUNDS_KEPT: Final = 512
 """Of each task, models that can still be proven by who forgets."""
 EMPTY: Final = trie.root(None)
+Question = ReadBlocks | leap.Answering
+Read = Callable[[int, int, int], Awaitable[list[tuple[bytes, bytes]]]]
+"""(block, certificate) from a height on: at most so many, at most so many bytes."""
 
 
 class Archive(Protocol):
@@ -261,6 +266,7 @@ class Leaper:
     ) -> None:
         self._ledger, self._past, self._gaps, self._note = ledger, past, gaps, note
         self.snapshots = snapshots
+        self.desk = Desk()
 
     async def perform(self, effect: leap.Doing) -> list[tuple[To, object]]:
         """What everybody is to hear of it, in order."""
@@ -302,10 +308,19 @@ class Leaper:
             (To.REPLICA, Executed(head.height, header.parent, state.root, head.time_ms)),
         ]
 
-    async def answer_blocks(
-        self, asked: ReadBlocks, read: Callable[[int, int, int], Awaitable[list[tuple[bytes, bytes]]]],
-        send: Callable[[bytes, Wire], bool],
+    def asked(
+        self, question: Question, read: Read, send: Callable[[bytes, Wire], bool], *, member: bool,
+        spawn: Callable[[Awaitable[None]], None],
     ) -> None:
+        """Answer from the disk in its turn; ``Busy`` to who has too many questions waiting."""
+        if isinstance(question, ReadBlocks):
+            kind, answer = Asked.BLOCKS, partial(self._send_blocks, question, read, send)
+        else:
+            kind, answer = Asked.SNAPSHOT, partial(self._send, question, send)
+        if not self.desk.ask(question.peer, answer, member=member, spawn=spawn):
+            send(question.peer, Busy(kind, BUSY_MS))
+
+    async def _send_blocks(self, asked: ReadBlocks, read: Read, send: Callable[[bytes, Wire], bool]) -> None:
         found = await read(asked.first, asked.count, limits.BLOCKS_BYTES)
         if not found:
             send(asked.peer, Pruned(await self.snapshots.lowest()))
@@ -319,7 +334,7 @@ class Leaper:
         )
         send(asked.peer, Blocks(blocks))
 
-    async def answer(self, asked: leap.Answering, send: Callable[[bytes, Wire], bool]) -> None:
+    async def _send(self, asked: leap.Answering, send: Callable[[bytes, Wire], bool]) -> None:
         match asked:
             case leap.Offer(peer, epoch):
                 send(peer, await self.snapshots.offer(epoch))
