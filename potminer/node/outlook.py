@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from potminer.core.committee import Committee
 from potminer.core.ledger.progress import round_of, units_in
-from potminer.core.ledger.slices import slices_of
+from potminer.core.ledger.slices import lengths_of, slices_of
 from potminer.core.ledger.state import Draft, State
 from potminer.core.rounds.events import TaskSeen
 from potminer.wire import record as records
@@ -28,5 +28,7 @@ def _with_round(
     units = () if current is None else tuple(units_in(draft, task, current))
     registered = state.get(Trainer, records.trainer_key(own)) is not None
     evaluation = state.get(EvaluationRecord, records.evaluation_key(task))
-    slices = slices_of(state, task, current)
-    return TaskSeen(task, record, current, units, registered, state.head.time_ms, evaluation, slices, committee)
+    return TaskSeen(
+        task, record, current, units, registered, state.head.time_ms, evaluation,
+        slices_of(state, task, current), committee, lengths_of(state, task, current, record.spec),
+    )

@@ -19,7 +19,7 @@ A result that is not finite stops the round: nothing ever steps on it. No torch 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import assert_never
 
 import numpy as np
@@ -42,15 +42,16 @@ Updates = Callable[[], Iterable[Grid]]
 
 def aggregate(
     base: Model, updates: Updates, *, rate_nano: int, momentum_nano: int = 0, kept: bool = False,
-    rule: Aggregation = _MEAN, seed: bytes = b"",
+    rule: Aggregation = _MEAN, seed: bytes = b"", lengths: Sequence[int] | None = None,
 ) -> Model:
     """The next model from *base* and at least one update of as many parameters.
 
     *updates* may be called twice and must give the same ones. For the mean only one is in memory at a time; the
     other rules hold all of them, in an order that everybody has, and draw from *seed*. *kept*: a momentum lies beside
-    the weights even where its share is 0, and is the mean then.
+    the weights even where its share is 0, and is the mean then. *lengths* are those of whole updates, where clipping
+    is given a slice of each.
     """
-    total = _combined(updates, rule, seed)
+    total = _combined(updates, rule, seed, lengths)
     mean = (total.sums.astype(np.float64) * powers(total.grid)[:, None]).reshape(-1)[: len(base.weights)]
     mean /= float(total.divisor)
     momentum = _next_momentum(base, mean, momentum_nano) if kept or momentum_nano else None
@@ -66,14 +67,14 @@ def _next_momentum(base: Model, mean: Doubles, momentum_nano: int) -> Floats:
     return rounded(base.momentum.astype(np.float64) * (momentum_nano / 10**9) + mean)
 
 
-def _combined(updates: Updates, rule: Aggregation, seed: bytes) -> Total:
+def _combined(updates: Updates, rule: Aggregation, seed: bytes, lengths: Sequence[int] | None) -> Total:
     match rule:
         case Mean():
             return _mean(updates)
         case Trimmed():
             return robust.trimmed(_counted(updates()), rule)
         case Clipped():
-            return robust.clipped(_counted(updates()), rule, seed=seed)
+            return robust.clipped(_counted(updates()), rule, seed=seed, lengths=lengths)
         case _:
             assert_never(rule)
 

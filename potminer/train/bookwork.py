@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from time import perf_counter_ns
+from typing import NamedTuple
 
 import numpy as np
 
 from potminer.base import limits
 from potminer.base.digest import Domain, digest
 from potminer.base.errors import Malformed
-from potminer.train import moments
+from potminer.train import moments, robust
 from potminer.train.aggregate import aggregate
 from potminer.train.folder import Folder
 from potminer.train.refusal import Checkpoint, Reason, Refused
@@ -29,8 +30,8 @@ from potminer.train.weights import (
     model_of,
     model_size,
 )
-from potminer.wire.slice import excerpt_size, part_size, slice_span
-from potminer.wire.task import TaskSpec, Unit, carries, held_each, kept_beside, resumes, snapshot_size
+from potminer.wire.slice import LENGTH_BYTES, excerpt_size, is_measured, lengths_size, part_size, slice_span
+from potminer.wire.task import Clipped, TaskSpec, Unit, carries, held_each, kept_beside, resumes, snapshot_size
 from potminer.wire.trainer import (
     Aggregated,
     AggregateJob,
@@ -44,8 +45,13 @@ from potminer.wire.trainer import (
 KEPT_BYTES = 2**26
 """Of all updates together, bytes: 64 MiB."""
 
-Work = tuple[Unit, bytes]
-"""A unit and the name of its last snapshot, or of an excerpt of that."""
+
+class Work(NamedTuple):
+    """A unit's last *update*, and where it is read: the *blob* of that name, or an excerpt's."""
+
+    unit: Unit
+    update: bytes
+    blob: bytes
 
 
 def read_model(folder: Folder, spec: TaskSpec, blob: bytes) -> Model:
@@ -77,7 +83,7 @@ def aggregate_updates(folder: Folder, job: AggregateJob, checkpoint: Checkpoint)
         raise Refused(Reason.BAD_TASK, f"{len(job.units)} units with {len(job.updates)} updates")
     check_task(job.spec)
     read = _kept(partial(_read_update, folder, job.spec), count=len(job.units), each=held_each(job.spec))
-    good, malformed = _sorted_out(read, zip(job.units, job.updates, strict=True), checkpoint)
+    good, malformed = _sorted_out(read, map(Work, job.units, job.updates, job.updates), checkpoint)
     if not good:
         return Aggregated(job.job, None, malformed, (perf_counter_ns() - started) // 1_000)
     base = read_model(folder, job.spec, job.base)
@@ -87,21 +93,48 @@ def aggregate_updates(folder: Folder, job: AggregateJob, checkpoint: Checkpoint)
 
 
 def aggregate_slice(folder: Folder, job: SliceJob, checkpoint: Checkpoint) -> Sliced:
-    """A slice of the next model: the same numbers that ``aggregate_updates`` puts there."""
+    """A slice of the next model: the same numbers that ``aggregate_updates`` puts there. Or the lengths on it."""
     started = perf_counter_ns()
-    if len(job.units) != len(job.excerpts) or job.index >= job.of:
+    if not len(job.units) == len(job.excerpts) == len(job.updates) or job.index >= job.of:
         raise Refused(Reason.BAD_TASK, f"slice {job.index} of {job.of}, {len(job.units)} units")
+    if len(job.lengths) not in ((0, job.of) if is_measured(job.spec) else (0,)):
+        raise Refused(Reason.BAD_TASK, f"{len(job.lengths)} lengths for {job.of} slices")
     check_task(job.spec)
     read = _kept(partial(_read_excerpt, folder, job), count=len(job.units), each=held_each(job.spec))
-    good, malformed = _sorted_out(read, zip(job.units, job.excerpts, strict=True), checkpoint)
-    if not good:
-        return Sliced(job.job, None, malformed, (perf_counter_ns() - started) // 1_000)
+    good, malformed = _sorted_out(read, map(Work, job.units, job.updates, job.excerpts), checkpoint)
+    blob = None
+    if good:
+        measure = is_measured(job.spec) and not job.lengths
+        blob = folder.write(_lengths(job.spec, read, good) if measure else _part(folder, job, read, good, checkpoint))
+    return Sliced(job.job, blob, malformed, (perf_counter_ns() - started) // 1_000)
+
+
+def _part(
+    folder: Folder, job: SliceJob, read: Callable[[Work], Snapshot], good: Sequence[Work], checkpoint: Checkpoint
+) -> bytes:
     span = slice(*slice_span(job.spec, job.index, job.of))
     base = read_model(folder, job.spec, job.base)
     part = model_of([vector[span] for vector in base.vectors], base.beside)
-    model = _stepped(part, job.spec, read, good, checkpoint)
-    blob = folder.write(encode_part(model))
-    return Sliced(job.job, blob, malformed, (perf_counter_ns() - started) // 1_000)
+    lengths = _summed(folder, job, len(good)) if job.lengths else None
+    return encode_part(_stepped(part, job.spec, read, good, checkpoint, lengths))
+
+
+def _lengths(spec: TaskSpec, read: Callable[[Work], Snapshot], good: Sequence[Work]) -> bytes:
+    if not isinstance(spec.aggregation, Clipped):
+        raise AssertionError("only what is clipped is measured")
+    found = robust.lengths([read(work).update for work in good], spec.aggregation, seed=_seed(good))
+    return b"".join(each.to_bytes(LENGTH_BYTES, "big") for each in found)
+
+
+def _summed(folder: Folder, job: SliceJob, units: int) -> tuple[int, ...]:
+    """The lengths of whole updates. More than a third of the power vouches for those on each slice."""
+    size = lengths_size(job.spec, units)
+    try:
+        said = [folder.read(blob, size=size) for blob in job.lengths]
+    except Malformed as error:
+        raise Refused(Reason.BAD_TASK, f"lengths: {error}") from error
+    places = range(0, size, LENGTH_BYTES)
+    return tuple(sum(int.from_bytes(each[at : at + LENGTH_BYTES], "big") for each in said) for at in places)
 
 
 def assemble(folder: Folder, job: AssembleJob) -> Aggregated:
@@ -123,7 +156,8 @@ def _kept(read: Callable[[Work], Snapshot], *, count: int, each: int) -> Callabl
 
 
 def _stepped(
-    base: Model, spec: TaskSpec, read: Callable[[Work], Snapshot], good: Sequence[Work], checkpoint: Checkpoint
+    base: Model, spec: TaskSpec, read: Callable[[Work], Snapshot], good: Sequence[Work], checkpoint: Checkpoint,
+    lengths: Sequence[int] | None = None,
 ) -> Model:
     def payloads() -> Iterator[Snapshot]:
         for done, work in enumerate(good):
@@ -133,11 +167,16 @@ def _stepped(
     model = aggregate(
         base, lambda: (payload.update for payload in payloads()), rate_nano=spec.outer_rate_nano,
         momentum_nano=spec.outer_momentum_nano, kept=resumes(spec), rule=spec.aggregation,
-        seed=digest(Domain.DRAW, *(blob for _, blob in good)),
+        seed=_seed(good), lengths=lengths,
     )  # fmt: skip
     if not carries(spec):
         return model
     return replace(model, moment=moments.combined(lambda: (each.moment for each in payloads()), spec.aggregation))
+
+
+def _seed(good: Sequence[Work]) -> bytes:
+    """What buckets are drawn by: all updates that count."""
+    return digest(Domain.DRAW, *(work.update for work in good))
 
 
 def _sorted_out(
@@ -153,21 +192,19 @@ def _sorted_out(
             malformed.append(position)
         checkpoint(position, limits.UNITS_PER_ROUND)
     # By content: everybody has this order, and nobody knew it when committing to one of them.
-    return sorted(good, key=lambda work: work[1]), tuple(malformed)
+    return sorted(good, key=lambda work: work.update), tuple(malformed)
 
 
 def _read_update(folder: Folder, spec: TaskSpec, work: Work) -> Snapshot:
-    unit, blob = work
-    data = folder.read(blob, size=snapshot_size(spec, spec.segments))
-    return decode_snapshot(data, spec=spec, unit=unit, segment=spec.segments)
+    data = folder.read(work.blob, size=snapshot_size(spec, spec.segments))
+    return decode_snapshot(data, spec=spec, unit=work.unit, segment=spec.segments)
 
 
 def _read_excerpt(folder: Folder, job: SliceJob, work: Work) -> Snapshot:
     """One slice of an update."""
-    unit, blob = work
-    data = folder.read(blob, size=excerpt_size(job.spec, job.index, job.of))
+    data = folder.read(work.blob, size=excerpt_size(job.spec, job.index, job.of))
     first, last = slice_span(job.spec, job.index, job.of)
-    return decode_excerpt(data, spec=job.spec, unit=unit, count=last - first)
+    return decode_excerpt(data, spec=job.spec, unit=work.unit, count=last - first)
 
 
 def _read_part(folder: Folder, job: AssembleJob, index: int) -> Model:

@@ -19,9 +19,9 @@ import numpy as np
 
 from potminer.base import draw
 from potminer.base.bounded import MILLION
-from potminer.train.dither import Doubles
-from potminer.train.grid import Grid, powers
+from potminer.train.grid import Grid
 from potminer.train.sums import Integers, Total, moved
+from potminer.wire.slice import LENGTH_UNIT
 from potminer.wire.task import BLOCK, Clipped, Trimmed
 
 HEADROOM, _ROOM_ABOVE = 24, 8
@@ -31,6 +31,8 @@ _EVEN = 12
 """Divided by a bucket's size (1 to 4) without a remainder."""
 _COARSE = 14
 """Low bits that a distance does without: squares of a block then sum exactly."""
+_HALF = 26
+"""Low bits of a square that are summed apart from the others."""
 _CHUNK = 2**23
 """Integers looked at together."""
 
@@ -49,25 +51,56 @@ def trimmed(updates: Sequence[Grid], rule: Trimmed) -> Total:
     return Total(sums, grid, _EVEN * (count - 2 * cut))
 
 
-def clipped(updates: Sequence[Grid], rule: Clipped, *, seed: bytes) -> Total:
+def clipped(
+    updates: Sequence[Grid], rule: Clipped, *, seed: bytes, lengths: Sequence[int] | None = None
+) -> Total:
     """middle + mean of c * (bucket - middle), where c = min(1, radius / distance) in 1,024ths, rounded down, and
     radius = the lower median of the distances, times the rule's factor.
 
-    *updates* are in an order that everybody has; *seed* draws the buckets.
+    *updates* are in an order that everybody has; *seed* draws the buckets. *lengths* are those of whole updates, where
+    *updates* are a slice of each; None where they are whole themselves.
     """
     grid = _grid(updates)
     buckets = _buckets(updates, size=rule.bucket, seed=seed)
-    middle = np.zeros((len(grid), BLOCK), np.int64)
-    squares = np.zeros((len(buckets), len(grid)), np.float64)
-    for rows, values in _chunks(buckets, grid):
-        middle[rows] = np.partition(values, (len(buckets) - 1) // 2, axis=0)[(len(buckets) - 1) // 2]
-        coarse = (values - middle[rows]) >> _COARSE
-        squares[:, rows] = (coarse * coarse).sum(axis=2)
-    factors = _factors(squares * powers(2 * (grid + _COARSE)), factor_ppm=rule.radius_ppm)
+    middle, squares = _measured(buckets, grid)
+    factors = _factors(squares if lengths is None else lengths, factor_ppm=rule.radius_ppm)
     sums = middle * (WHOLE * len(buckets))
     for rows, values in _chunks(buckets, grid):
         sums[rows] += ((values - middle[rows]) * factors[:, None, None]).sum(axis=0)
     return Total(sums, grid, _EVEN * WHOLE * len(buckets))
+
+
+def lengths(updates: Sequence[Grid], rule: Clipped, *, seed: bytes) -> tuple[int, ...]:
+    """The square of every bucket's distance from the middle, in units of 2**``LENGTH_UNIT``, exactly: those of slices
+    sum to those of the whole."""
+    return _measured(_buckets(updates, size=rule.bucket, seed=seed), _grid(updates))[1]
+
+
+def _measured(buckets: Sequence[Bucket], grid: Integers) -> tuple[Integers, tuple[int, ...]]:
+    """The middle [blocks, 256], and the lengths."""
+    middle = np.zeros((len(grid), BLOCK), np.int64)
+    squares = np.zeros((len(buckets), len(grid)), np.int64)
+    for rows, values in _chunks(buckets, grid):
+        middle[rows] = np.partition(values, (len(buckets) - 1) // 2, axis=0)[(len(buckets) - 1) // 2]
+        coarse = (values - middle[rows]) >> _COARSE
+        squares[:, rows] = (coarse * coarse).sum(axis=2)
+    return middle, _exact(squares, 2 * (grid + _COARSE) - LENGTH_UNIT)
+
+
+def _exact(squares: Integers, shifts: Integers) -> tuple[int, ...]:
+    """Per bucket the sum of *squares* [buckets, blocks] times 2**shift, as one integer. Squares stay below 2**52;
+    their halves are summed apart, so that no sum of blocks of one shift overflows."""
+    order = np.argsort(shifts, kind="stable")
+    firsts = np.flatnonzero(np.diff(shifts[order], prepend=-1))
+    halves = [
+        np.add.reduceat(half[:, order], firsts, axis=1).tolist()
+        for half in (squares & (2**_HALF - 1), squares >> _HALF)
+    ]
+    ups = shifts[order][firsts].tolist()
+    return tuple(
+        sum((low + (high << _HALF)) << up for low, high, up in zip(*row, ups, strict=True))
+        for row in zip(*halves, strict=True)
+    )
 
 
 def _grid(updates: Sequence[Grid]) -> Integers:
@@ -94,8 +127,9 @@ def _chunks(buckets: Sequence[Bucket], grid: Integers) -> Iterator[tuple[slice, 
         yield rows, values
 
 
-def _factors(squares: Doubles, *, factor_ppm: int) -> Integers:
-    """Each number is one correctly rounded operation on exact ones (``fsum`` rounds once), the same everywhere."""
-    distances = [math.sqrt(math.fsum(row)) for row in squares]
+def _factors(squares: Sequence[int], *, factor_ppm: int) -> Integers:
+    """Each number is one correctly rounded operation on exact ones (dividing integers rounds once), the same
+    everywhere."""
+    distances = [math.sqrt(square / 2**-LENGTH_UNIT) for square in squares]
     radius = sorted(distances)[(len(distances) - 1) // 2] * factor_ppm / MILLION
     return np.array([WHOLE if d <= radius else int(WHOLE * radius / d) for d in distances], np.int64)

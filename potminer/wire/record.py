@@ -288,7 +288,7 @@ class PartAttestation(Wire, frozen=True):
 
 
 class SliceRecord(Wire, frozen=True):
-    """What validators say of one slice of the next model."""
+    """What validators say of one slice of the next model, or of the lengths of updates on it."""
 
     attestations: Annotated[tuple[PartAttestation, ...], Meta(max_length=limits.COMMITTEE)]
 
@@ -434,6 +434,10 @@ def slice_key(task: bytes, index: int) -> bytes:
     return b"s" + task + bytes((index,))
 
 
+def lengths_key(task: bytes, index: int) -> bytes:
+    return b"l" + task + bytes((index,))
+
+
 def update_key(task: bytes, update: bytes) -> bytes:
     return b"d" + task + update
 
@@ -451,6 +455,7 @@ RECORD_TYPES: dict[bytes, type[Wire]] = {
     b"r": RoundRecord,
     b"u": UnitRecord,
     b"s": SliceRecord,
+    b"l": SliceRecord,
     b"p": PendingRound,
     b"d": UpdateOwner,
     b"e": EvaluationRecord,

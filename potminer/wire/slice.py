@@ -1,8 +1,9 @@
 """A slice of a model: some of its elements, in whole blocks, and where they lie in an update's bytes.
 
-A round whose updates are together too much for one validator is aggregated in slices. The rules that are used
-there work on every element by itself, so a slice of the next model follows from the same slice of the base and of
-every update.
+A round whose updates are together too much for one validator is aggregated in slices. Rules that work on every
+element by itself make a slice of the next model from the same slice of the base and of every update. Centred clipping
+needs the **lengths** of all slices as well: the square of the distance of every bucket of updates from the middle on
+one slice, exactly, as big-endian integers in ``LENGTH_UNIT``.
 """
 
 from __future__ import annotations
@@ -25,20 +26,35 @@ from potminer.wire.task import (
 Span = tuple[int, int]
 """First, and first no more."""
 _TAG: Span = (0, 32)
+LENGTH_BYTES = 56
+"""A bucket's square of a distance: 52 bits of a block's sum, 332 of exponents, and room for 2**64 blocks."""
+LENGTH_UNIT = -256
+"""The power of two that lengths are counted in: the least square that a block can have."""
 
 
 def slice_count(spec: TaskSpec, *, units: int, members: int, whole_bytes: int) -> int:
     """Into how many slices a round of *units* is cut for a committee of *members*; 1 where everybody has everything.
 
-    A slice is fetched in pieces of the update's blob, so there are no more slices than pieces. Centred clipping needs
-    the length of whole updates; it is not cut. Nor is what is no larger than *whole_bytes* or two models, whose parts
-    would travel instead: four bytes a number, where an update has one or less. *whole_bytes* 0 cuts whatever can be.
+    A slice is fetched in pieces of the update's blob, so there are no more slices than pieces. What is no larger than
+    *whole_bytes* or two models is not cut: its parts would travel instead, four bytes a number, where an update has
+    one or less. *whole_bytes* 0 cuts whatever can be.
     """
     size = snapshot_size(spec, spec.segments)
     whole = whole_bytes and max(whole_bytes, 2 * model_bytes(spec))
-    if isinstance(spec.aggregation, Clipped) or units * size <= whole:
+    if units * size <= whole:
         return 1
     return min(members, piece_count(size))
+
+
+def is_measured(spec: TaskSpec) -> bool:
+    """Whether a slice needs the lengths of all of them first."""
+    return isinstance(spec.aggregation, Clipped)
+
+
+def lengths_size(spec: TaskSpec, units: int) -> int:
+    """Bytes of the lengths on one slice of as many updates; 0 where the rule needs none."""
+    rule = spec.aggregation
+    return -(-units // rule.bucket) * LENGTH_BYTES if isinstance(rule, Clipped) else 0
 
 
 def slice_span(spec: TaskSpec, index: int, of: int) -> Span:

@@ -59,15 +59,18 @@ class AggregateJob(Wire, frozen=True, tag="aggregate"):
 
 class SliceJob(Wire, frozen=True, tag="slice"):
     """Slice *index* of *of* of the next model, from *excerpts* of the updates (``wire.slice``). Answered by Sliced.
+    Where updates are clipped, *lengths* are those on every slice; without them the lengths on this one are asked for.
     Needs no torch."""
 
     job: U32
     spec: TaskSpec
     base: BlobId
     units: Annotated[tuple[Unit, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
+    updates: Annotated[tuple[BlobId, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
     excerpts: Annotated[tuple[BlobId, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
     index: Annotated[int, Meta(ge=0, lt=limits.COMMITTEE)]
     of: Annotated[int, Meta(ge=2, le=limits.COMMITTEE)]
+    lengths: Annotated[tuple[BlobId, ...], Meta(max_length=limits.COMMITTEE)] = ()
 
 
 class AssembleJob(Wire, frozen=True, tag="assemble"):
@@ -159,7 +162,8 @@ class Aggregated(Wire, frozen=True, tag="aggregated"):
 
 
 class Sliced(Wire, frozen=True, tag="sliced"):
-    """*malformed* are positions in ``SliceJob.units`` that were left out; *part* is None where nothing was left."""
+    """*malformed* are positions in ``SliceJob.units`` that were left out; *part*, the slice or the lengths on it, is
+    None where nothing was left."""
 
     job: U32
     part: BlobId | None

@@ -149,7 +149,8 @@ class AggregateResult(Wire, frozen=True, tag=12):
 
 class SliceResult(Wire, frozen=True, tag=18):
     """A validator's attestation of one slice of the next model, in a round that is aggregated in slices. *malformed*
-    lists the slots it was made without; saying it again is for a longer list."""
+    lists the slots it was made without; saying it again is for a longer list. With *lengths*, said first where updates
+    are clipped, *part* is how long their buckets are on the slice (``wire.slice``)."""
 
     task: Hash
     round: U32
@@ -157,6 +158,7 @@ class SliceResult(Wire, frozen=True, tag=18):
     slice: Annotated[int, Meta(ge=0, lt=limits.COMMITTEE)]
     part: BlobId
     malformed: Annotated[tuple[Slot, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
+    lengths: bool = False
 
 
 class RegisterValidator(Wire, frozen=True, tag=13):

@@ -22,7 +22,7 @@ from potminer.node.taskfile import load_task_file
 from potminer.wire.block import Block
 from potminer.wire.codec import decode
 from potminer.wire.model import Mlp
-from potminer.wire.task import Evaluation
+from potminer.wire.task import Clipped, Evaluation
 from potminer.wire.tx import RevealWork, SliceResult
 from potminer.world.assets import asset
 from potminer.world.store.store import Store
@@ -161,10 +161,11 @@ async def test_a_validator_and_a_trainer_killed_in_mid_run_come_back_to_equal_le
 
 
 async def test_a_large_round_is_aggregated_in_slices_by_real_nodes(tmp_path: Path) -> None:
-    """One round of updates of two pieces: every slice is said on the ledger, and no validator holds every update."""
+    """One clipped round of updates of two pieces: the lengths on every slice, and the slices, are said on the ledger,
+    and no validator holds every update."""
     task = replace(
         load_task_file(asset("tasks/digits.toml")), rounds=1, model=Mlp(64, (14_500,), 10), units_per_trainer=1,
-        segments=1, batches_per_segment=1, micro_batch=8, evaluation=Evaluation(),
+        segments=1, batches_per_segment=1, micro_batch=8, evaluation=Evaluation(), aggregation=Clipped(1, 500_000),
     )
     parameters = replace_fields(PARAMETERS, whole_bytes=0, second_audit_ppm=0)  # a judge fetches whole snapshots
     plan = make_plan(tmp_path / "net", validators=4, trainers=3, seed=6, byzantine=[], parameters=parameters)
@@ -182,7 +183,7 @@ async def test_a_large_round_is_aggregated_in_slices_by_real_nodes(tmp_path: Pat
     bodies = [signed.transaction.body for block in blocks for signed in block.transactions]
     said = [body for body in bodies if isinstance(body, SliceResult)]
     updates = {body.snapshots[-1] for body in bodies if isinstance(body, RevealWork)}
-    assert {body.slice for body in said} == {0, 1}
+    assert {(body.slice, body.lengths) for body in said} == {(0, False), (0, True), (1, False), (1, True)}
     assert len(updates) == 3
     held = {member.name: sum(_holds(member.datadir, update) for update in updates) for member in plan.members}
     assert min(held[member.name] for member in plan.trainers) >= 1

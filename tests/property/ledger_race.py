@@ -72,7 +72,7 @@ BLOCKS = 100
 TABLES = {
     b"C": "chain", b"K": "committee", b"F": "following", b"V": "roster", b"a": "account", b"t": "trainer",
     b"v": "validator", b"k": "task", b"r": "round", b"u": "unit", b"p": "pending", b"e": "evaluation", b"d": "update",
-    b"s": "slice",
+    b"s": "slice", b"l": "lengths",
 }  # fmt: skip
 RULES = {
     "height or time does not follow the parent": "1",
@@ -124,7 +124,7 @@ def place(stored: bytes) -> tuple[object, ...]:
         return table, name[:32], name[32], int.from_bytes(name[33:], "big")
     if table in ("round", "pending"):
         return table, name[:32], int.from_bytes(name[32:], "big")
-    if table == "slice":
+    if table in ("slice", "lengths"):
         return table, name[:32], name[32]
     if table == "update":
         return table, name[:32], name[32:]

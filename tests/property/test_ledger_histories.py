@@ -247,8 +247,9 @@ class Play:
         for _ in range(self.random.choice((0, 0, 1, 3)) if current.slices > 1 else 0):
             slots = tuple(sorted(self.random.sample(range(4), self.random.randrange(3))))
             index = self.random.randrange(current.slices + 1)
-            said = SliceResult(task, current.number, current.attempt, index, blob("part", slots), slots)
-            acts.append((self.random.choice((*self.world.validators, "ann")), said))
+            clips = hasattr(self.state.need(TaskRecord, records.task_key(task)).spec.aggregation, "bucket")
+            word = current.number, current.attempt, index, blob("part", slots), slots, clips and sum(slots) % 3 == 0
+            acts.append((self.random.choice((*self.world.validators, "ann")), SliceResult(task, *word)))
         return acts
 
     def _noise(self) -> list[Act]:
@@ -266,7 +267,7 @@ class Play:
             RevealWork(*place, blob("salt"), 2**62, (blob("snapshot"),), blob("residues")),
             AuditVerdict(*place, 1, Finding.MEASURED, 2**40, bytes(64)),
             AggregateResult(task, place[1], place[2], blob("model"), (0, 65_535)),
-            SliceResult(task, place[1], place[2], 0, blob("part"), ()),
+            SliceResult(task, place[1], place[2], 0, blob("part"), (), place[3] % 2 == 0),
             EvaluateModel(task, place[1], blob("commitment")),
             ScoreModel(task, place[1], 10**6, 2**62, 0, blob("salt")),
         ]

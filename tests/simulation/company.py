@@ -54,7 +54,10 @@ class Company:
         }
         self.submitted: list[tuple[str, Body]] = []
         self.hidden: set[tuple[bytes, int]] = set()
-        """Slices of updates that nobody gives away."""
+        """Slices of updates that nobody gives away, but to who is told of them."""
+        self.told: set[str] = set()
+        self.lost: set[bytes] = set()
+        """Blobs that nobody serves."""
         self.fetched: Counter[str] = Counter()
         """Bytes of excerpts."""
 
@@ -82,7 +85,7 @@ class Company:
                     case Submit(body):
                         self.submitted.append((name, body))
                     case Fetch(blob):
-                        events.append(BlobFetched(blob, True))
+                        events.append(BlobFetched(blob, blob not in self.lost))
                     case FetchExcerpt():
                         events.append(self._excerpt(name, effect))
                     case StartJob(job):
@@ -91,7 +94,7 @@ class Company:
     def _excerpt(self, name: str, wanted: FetchExcerpt) -> ExcerptFetched:
         """What *name* may have of an update: see ``hidden``."""
         excerpt = None
-        if (wanted.update, wanted.index) not in self.hidden:
+        if (wanted.update, wanted.index) not in self.hidden or name in self.told:
             data = self.folder.path(wanted.update).read_bytes()
             excerpt = self.folder.write(b"".join(data[first:last] for first, last in wanted.ranges))
             self.fetched[name] += self.folder.path(excerpt).stat().st_size

@@ -443,6 +443,7 @@ def test_every_table_has_its_keys_length() -> None:
         records.CHAIN, records.COMMITTEE, records.FOLLOWING, records.ROSTER, records.RECEIPTS,
         records.account_key(name), records.trainer_key(name), records.validator_key(name), records.task_key(name),
         records.round_key(name, 1), records.unit_key(name, 1, 1), records.slice_key(name, 1),
+        records.lengths_key(name, 1),
         records.pending_key(name, 1), records.evaluation_key(name), records.update_key(name, name),
     }
     assert {key[:1] for key in keys} == set(records.RECORD_TYPES)

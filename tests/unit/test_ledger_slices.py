@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from msgspec.structs import replace
 
+from potminer.core.ledger.slices import lengths_of, slices_of
 from potminer.wire import record as records
 from potminer.wire.model import Mlp
 from potminer.wire.record import Phase, SliceRecord
@@ -42,6 +43,28 @@ def test_a_word_on_a_slice_is_a_validators_and_grows() -> None:
     assert kept.malformed == (0, 1)
 
 
+def test_lengths_are_said_apart_from_parts_and_of_clipped_updates_alone() -> None:
+    world = at_aggregation(spec(model=WIDE, aggregation=Clipped()))
+    first = world.validators[0]
+    part = SliceResult(world.task, world.round.number, world.round.attempt, 1, blob("part"), (1,))
+    lengths = replace(part, part=blob("lengths"), malformed=(), lengths=True)
+    assert world.step((first, part), (first, lengths)) == [None, None]
+    assert world.step((first, replace(lengths, part=blob("other")))) == ["already-done"]
+    assert world.step((first, replace(lengths, malformed=(2,)))) == [None]
+    kept = [world.state.need(SliceRecord, at(world.task, 1)) for at in (records.slice_key, records.lengths_key)]
+    assert [record.attestations[0].malformed for record in kept] == [(1,), (2,)]
+    nothing = SliceRecord(())
+    assert slices_of(world.state, world.task, world.round) == (nothing, kept[0], nothing)
+    assert lengths_of(world.state, world.task, world.round, world.record.spec) == (nothing, kept[1], nothing)
+    world.attest()
+    assert not [key for key, _ in world.state.items() if key[:1] in (b"s", b"l")]
+
+    plain = at_aggregation(spec(model=WIDE))
+    said = replace(lengths, task=plain.task)
+    assert plain.step((plain.validators[0], said)) == ["not-sliced"]
+    assert lengths_of(plain.state, plain.task, plain.round, plain.record.spec) == ()
+
+
 def test_a_round_that_is_over_leaves_no_slices() -> None:
     for over in ("closed", "failed"):
         world = at_aggregation(spec(model=WIDE))
@@ -70,7 +93,7 @@ def test_into_how_many_slices() -> None:
     assert slice_count(task, units=11, members=31, whole_bytes=10 * size) == 3
     assert slice_count(task, units=11, members=2, whole_bytes=10 * size) == 2
     assert slice_count(replace(task, aggregation=Trimmed()), units=11, members=31, whole_bytes=0) == 3
-    assert slice_count(replace(task, aggregation=Clipped()), units=11, members=31, whole_bytes=0) == 1
+    assert slice_count(replace(task, aggregation=Clipped()), units=11, members=31, whole_bytes=0) == 3
 
 
 def test_slices_cover_everything_once() -> None:

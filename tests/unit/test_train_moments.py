@@ -245,7 +245,7 @@ def test_slices_are_the_whole(tmp_path: Path, rule: Mean | Trimmed) -> None:
             excerpt = b"".join(data[first:last] for first, last in excerpt_ranges(made.spec, index, 2))
             assert len(excerpt) == excerpt_size(made.spec, index, 2)
             excerpts.append(made.folder.write(excerpt))
-        job = SliceJob(1, made.spec, base, tuple(units), tuple(excerpts), index, 2)
+        job = SliceJob(1, made.spec, base, tuple(units), tuple(payloads), tuple(excerpts), index, 2)
         part = aggregate_slice(made.folder, job, go_on).part
         assert part is not None
         assert made.folder.path(part).stat().st_size == part_size(made.spec, index, 2)

@@ -193,7 +193,7 @@ def test_slices_and_another_order_are_the_whole(tmp_path: Path, rule: Mean | Tri
             ranges = excerpt_ranges(made.spec, index, 2)
             excerpts.append(made.folder.write(b"".join(data[first:last] for first, last in ranges)))
         part = aggregate_slice(
-            made.folder, SliceJob(1, made.spec, base, job.units, tuple(excerpts), index, 2), go_on
+            made.folder, SliceJob(1, made.spec, base, job.units, job.updates, tuple(excerpts), index, 2), go_on
         ).part
         assert part is not None
         assert made.folder.path(part).stat().st_size == part_size(made.spec, index, 2)

@@ -128,7 +128,7 @@ BODIES: tuple[Wire, ...] = (
     ),
     tx.EvaluateModel(task=TASK, closed=4, commitment=BLOB),
     tx.ScoreModel(task=TASK, closed=4, score_ppm=970_000, loss_micro=98_000, trial_micro=8_123_456, salt=BLOB),
-    tx.SliceResult(task=TASK, round=2, attempt=0, slice=1, part=hash_of("part"), malformed=(0, 3)),
+    tx.SliceResult(task=TASK, round=2, attempt=0, slice=1, part=hash_of("part"), malformed=(0, 3), lengths=True),
 )
 
 TRANSACTION = tx.Transaction(
@@ -215,7 +215,8 @@ PIPE: tuple[Wire, ...] = (
     trainer.AuditJob(job=2, spec=SPEC, unit=UNIT, base=BLOB, segment=1, before=None, after=hash_of("after"), leaf=31),
     trainer.AggregateJob(job=3, spec=SPEC, base=BLOB, units=(UNIT,), updates=(hash_of("update"),)),
     trainer.SliceJob(
-        job=6, spec=SPEC, base=BLOB, units=(UNIT,), excerpts=(hash_of("excerpt"),), index=1, of=3
+        job=6, spec=SPEC, base=BLOB, units=(UNIT,), updates=(hash_of("update"),), excerpts=(hash_of("excerpt"),),
+        index=1, of=3, lengths=(hash_of("lengths"), BLOB, TASK),
     ),
     trainer.AssembleJob(job=7, spec=SPEC, parts=(hash_of("part"), hash_of("other part"))),
     trainer.EvaluateJob(job=4, spec=SPEC, model=BLOB, seed=BLOB),

@@ -215,16 +215,17 @@ class Rounds(Verdicts):
         self.change("task", task, members=tuple(members))
 
     def _slices(self, spec: Any, units: int) -> int:
-        """§6: one where the updates together are small enough, or the rule looks at whole updates."""
+        """§6: one where the updates together are small enough."""
         size = self.facts.update_bytes(spec)
         whole = self.rules.whole_bytes and max(self.rules.whole_bytes, 2 * self.facts.model_bytes(spec))
-        if hasattr(spec.aggregation, "bucket") or units * size <= whole:
+        if units * size <= whole:
             return 1
         return min(len(self.committee.members), -(-size // PIECE_BYTES))
 
     def _forget_slices(self, task: bytes, current: Round) -> None:
         for index in range(current.slices if current.slices > 1 else 0):
             self.drop("slice", task, index)
+            self.drop("lengths", task, index)
 
     def _fail(self, task: bytes, current: Round) -> bool:
         for slot, unit in enumerate(self.units(task, current)):

@@ -174,13 +174,16 @@ class Whole(Rounds):
             return "NOT_VALIDATOR"
         if current.slices == 1 or body.slice >= current.slices:
             return "NOT_SLICED"
-        before = self.get("slice", body.task, body.slice) or Slice(())
+        if body.lengths and not hasattr(self.get("task", body.task).spec.aggregation, "bucket"):
+            return "NOT_SLICED"
+        table = "lengths" if body.lengths else "slice"
+        before = self.get(table, body.task, body.slice) or Slice(())
         for each in before.attestations:
             if each.validator == said.sender and not set(each.malformed) < set(body.malformed):
                 return "ALREADY_DONE"
         others = [each for each in before.attestations if each.validator in members and each.validator != said.sender]
         word = PartAttestation(said.sender, body.part, body.malformed)
-        self.put(Slice((*others, word)), "slice", body.task, body.slice)
+        self.put(Slice((*others, word)), table, body.task, body.slice)
         return None
 
     # ---- rounds.md §11: calibration -----------------------------------------------------------

@@ -13,7 +13,7 @@ from potminer.wire.leap import Items
 from potminer.wire.proof import VALUE_BYTES
 from potminer.wire.record import ChainRecord, CommitteeRecord, Record, Roster
 
-KEY_SIZES = {b"C": 1, b"K": 1, b"F": 1, b"V": 1, b"R": 1, b"r": 34, b"u": 36, b"s": 34, b"p": 37, b"d": 65}
+KEY_SIZES = {b"C": 1, b"K": 1, b"F": 1, b"V": 1, b"R": 1, b"r": 34, b"u": 36, b"s": 34, b"l": 34, b"p": 37, b"d": 65}
 """By the letter of its table; every other key is the letter and 32 bytes."""
 _ALWAYS: tuple[tuple[bytes, type[Wire]], ...] = (
     (records.CHAIN, ChainRecord),

@@ -57,6 +57,7 @@ class Attester:
         self._slicer.found(running, report, base=current.base)
         if report.part is not None:
             self._means.blobs.add(report.part)
+            self._means.unavailable.discard(report.part)
 
     def is_timely(self, running: Running, seen: TaskSeen) -> bool:
         """Whether what was begun while audits went on is still what they leave."""
@@ -127,17 +128,20 @@ class Attester:
 
     def _slices(self, seen: TaskSeen, current: RoundRecord, now: int) -> list[Effect]:
         """Our slices of the next model and, once all are known, the model."""
-        owed, means = self._slicer.owed(seen, current, now), self._means
+        means = self._means
+        owed = self._slicer.owed(seen, current, now, unavailable=means.unavailable)
         if owed.whole is not None:
             return self._assemble(seen, current, owed.whole, now)
         ready, effects = means.need(seen, now, ("base",))
         effects += owed.fetches
+        for blob in owed.lengths:
+            effects += means.fetch(blob, owed.lengths_bytes, now)
         for said in owed.said:
             effects += means.submit(said, now)
         for each in owed.slices:
-            if ready and means.jobs.free(each.purpose, now):
-                at = each.purpose.index, current.slices
-                job = SliceJob(means.jobs.next_id(), seen.record.spec, current.base, each.units, each.excerpts, *at)
+            if ready and means.blobs.issuperset(each.lengths) and means.jobs.free(each.purpose, now):
+                what = each.units, each.updates, each.excerpts, each.purpose.index, current.slices, each.lengths
+                job = SliceJob(means.jobs.next_id(), seen.record.spec, current.base, *what)
                 effects += means.start(job, each.purpose, current, slots=each.slots, left_out=each.left_out)
         return effects
 

@@ -31,6 +31,8 @@ class TaskSeen:
     """What is said of every slice, where the model is aggregated in slices."""
     committee: Committee | None = None
     """Who sits, where there are slices to share out."""
+    lengths: tuple[SliceRecord, ...] = ()
+    """What is said of the lengths on every slice, where the rule needs them."""
     ahead: TaskSeen | None = None
 
     def at(self, number: int, attempt: int) -> TaskSeen | None:

@@ -24,11 +24,13 @@ Attempt = tuple[bytes, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Slicing:
-    """Slice *index* of an attempt's model, without the slots that are known to be malformed."""
+    """Slice *index* of an attempt's model, without the slots that are known to be malformed. Where it *measures*, the
+    lengths on it."""
 
     attempt: Attempt
     index: int
     without: tuple[int, ...]
+    measures: bool = False
 
 
 Purpose = Place | tuple[Place, int] | Attempt | Slicing | Scoring
