@@ -70,12 +70,10 @@ async def abreast(processes: Processes, plan: Plan) -> None:
     raise SystemExit("a node is not at the head after a minute")
 
 
-def grown(before: dict[str, Look], after: dict[str, Look], kind: str) -> tuple[float, float, float, float]:
-    """Mean CPU seconds, bytes received, sent and stored of the members of *kind*."""
+def grown(before: dict[str, Look], after: dict[str, Look], kind: str) -> tuple[float, float, float]:
+    """Mean CPU seconds, bytes received and bytes sent of the members of *kind*."""
     pairs = [(before[name], after[name]) for name in before if name.startswith(kind)]
-    sums = [
-        (b.cpu_s - a.cpu_s, b.received - a.received, b.sent - a.sent, b.stored - a.stored) for a, b in pairs
-    ]  # fmt: skip
+    sums = [(b.cpu_s - a.cpu_s, b.received - a.received, b.sent - a.sent) for a, b in pairs]
     return tuple(sum(column) / len(pairs) for column in zip(*sums, strict=True))  # type: ignore[return-value]
 
 
@@ -127,6 +125,8 @@ async def measured(options: argparse.Namespace) -> Figures:
             spent = time.monotonic() - began
             after = await look_at_all(processes, plan)
             again = await newcomer(processes, plan) if options.newcomer else {}
+        # A file grows only when its log is written back, at the latest when the node ends.
+        whole = {member.name: size_of(member.datadir / "potminer.sqlite") for member in plan.members}
         count = len(sent.at_ms) - sum(sent.refused.values())
         figures: Figures = {
             "rate": options.rate, "trainers": options.trainers, "transactions": count, "seconds": spent,
@@ -134,10 +134,13 @@ async def measured(options: argparse.Namespace) -> Figures:
         }  # fmt: skip
         for kind in KINDS:
             rest = [each * spent / IDLE_S for each in grown(start, idle, kind)]
-            cpu, received, out, stored = (a - b for a, b in zip(grown(idle, after, kind), rest, strict=True))
+            cpu, received, out = (a - b for a, b in zip(grown(idle, after, kind), rest, strict=True))
             figures[kind] = {
                 "cpu_us_per_tx": 1e6 * cpu / count, "received_bytes_per_tx": received / count,
-                "sent_bytes_per_tx": out / count, "stored_bytes_per_tx": stored / count,
+                "sent_bytes_per_tx": out / count,
+                "stored_bytes_per_tx": max(
+                    whole[name] - each.stored for name, each in idle.items() if name.startswith(kind)
+                ) / count,
                 "idle_cpu_ms_per_s": 1e3 * rest[0] / spent, "idle_bytes_per_s": (rest[1] + rest[2]) / spent,
                 "rss_mib": max(each.rss_mib for name, each in after.items() if name.startswith(kind)),
                 "rss_idle_mib": max(each.rss_mib for name, each in idle.items() if name.startswith(kind)),

@@ -12,7 +12,6 @@ from potminer.cli.place import Place
 
 if TYPE_CHECKING:
     from potminer.wire.control import ReceiptView
-    from potminer.wire.genesis import Genesis
     from potminer.wire.seal import SigningKey
     from potminer.wire.tx import Body
     from potminer.world.api.attach import Client
@@ -71,25 +70,23 @@ async def _submit(node: Client, place: Place, key: SigningKey, body: Body, *, wa
     while receipt.status is ReceiptStatus.WAITING and (left_ms := left_ms - turn) > 0:
         turn = min(left_ms, _TURN_MS)
         receipt = await node.receipt(receipt.transaction, wait_ms=turn, until=Until.DECIDED)
-    await _check(node, genesis, receipt)
+    await _check(node, place, receipt)
     return receipt
 
 
-async def _check(node: Client, genesis: Genesis, receipt: ReceiptView) -> None:
+async def _check(node: Client, place: Place, receipt: ReceiptView) -> None:
     """NotProven where *receipt* says more than its proof shows: about money nobody's word is taken."""
     from potminer.base.errors import NotProven
-    from potminer.cli.clock import now_ms
-    from potminer.core.light.trust import Terms, from_genesis
+    from potminer.cli.trusted import following
     from potminer.node.courier import proof_of
-    from potminer.node.follower import Follower
     from potminer.wire.control import ReceiptStatus
 
     if receipt.proven is None:
         if receipt.status is not ReceiptStatus.WAITING:
             raise NotProven("the daemon says what became of the transaction and proves nothing", _DOUBT)
         return
-    follower = Follower(from_genesis(genesis), Terms(), clock=now_ms)
-    fate = await follower.fate(node, proof_of(receipt), bytes.fromhex(receipt.transaction))
+    async with following(place, node) as follower:
+        fate = await follower.fate(node, proof_of(receipt), bytes.fromhex(receipt.transaction))
     if fate.height != receipt.height or (fate.decided and (fate.refusal or "") != receipt.reason):
         raise NotProven("the daemon says one thing of the transaction and proves another", _DOUBT)
 

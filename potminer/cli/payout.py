@@ -63,30 +63,27 @@ def set_(place: Place, address: str, *, wait_s: int, socket: str | None) -> None
     except Unreachable:
         say("no daemon runs: the ledger learns it at the next start")
         return
-    height = ask(place, lambda node: _proven(node, address, wait_s), socket=socket)
+    height = ask(place, lambda node: _proven(place, node, address, wait_s), socket=socket)
     if height is None:
         say("the ledger has not taken it yet; `potminer payout show` tells when it has")
     else:
         say(f"the ledger pays it: proven by the committee at height {height:,}")
 
 
-async def _proven(node: Client, address: str, wait_s: int) -> int | None:
+async def _proven(place: Place, node: Client, address: str, wait_s: int) -> int | None:
     """The height from which a quorum vouches that this node's earnings go to *address*; None where none does in
     time."""
     import asyncio
     from contextlib import suppress
 
     from potminer.base.address import decode_address
-    from potminer.cli.clock import now_ms
-    from potminer.core.light.trust import Terms, from_genesis
-    from potminer.node.follower import Follower
+    from potminer.cli.trusted import following
     from potminer.wire import record as records
 
     wanted = decode_address(address)
     key = records.trainer_key(decode_address((await node.snapshot()).node))
-    follower = Follower(from_genesis(await node.genesis()), Terms(), clock=now_ms)
     with suppress(TimeoutError):
-        async with asyncio.timeout(wait_s):
+        async with asyncio.timeout(wait_s), following(place, node) as follower:
             while True:
                 (fact,) = await follower.facts(node, [key])
                 trainer = fact.record(records.Trainer)
@@ -97,19 +94,18 @@ async def _proven(node: Client, address: str, wait_s: int) -> int | None:
 
 
 def _registered(place: Place, socket: str | None) -> tuple[str | None, str]:
-    """The address the ledger has for the daemon's key, or in words why none is known."""
+    """The address that is proven to be the ledger's for the daemon's key, or in words why none is known."""
 
     async def question(node: Client) -> str | None:
         from potminer.base.address import decode_address, encode_address
+        from potminer.cli.trusted import following
         from potminer.wire import record as records
-        from potminer.wire.codec import decode
-        from potminer.wire.proof import VALUE_BYTES
 
         key = records.trainer_key(decode_address((await node.snapshot()).node))
-        (proof,) = (await node.show([key])).proofs
-        if proof.end is None or proof.end[0] != key:
-            return None
-        return encode_address(decode(records.Trainer, proof.end[1], max_bytes=VALUE_BYTES).payout)
+        async with following(place, node) as follower:
+            (fact,) = await follower.facts(node, [key])
+        trainer = fact.record(records.Trainer)
+        return None if trainer is None else encode_address(trainer.payout)
 
     try:
         return ask(place, question, socket=socket), "nothing: this node is not registered as a trainer"

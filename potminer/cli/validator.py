@@ -153,10 +153,8 @@ def _candidacy(seen: ProvenValidator, genesis: Genesis) -> str:
 def _standing(place: Place, socket: str | None, *, to_vote: bool) -> tuple[ProvenValidator, Genesis]:
     """What is proven of this node's key. *to_vote*: refused where the daemon is not ready to take a seat."""
     from potminer.base.address import encode_address
-    from potminer.cli.clock import now_ms
-    from potminer.core.light.trust import Terms, from_genesis
+    from potminer.cli.trusted import following, genesis_of
     from potminer.node import verified
-    from potminer.node.follower import Follower
 
     key = _node_key(place).public
 
@@ -168,20 +166,10 @@ def _standing(place: Place, socket: str | None, *, to_vote: bool) -> tuple[Prove
             if photograph.chain.role != "validator":
                 hint = "potminer config set node.role validator, restart the daemon, then register."
                 raise NotPermitted(f"the daemon runs as {photograph.chain.role}: it could not take its seat", hint)
-        genesis = await _genesis(place, node)
-        follower = Follower(from_genesis(genesis), Terms(), clock=now_ms)
-        await follower.catch_up(node)
-        return await verified.validator(follower, node, key), genesis
+        async with following(place, node) as follower:
+            return await verified.validator(follower, node, key), await genesis_of(place, node)
 
     return ask(place, converse, socket=socket)
-
-
-async def _genesis(place: Place, node: Client) -> Genesis:
-    """Our own, where there is one: what is proven is proven from there."""
-    from potminer.node.genesisfile import read_genesis
-
-    path = place.paths().genesis
-    return read_genesis(path) if path.is_file() else await node.genesis()
 
 
 def _onion(place: Place) -> bytes:

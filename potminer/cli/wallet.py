@@ -17,6 +17,7 @@ from potminer.cli.place import Place
 from potminer.cli.secret import passphrase_of, words_from
 
 if TYPE_CHECKING:
+    from potminer.node.verified import ProvenAccount
     from potminer.wire.control import AccountView, ReceiptView
     from potminer.wire.seal import SigningKey
     from potminer.world.api.attach import Client
@@ -94,29 +95,50 @@ def restore(
 @_JSON
 @click.pass_obj
 def show(place: Place, *, file: Path | None, socket: str | None, as_json: bool) -> None:
-    """Show the address, and what it holds where a daemon runs. No passphrase is needed."""
+    """Show the address, and what it is proven to hold where a daemon runs. No passphrase is needed."""
     from potminer.base.address import decode_address
+    from potminer.base.errors import NotProven
     from potminer.view.text import UNKNOWN, pot
     from potminer.world.keys import read_wallet
 
     address = read_wallet(_path(place, file)).address
-
-    async def question(node: Client) -> AccountView:
-        return await node.account(decode_address(address))
-
     account: AccountView | None = None
+    found: ProvenAccount | None = None
     trouble = ""
     try:
-        account = ask(place, question, socket=socket)
+        account, found = ask(place, lambda node: _held(place, node, decode_address(address)), socket=socket)
+    except NotProven:
+        raise
     except PotminerError as error:
         trouble = error.what
     if as_json:
-        print_json({"address": address, "account": account})
+        print_json({"address": address, "account": account, "proven_after": None if found is None else found.height})
         return
     say(f"address  {address}")
-    say(f"balance  {pot(account.balance) if account is not None else UNKNOWN}" + (f"  ({trouble})" if trouble else ""))
-    if account is not None:
-        say(f"pending  {pot(account.pending)}")
+    if account is None:
+        say(f"balance  {UNKNOWN}  ({trouble})")
+        return
+    after = f"proven after block {found.height:,}" if found is not None else "the daemon's word, not proven"
+    say(f"balance  {pot(account.balance)}  ({after})")
+    say(f"pending  {pot(account.pending)}  (the daemon's word)")
+
+
+async def _held(place: Place, node: Client, key: bytes) -> tuple[AccountView, ProvenAccount | None]:
+    """What the daemon says of *key*, the balance as it is proven; None where it can prove nothing before the next
+    block, or is behind. NotProven where a proof does not hold."""
+    from msgspec.structs import replace
+
+    from potminer.base.errors import Unreachable
+    from potminer.cli.trusted import following
+    from potminer.node import verified
+
+    said = await node.account(key)
+    try:
+        async with following(place, node) as follower:
+            found = await verified.account(follower, node, key)
+    except Unreachable:
+        return said, None
+    return replace(said, balance=found.balance, height=found.height), found
 
 
 @wallet.command(name="send")

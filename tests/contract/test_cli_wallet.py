@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,9 +18,12 @@ from potminer.base.digest import Domain, digest
 from potminer.base.errors import Exit
 from potminer.cli.amount import Amount
 from potminer.cli.main import main
+from potminer.core.light.epochs import KEYS
 from potminer.node.genesisfile import write_genesis
-from potminer.wire.control import Command, ReceiptStatus, ReceiptView, SetPayout, Snapshot, Until
-from potminer.wire.tx import RegisterTrainer, SignedTransaction, transaction_digest
+from potminer.wire.codec import encode
+from potminer.wire.control import AccountView, Command, ReceiptStatus, ReceiptView, SetPayout, Snapshot, Until
+from potminer.wire.proof import Believed, Shown
+from potminer.wire.tx import RegisterTrainer, SignedTransaction, Transfer, transaction_digest
 from potminer.world.keys import create_key, load_key
 from potminer.world.words import seed_of, words_of
 from tests.contract.chain_node import ChainNode, chain_nodes
@@ -240,6 +243,68 @@ async def test_a_payout_address_is_said_to_be_taken_when_the_committee_proves_it
         assert "proven by the committee at height" in capsys.readouterr().out
         assert await told(node, mine, "payout", "set", to, "--socket", str(address), "--wait", "0") == Exit.OK
         assert "not taken it yet" in capsys.readouterr().out
+
+
+class Flatterer(Paid):
+    """Says of everybody that it is rich; *forges* what it shows, too."""
+
+    forges = False
+
+    async def account(self, key: bytes) -> AccountView:
+        return replace(await super().account(key), balance=10**15)
+
+    async def show(self, keys: Sequence[bytes], height: int | None) -> Shown:
+        shown = await super().show(keys, height)
+        if not self.forges:
+            return shown
+        ends = [None if each.end is None else (each.end[0], each.end[1][::-1]) for each in shown.proofs]
+        return replace(shown, proofs=tuple(map(lambda p, end: replace(p, end=end), shown.proofs, ends)))
+
+
+async def test_a_balance_is_shown_as_it_is_proven_and_a_forged_one_not_at_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, held = tmp_path / "mine", 7 * GRAINS_PER_POT
+    assert await asyncio.to_thread(run, mine, "wallet", "new", "--json") == Exit.OK
+    address = decode_address(str(answered(capsys)["address"]))
+    async with chain_nodes(tmp_path, Flatterer) as (world, [(node, where)]):
+        assert isinstance(node, Flatterer)
+        show = ["wallet", "show", "--socket", str(where)]
+        assert await asyncio.to_thread(run, mine, *show, passphrase="") == Exit.OK
+        assert "the daemon's word, not proven" in capsys.readouterr().out
+        assert node.ledger.submit(world.sign("rich", Transfer(address, held))) is None
+        await node.step()
+        await node.step()
+        write_genesis(mine / "genesis.json", world.genesis)
+        assert await asyncio.to_thread(run, mine, *show, "--json", passphrase="") == Exit.OK
+        told = answered(capsys)
+        assert isinstance(told["account"], dict)
+        assert (told["account"]["balance"], told["proven_after"]) == (held, 1)
+        (mine / "believed").write_bytes(encode(Believed(world.chain, 99, bytes(32), 99, world.shown(*KEYS, height=1))))
+        assert await asyncio.to_thread(run, mine, *show, passphrase="") == Exit.OK
+        assert "the daemon's word, not proven" in capsys.readouterr().out, "it is behind what we know"
+        (mine / "believed").unlink()
+        node.forges = True
+        for command in (show, ["payout", "show", "--socket", str(where)]):
+            assert await asyncio.to_thread(run, mine, *command, passphrase="") == Exit.BAD_SIGNATURE, command
+            assert "balance" not in capsys.readouterr().out
+
+
+async def test_where_earnings_go_is_shown_as_it_is_proven(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, to = tmp_path / "mine", key("friend").public
+    mine.mkdir()
+    async with chain_nodes(tmp_path, Paid) as (world, [(node, where)]):
+        assert node.ledger.submit(world.sign("rich", RegisterTrainer(to))) is None
+        await node.step()
+        await node.step()
+        show = ["payout", "show", "--json", "--socket", str(where)]
+        assert await asyncio.to_thread(run, mine, *show, passphrase="") == Exit.OK
+        assert answered(capsys)["ledger"] == encode_address(to)
+        write_genesis(mine / "genesis.json", World(validators=7).genesis)
+        assert await asyncio.to_thread(run, mine, *show, passphrase="") == Exit.BAD_SIGNATURE
+        assert "another chain" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
