@@ -175,3 +175,27 @@ def test_lies_about_lengths_are_believed_by_nobody(tmp_path: Path) -> None:
     assert made.run(lambda: seen.update(made.lengths)).model == made.whole([0, 1, 2])
     assert len(seen) == 2
     assert made.lie not in seen
+
+
+def test_who_begins_again_between_lengths_and_parts_does_its_part(tmp_path: Path) -> None:
+    """What a validator knew of slices the ledger and its folder tell it again; seat 1 and 0 make slice 0."""
+    made = Watched(Folder(tmp_path), rule=CLIPPED)
+    del made.machines["validator-0"]
+    begun: list[str] = []
+
+    def before_block() -> None:
+        if len(made.lengths) == 2 and not begun:
+            begun.extend(("validator-1", "validator-2"))
+            made.machines |= {name: made._machine(name, None) for name in begun}
+
+    assert made.run(before_block).model == made.whole([0, 1, 2])
+    assert begun
+
+
+@pytest.mark.parametrize("rule", [MEAN, CLIPPED], ids=["mean", "clipped"])
+def test_one_hidden_slice_does_not_have_everybody_fetch_everything(tmp_path: Path, rule: Aggregation) -> None:
+    """Slice 1 is everybody's then; slice 0 was made, and its makers make it again."""
+    made = Watched(Folder(tmp_path), hiders=1, rule=rule)
+    assert made.run().model == made.whole([1, 2])
+    shares = [made.fetched[name] / (3 * snapshot_size(made.task, 1)) for name in made.world.validators]
+    assert max(shares[2:]) < 0.51, "nothing of slice 0"

@@ -6,7 +6,8 @@ What is still open in the second half of the phase is everybody's.
 
 Clipping looks at whole updates, so it takes two turns: first the same members say the **lengths** on their slices, then
 they make the slices with those of all. What is left out is left out of all lengths before any part is made. Lengths are
-everybody's after a third of the phase, parts after two thirds.
+everybody's after a third of the phase, parts after two thirds. What was made once and has to be made again is its
+makers' for half of what is left then.
 """
 
 from __future__ import annotations
@@ -166,11 +167,14 @@ class Slicer:
         if len(made) == current.slices:
             return Owed(whole=Whole(tuple(made.values()), without))
         measures = len(measured) < len(seen.lengths)
-        late = now > current.deadline_ms - _left(seen, measures=measures)
+        left = _left(seen, measures=measures)
+        late, last = (now > current.deadline_ms - each for each in (left, left // 2))
         known = () if measures else tuple(measured.values())
         turn = _Turn(seen, current, good, without, measures, known, late)
-        mine = range(current.slices) if late else self._mine(committee, current)
-        owed = self._compute(turn, [at for at in mine if at not in (measured if measures else made)], now)
+        mine, before = self._mine(committee, current), lengths if measures else parts
+        # Who made a slice is there to make it again: one hidden update must not have everybody fetch everything.
+        ours = [at for at in range(current.slices) if at in mine or last or (late and before[at] is None)]
+        owed = self._compute(turn, [at for at in ours if at not in (measured if measures else made)], now)
         again = [at for at, blob in enumerate(known) if late and blob in unavailable]
         if again:
             more = self._compute(replace(turn, measures=True), again, now)
