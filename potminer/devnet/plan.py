@@ -25,6 +25,7 @@ MARK = "devnet.json"
 REQUESTER_KEY = "requester.key"
 VALIDATOR_FAULTS = ("silent", "equivocate", "slow-leader", "censor")
 VALIDATOR_BOND = 10**13
+MOST_BLOBS_GIB = 8
 PARAMETERS = Parameters(escrow_rounds=2, unbonding_ms=60_000, epoch_blocks=20, validator_bond=10**12)
 HOST = "127.0.0.1"
 REQUESTER_GRAINS = 10**15
@@ -119,9 +120,16 @@ def make_plan(
     path = folder / "genesis.json"
     write_genesis(path, genesis)
     seeds = [f"{encode_address(m.key)}@{HOST}:{m.port}" for m in members if m.role == "validator"]
+    gib = blobs_gib(shutil.disk_usage(folder).free, members=len(members))
     for member in members:
-        _write_member(member, root, path, [seed for seed in seeds if not seed.endswith(f":{member.port}")])
+        _write_member(member, root, path, [seed for seed in seeds if not seed.endswith(f":{member.port}")], gib)
     return Plan(folder, path, tuple(members), requester, genesis.network, trainer_bond)
+
+
+def blobs_gib(free_bytes: int, *, members: int) -> int:
+    """What each may keep: all are on one disk, and together they fill half of what is *free* there at most, unless
+    that is less than a GiB each. Long tasks make more than a disk has: every round leaves a model and its updates."""
+    return max(1, min(MOST_BLOBS_GIB, free_bytes // (2 * members) >> 30))
 
 
 def _grown(members: list[Member], bond: int) -> tuple[GenesisAccount, ...]:
@@ -149,7 +157,7 @@ def _member(folder: Path, root: bytes, role: str, number: int, port: int, kind: 
     return Member(name, role, port, folder / name, SigningKey(_seed_of(root, name)).public, payout, kind)
 
 
-def _write_member(member: Member, root: bytes, genesis: Path, seeds: list[str]) -> None:
+def _write_member(member: Member, root: bytes, genesis: Path, seeds: list[str], gib: int) -> None:
     private_folder(member.datadir)
     create_key(private_folder(member.datadir / "keys") / NODE_KEY, seed=_seed_of(root, member.name))
     (member.datadir / "genesis.json").write_bytes(genesis.read_bytes())
@@ -163,6 +171,7 @@ def _write_member(member: Member, root: bytes, genesis: Path, seeds: list[str]) 
         "worker.device": "cpu",
         "worker.threads": 1,
         "worker.nice": 0,
+        "store.blobs_gib": gib,
     }
     if member.payout is not None:
         values["payout.address"] = encode_address(member.payout)
