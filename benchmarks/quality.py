@@ -3,7 +3,7 @@
 Every row of a part is a run of its own with a seed; what is compared within a part has seen the same number of samples.
 ``fashion`` and ``fashion-gradient``: McMahan's CNN in both modes. ``gpt``: nanoGPT's CPU preset on Shakespeare's plays.
 ``skewed``: data that cannot be shared out evenly. ``bytes``: what a sample, and what a loss, costs on the wire.
-``snapping``: what integers cost. ``tune``: where the rates of the parts come from, without a look at the test split.
+``snapping``: what integers cost. ``tune``, ``tune-small``, ``tune-mlp``: where rates come from, without the test split.
 """
 
 from __future__ import annotations
@@ -97,14 +97,14 @@ def local(
     carry: bool = False, ends: bool = False, **changes: Any,
 ) -> Curve:
     """Rounds of *steps* inner steps of *batch* samples for each trainer, in segments of one to ten steps, two at least
-    where there is more than one.
+    where there are ten steps or more.
 
     *exact* snaps nothing; *sparse* neither, and sends the largest alone, its number being the residual's decay.
     *carry*: units begin with the last round's momentum, which its mean update shows; *ends*: with the mean of what it
     really was in the end, which only the exact way can have.
     """
     rounds = at.samples // (trainers * steps * batch)
-    every, each = rounds * steps, max(each for each in (1, 5, 10) if steps % each == 0 and each <= max(1, steps // 2))
+    every, each = rounds * steps, max(each for each in (1, 5, 10) if steps % each == 0 and each <= max(5, steps // 2))
     spec = task(
         at.folder, model, fashion(at.folder, held=at.held), seed=at.seed, rounds=rounds, segments=steps // each,
         batches_per_segment=each, micro_batch=batch, compression=compression, outer_rate_nano=round(outer * 1e9),
@@ -224,7 +224,7 @@ PARTS: dict[str, tuple[int, dict[str, Row]]] = {
         **{
             f"central, batch 64, {rate}": partial(central, batch=64, rate=rate, falls=True) for rate in (0.02, 0.035)
         },
-        "local, 4 x 16, 10 steps, wan4, carried": partial(GOING, steps=10, rate=0.02),
+        "local, 4 x 16, 5 steps, wan4, carried": partial(GOING, steps=5, rate=0.02),
     }),
     "fashion-gradient": (76_800, {
         "central, batch 256, Nesterov": partial(central, batch=256, rate=0.02, falls=False, nesterov=True),
@@ -267,11 +267,34 @@ PARTS: dict[str, tuple[int, dict[str, Row]]] = {
         "float32 throughout": MINI(steps=20, exact=True),
         **{width: MINI(steps=20, compression=width) for width in ("lan", "wan4", "wan2")},
     }),
-    "fashion-outside": (76_800, {"local, 4 x 16, 10 steps, wan4, 0.8 outside": MINI(steps=10)}),
+    "fashion-outside": (76_800, {
+        "local, 4 x 16, 10 steps, wan4, carried": partial(GOING, steps=10, rate=0.02),
+        "local, 4 x 16, 10 steps, wan4, 0.8 outside": MINI(steps=10),
+    }),
     "tune": (51_200, {
         **{f"CNN, central, {rate}": partial(central, batch=64, rate=rate, falls=True) for rate in RATES},
-        **{f"CNN, carried, 10 steps, {rate}": partial(GOING, steps=10, rate=rate, exact=True) for rate in RATES},
+        **{
+            f"CNN, carried, {steps} steps, {rate}": partial(GOING, steps=steps, rate=rate, exact=True)
+            for steps in (5, 10) for rate in RATES
+        },
         **{f"CNN, local, 10 steps, outside {mu}": MINI(steps=10, mu=mu, exact=True) for mu in (0.0, 0.5, 0.8, 0.9)},
+    }),
+    "tune-small": (51_200, {
+        **{f"central, {rate}": partial(central, batch=64, rate=rate, falls=True, model=SILO) for rate in RATES},
+        **{
+            f"{what}, {steps} steps, {rate}": partial(
+                local, batch=16, steps=steps, rate=rate, exact=True, model=SILO, **{how: True}
+            )
+            for what, how in (("carried", "carry"), ("ends", "ends")) for steps in (5, 10) for rate in RATES
+        },
+        **{
+            f"carried, wan4, {steps} steps, {rate}": partial(GOING, steps=steps, rate=rate, model=SILO)
+            for steps in (5, 10) for rate in RATES
+        },
+        **{
+            f"outside 0.8, {steps} steps, {rate}": _even(steps=steps, rate=rate, exact=True, model=SILO)
+            for steps in (5, 10) for rate in RATES
+        },
     }),
     "tune-mlp": (102_400, {
         **{
@@ -282,7 +305,7 @@ PARTS: dict[str, tuple[int, dict[str, Row]]] = {
             f"MLP, carried, {steps} steps, {rate}, outside {mu}": partial(
                 GOING, steps=steps, rate=(1 - mu) * rate, mu=mu, exact=True, model=MLP
             )
-            for steps in (10, 20, 50) for mu in (0.0, 0.5, 0.8) for rate in RATES
+            for steps in (5, 10, 20, 50) for mu in (0.0, 0.5, 0.8) for rate in RATES
         },
         **{  # with --samples 307200
             f"MLP, fashion.toml, carried, {rate}": partial(
@@ -312,11 +335,11 @@ SEEDS = {
 """Of the parts that are decided by less than what seeds differ by; else one."""
 LOOKS = {
     "bytes": 24, "skewed": 10, "skewed-cnn": 10, "fashion": 2, "fashion-gradient": 2, "snapping-cnn": 1,
-    "fashion-outside": 2, "tune": 1,
+    "fashion-outside": 2, "tune": 1, "tune-small": 1,
 }  # fmt: skip
 LOSSES = {"bytes": (0.45, 0.40)}
 """Whose price is asked for."""
-HELD = frozenset({"tune", "tune-mlp"})
+HELD = frozenset({"tune", "tune-mlp", "tune-small"})
 
 
 def run(cell: tuple[str, str, int, argparse.Namespace]) -> tuple[str, Curve]:
