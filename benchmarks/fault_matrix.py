@@ -75,7 +75,7 @@ ROWS = (
     Row("leader-crash", "whoever leads crashes, every 20 s, for 5 s", "next commit ≤ 3 s p99",
         lambda ms: plan("leader-crash", ms, faults=every(20_000, ms, Kind.LEADER_CRASH, 5_000))),
     Row("f-dead", "f of n = 7 crash at once and stay dead", "throughput ≥ 80 %",
-        lambda ms: plan("f-dead", ms, 7, faults=(Fault(Kind.CRASH, 5_000, 86_400_000, (0, 1)),)), 2),
+        lambda ms: plan("f-dead", ms, 7, faults=(Fault(Kind.CRASH, 5_000, 86_400_000, (0, 1)),))),
     Row("slow-leader", "a leader at 0.9 of the view's time", "loss ≤ 40 %",
         lambda ms: plan("slow-leader", ms, roles=roles(1, Role.SLOW_LEADER))),
     Row("equivocator", "a member says two things", "holds", lambda ms: plan("equivocator", ms, roles=roles(
@@ -90,7 +90,7 @@ ROWS = (
     Row("flood", "24 forged votes a second to everybody", "loss ≤ 20 %",
         lambda ms: plan("flood", ms, roles=roles(1, Role.FLOOD))),
     Row("torrent", "1,000 forged votes a second to everybody", "loss ≤ 20 %",
-        lambda ms: plan("torrent", ms, roles=roles(1, Role.TORRENT)), 10),
+        lambda ms: plan("torrent", ms, roles=roles(1, Role.TORRENT))),
     Row("loss-30-replay-50", "30 % lost, 50 % repeated", "p99 ≤ 10 s",
         lambda ms: plan("loss-30-replay-50", ms, weather=replace(LAN, loss=300, repeat=500))),
     Row("heavy-tail", "a few messages take a hundred times as long", "progress",
@@ -182,8 +182,8 @@ class Served(Churn):
 
 
 def committees(*, seconds: int, rate: int) -> Figures:
-    began, ms = time.process_time(), max(20_000, seconds * 100)
-    world = Served(rate=min(rate, 20), ms=ms)
+    began, ms = time.process_time(), max(20_000, seconds * 1_000)
+    world = Served(rate=rate, ms=ms)
     report = world.run(crashes=0, splits=0, acts=ms // 500, chaos_ms=ms)
     if report.violations:
         raise SystemExit(f"committees: the run broke a promise: {report.violations}")
@@ -215,7 +215,7 @@ def main() -> None:
     made = parser(__doc__ or "")
     made.add_argument("--seconds", type=int, default=60, help="virtual seconds of faults per row")
     made.add_argument("--rate", type=int, default=50, help="requests a virtual second")
-    made.add_argument("--long", action="store_true", help="1,000 s at 100 a second: 100,000 requests a row; an hour")
+    made.add_argument("--long", action="store_true", help="1,000 s at 100 a second: 100,000 a row; 20 CPU minutes")
     made.add_argument("--only", default=None, help="some rows, with commas between them")
     options = made.parse_args()
     seconds, rate = (1_000, 100) if options.long else (options.seconds, options.rate)

@@ -29,8 +29,19 @@ from clients import BLOCK_TRANSACTIONS, SENDERS
 from record import Figures, finish, parser
 
 from potminer.base.digest import Domain, digest, number
-from potminer.core.machine import CancelTimer, Execute, Executed, MessageArrived, PeerUp, Send, SetTimer, TimerFired
+from potminer.core.machine import (
+    CancelTimer,
+    Execute,
+    Executed,
+    MessageArrived,
+    PeerUp,
+    Penalize,
+    Send,
+    SetTimer,
+    TimerFired,
+)
 from potminer.core.pbft.application import Head, Timers
+from potminer.core.pbft.events import WorkArrived
 from potminer.core.sync import machine as sync_machine
 from potminer.core.sync.machine import ReadBlocks, Sync
 from potminer.core.sync.proof import Tip
@@ -191,6 +202,8 @@ class Follower:
         self._grid = grid
         self._sync = Sync(CHAIN, chain.committee, Tip(0, chain.head.digest, chain.head.state_root))
         self._timer = 0
+        self.blamed = 0
+        """How often a validator's answer came after its time."""
 
     def start(self) -> None:
         for peer in self.peers:
@@ -212,8 +225,8 @@ class Follower:
                     self._grid.after(delay_ms, self._ring, name, self._timer)
                 case CancelTimer():
                     self._timer += 1
-                case _:
-                    raise SystemExit(f"an honest validator is blamed: {effect}")
+                case Penalize():
+                    self.blamed += 1
 
     def _say(self, peer: bytes, message: Wire) -> None:
         host, self._grid.shaped.said = self.peers[peer], said(message)
@@ -302,8 +315,9 @@ class Grid(World):
 
 
 def _submit_all(host: Host, push: list[SignedTransaction]) -> None:
-    for signed in push:
-        host.submit(signed)
+    """As a node does it: what came together is one event."""
+    if host.mempool is not None and any([host.mempool.submit(signed) for signed in push]):
+        host.handle(WorkArrived(full=host.mempool.full))
 
 
 def _transfer(sender: NotedKey, serial: int) -> SignedTransaction:
@@ -331,7 +345,9 @@ def main() -> None:
             figures[name] = {
                 "s": took, "published_s": theirs, "blocks": max(host.height for host in world.hosts),
                 "mbytes": sum(world.shaped.sent.values()) / 1e6,
-                "mbytes_of": world.megabytes(), "cpu_s": time.process_time() - began,
+                "mbytes_of": world.megabytes(),
+                "late_answers": sum(each.blamed for each in world.followers.values()),
+                "cpu_s": time.process_time() - began,
             }
             if not options.json:
                 print(name, figures[name], flush=True)  # noqa: T201

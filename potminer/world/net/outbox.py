@@ -62,7 +62,7 @@ class Outbox:
     def offer(self, row: Row, body: bytes) -> bool:
         """Queue a message; False where its channel is full. What consensus repeats is not queued while it waits."""
         lane, bound = self._lanes[row.channel], BOUNDS[row.channel]
-        if body in lane.bodies:
+        if lane.bodies and body in lane.bodies:
             return True
         full = len(lane.waiting) >= bound.messages or lane.waiting_bytes + len(body) > bound.size
         if full and lane.waiting:
