@@ -12,12 +12,15 @@ import json
 import os
 import random
 import resource
+import struct
 import sys
 import time
+import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,7 @@ from chains import FEE, key
 from potminer.base import limits
 from potminer.base.address import encode_address
 from potminer.base.errors import Malformed
-from potminer.wire import blob, gossip, leap, sync
+from potminer.wire import blob, deflate, gossip, leap, sync
 from potminer.wire.codec import Wire, encode
 from potminer.wire.frame import FRAGMENT_BYTES, Fragment, Opening, Ping, encode_frame, fragments
 from potminer.wire.gossip import Item, Push, Topic
@@ -55,7 +58,7 @@ class Target:
     api_port: int
 
 
-@dataclass
+@dataclass(eq=False)
 class Scene:
     """Whom to attack, with what, until when; *did* is what the record says of it."""
 
@@ -236,9 +239,14 @@ class Raw:
         self.writer.transport.abort()
 
 
+@lru_cache
 def lies(scene: Scene) -> list[list[bytes]]:
+    """What is wrong in a frame's own way: lengths, kinds, order, number, and what it inflates to."""
     whole = bytes(FRAGMENT_BYTES)
+    bomb = zlib.compress(bytes(60_000_000), 9, wbits=-zlib.MAX_WBITS)
+    shells = [struct.pack(">BH", deflate.TAG, size) + bomb[:16_000] for size in (1, 0, 16_000, 65_535)]
     return [
+        *([shell] for shell in shells),
         [encode_frame(Fragment(Channel.BLOB, Opening(44, 2**32 - 1), False, whole))],
         [encode_frame(Fragment(Channel.GOSSIP, Opening(30, 64 * limits.TRANSACTION_BYTES), False, whole))] * 2,
         [encode_frame(Fragment(Channel.GOSSIP, Opening(30, 64 * limits.TRANSACTION_BYTES), False, whole))],

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -204,6 +205,24 @@ async def anothers_votes(siege: Siege) -> None:
     await damaged_file(siege, swap)
 
 
+async def went_back(siege: Siege) -> None:
+    """A member's database is what it was some blocks ago: whole and sound, but for what was signed since."""
+    member = siege.member(2)
+    copy = siege.folder / "older"
+    await siege.down(member)
+    shutil.copytree(member.datadir, copy, ignore=lambda _, names: [n for n in names if "sqlite" not in n])
+    await siege.up(member)
+    await asyncio.sleep(siege.seconds)
+    await siege.down(member)
+    for path in member.datadir.glob("potminer.sqlite*"):
+        path.unlink()
+    shutil.copytree(copy, member.datadir, dirs_exist_ok=True)
+    siege.silent_until = time.monotonic() + SILENT_S
+    siege.notes["started"] = await siege.up(member)
+    log = (member.datadir / "logs" / "potminer.log").read_text(errors="replace")
+    siege.notes["seen"] = "this disk went back" in log
+
+
 async def liar_at_the_wiped(siege: Siege) -> None:
     """A member that has lost its disk asks for everything, and strangers answer first, with nothing true."""
     member = siege.member(2)
@@ -257,6 +276,7 @@ ROWS = (
     Row("anothers-votes", DISK, "a member is given another's database, votes included", anothers_votes),
     Row("corrupt-pages", DISK, "a quarter of a member's database is rubbish", pages),
     Row("torn-log", DISK, "a member's write-ahead log and database are cut short", torn),
+    Row("went-back", DISK, "a member's database is an older copy of itself", went_back),
     Row("wiped-and-lied-to", DISK, "a wiped member, and liars that answer it", liar_at_the_wiped),
     Row("api-bodies", LOCAL, "huge, deep and lying bodies", sent("api-bodies")),
     Row("api-words", LOCAL, "unknown methods, paths that climb, floods of headers", sent("api-words")),
@@ -401,7 +421,7 @@ def told(row: Row, seen: Figures) -> str:
         row.name, row.who, row.about, f"{seen['within_10s_percent']:.4g} % of {seen['requests']}",
         f"{seen['p50_ms']:,.0f} · {seen['p99_ms']:,.0f}", " → ".join(map(str, seen["memory_mib"])),
         " → ".join(map(str, seen["files"])), f"{seen['log_kib']:,} · {seen['log_grave']}",
-        ", ".join(did).replace("|", "/"),
+        " ".join(re.sub(r"\S*/net/", "", ", ".join(did)).replace("|", "/").split()),
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
 

@@ -16,7 +16,7 @@ they cheated in, stake and pay of the honest segments times the chance to be cau
 chance not to be, from the stakes and rates that the ledger had; None where a catch was certain. Exits with 1 where that
 is below ten, where who lies as auditor or evaluator gained more than a tenth of what it lost, where anybody honest was
 expelled or refused, or where a model ends more than half a point below the honest ones of the newest record.
-``--table`` prints the newest records as tables.
+``--table`` prints the newest records as the page docs/cheating-matrix.md.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cheating_record import mean_of, newest, table
+from cheating_record import mean_of, newest, page
 from efficiency import FASHION, _idx
 from msgspec.structs import replace
 from record import ROOT, Figures, finish, parser, rounded
@@ -144,9 +144,12 @@ def step(folder: Folder, spec: TaskSpec, models: list[bytes]) -> Floats:
 
 
 class Play:
-    """A network that is honest until it is woken. *cheating* of its trainers, the last, are who will cheat."""
+    """A network that is honest until it is woken. *cheating* of its trainers, the last, are who will cheat; *waiting*
+    more would train if there was a place."""
 
-    def __init__(self, rule: str, folder: Folder, *, trainers: int = 10, cheating: int = 0, seed: int = 1) -> None:
+    def __init__(
+        self, rule: str, folder: Folder, *, trainers: int = 10, cheating: int = 0, waiting: int = 0, seed: int = 1
+    ) -> None:
         self.spec = task(folder, RULES[rule], seed)
         self.world = World(bond=10**6, epoch_blocks=10**6, second_audit_ppm=50_000, calibrated=False)
         names = TRAINERS[:trainers]
@@ -158,8 +161,8 @@ class Play:
         }
         self._manners = {name: Late() for name in self.cheats}
         self.company = Company(
-            self.world, folder, random.Random(1), names, cheats={name: each for name, (each, _) in self._ways.items()},
-            conducts=self._manners,
+            self.world, folder, random.Random(1), names + tuple(f"waiting-{i}" for i in range(waiting)),
+            cheats={name: each for name, (each, _) in self._ways.items()}, conducts=self._manners,
         )  # fmt: skip
         self.world.submit(self.spec, trainers=names)
         self.company.start()
@@ -172,6 +175,9 @@ class Play:
         return self
 
     def wake(self, kind: str) -> None:
+        """Empty blocks, for every kind another number, stir the beacon: each of them throws dice of its own."""
+        for _ in range((*WORK, *WORDS).index(kind) + 1 if self.cheats else 0):
+            self.world.step()
         self._kind = kind
         for name, (each, _) in self._ways.items():
             made, plot = way(kind, self.spec.segments)
@@ -344,7 +350,9 @@ def unaudited(kind: str, rule: str, cheating: int, seed: int, root: Path) -> flo
 
 Cell = tuple[str, str, str, int, int]
 """Part, kind of cheat, rule of aggregation, how many cheat, seed."""
-PARTS = ("honest", "newcomers", "sleepers", "sleepers-trimmed", "sleepers-clipped", "unaudited")
+PARTS = ("honest", "newcomers", "replaced", "sleepers", "sleepers-trimmed", "sleepers-clipped", "unaudited")
+"""*replaced*: newcomers where as many honest trainers wait for their places."""
+REPLACED = ("garbage", "lazy-2", "copy", "accuse")
 _played: list[Play] = []
 """What the processes of a part begin with."""
 
@@ -366,7 +374,8 @@ def cells_of(part: str, kinds: tuple[str, ...], rules: list[str], cheating: int,
     if part == "unaudited":
         work = ("honest", fewer, *(kind for kind in kinds if kind in WORK))
         return [(part, kind, rule, cheating, seed) for kind in work for rule in rules]
-    return [(part, kind, rule_of(part), cheating, seed) for kind in kinds]
+    some = tuple(kind for kind in kinds if kind in REPLACED) if part == "replaced" else kinds
+    return [(part, kind, rule_of(part), cheating, seed) for kind in some]
 
 
 def play(cells: list[Cell], jobs: int) -> Iterator[tuple[Cell, Any]]:
@@ -375,7 +384,8 @@ def play(cells: list[Cell], jobs: int) -> Iterator[tuple[Cell, Any]]:
     part, _, rule, cheating, seed = cells[0]
     with tempfile.TemporaryDirectory(prefix="potminer-cheating-") as home:
         if part not in ("honest", "unaudited"):
-            begun = Play(rule, Own(Path(home)), cheating=cheating, seed=seed)
+            waiting = cheating if part == "replaced" else 0
+            begun = Play(rule, Own(Path(home)), cheating=cheating, waiting=waiting, seed=seed)
             _played[:] = [begun.until(SLEEP if part.startswith("sleepers") else 0)]
         with get_context("fork").Pool(jobs, maxtasksperchild=1) as pool:
             yield from pool.imap(run, cells, chunksize=1)
@@ -434,12 +444,10 @@ def main() -> None:
     made.add_argument("--cheats", type=int, default=2, help="how many of the ten cheat")
     made.add_argument("--seed", type=int, default=1, help="another throw of all dice")
     made.add_argument("--jobs", type=int, default=2)
-    made.add_argument("--table", action="store_true", help="print what is on record, and run nothing")
+    made.add_argument("--table", action="store_true", help="print docs/cheating-matrix.md; run nothing")
     options: argparse.Namespace = made.parse_args()
     if options.table:
-        for part in options.part:
-            lines = table(part, options.cheats, tuple(RULES))
-            sys.stdout.write("\n".join([f"{part}, {options.cheats} cheats", "", *lines, "", ""]))
+        sys.stdout.write("\n".join(page(PARTS, options.seed, tuple(RULES))) + "\n")
         return
     kinds = tuple(options.only or (*WORK, *WORDS))
     note = f"10 trainers, {options.cheats} cheats, {ROUNDS} rounds of {SAMPLES:,} samples, MLP 784-64-10"

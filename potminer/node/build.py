@@ -24,7 +24,7 @@ from potminer.core.ledger.state import State, genesis_state, restored
 from potminer.core.misbehave import Censoring, Kind, Misbehaviour
 from potminer.core.pbft.application import Application, Head, Timers
 from potminer.core.pbft.machine import Replica
-from potminer.core.pbft.memory import SINCE, Memory
+from potminer.core.pbft.memory import Memory
 from potminer.core.rounds.conduct import conduct_of
 from potminer.core.rounds.events import DutyChanged
 from potminer.core.rounds.machine import Rounds
@@ -48,7 +48,7 @@ from potminer.node.logbook import LogBook
 from potminer.node.onions import OwnOnions, secret_of
 from potminer.node.outbox import Outbox
 from potminer.node.outfit import Cards, outfit
-from potminer.node.owned import OWNER, claim
+from potminer.node.owned import OWNER, claim, remember
 from potminer.node.past import Past
 from potminer.node.prover import Prover
 from potminer.node.publish import Identity, Publisher
@@ -73,6 +73,7 @@ from potminer.world.net.blobs import BlobExchange
 from potminer.world.net.network import Network
 from potminer.world.net.refusal import LinkRefused
 from potminer.world.paths import Paths, private_folder
+from potminer.world.reached import Reached
 from potminer.world.rig.sight import Sight
 from potminer.world.store.blobs import BlobStore
 from potminer.world.store.chain import Applied
@@ -180,7 +181,11 @@ async def _compose(
     sits, may_sit = today.sits(key.public), today.standing(key.public) not in (Standing.NONE, Standing.SLASHED)
     # Whoever may sit one day holds a replica from the beginning; without a seat it only follows.
     votes = config.node.role == "validator" or sits or may_sit
-    memory = await _remember(journal, store, paths, head, votes=votes, silent_s=config.node.silent_s)
+    reached = stack.enter_context(Reached(paths.keys / f"{NODE_KEY}.reached", chain))
+    memory = await remember(
+        journal, store.persist, head, used=votes and mark_used(paths.keys / NODE_KEY), now=unix_ms(),
+        reached=reached.height if votes else 0, silent_s=config.node.silent_s, note=LOG.warning,
+    )  # fmt: skip
     trains = config.node.role == "trainer" and not sits
     onions = OwnOnions(key, known) if votes else None
     ledger = Ledger(
@@ -267,7 +272,7 @@ async def _compose(
         work=rig.work,
         cancel=rig.cancel,
         persist=store.persist,
-        store_block=lambda stored: _store_block(store, stored),
+        store_block=lambda stored: _store_block(store, stored, reached),
         witness=lambda height, body: store.keep_statement(height, digest(Domain.MESSAGE, body), body),
         read_blocks=store.blocks,
         clock=unix_ms,
@@ -332,21 +337,6 @@ async def _recover(genesis: Genesis, chain: bytes, store: Store) -> tuple[State,
     return state, Head(head.height, head.digest, head.time_ms, head.state_root)
 
 
-async def _remember(
-    journal: dict[bytes, bytes], store: Store, paths: Paths, head: Head, *, votes: bool, silent_s: int
-) -> Memory:
-    """How far back a replica on this disk remembers what its key signed."""
-    used = votes and mark_used(paths.keys / NODE_KEY)
-    if SINCE not in journal and not head.height:
-        begun = Memory(unix_ms(), lost=used).begun()
-        await store.persist(begun)
-        journal.update(begun)
-    memory = Memory.of(journal, silent_ms=1_000 * silent_s)
-    if votes and not memory.reaches(head):
-        LOG.warning("this key is older than its disk: it says nothing for %s s of the chain", silent_s)
-    return memory
-
-
 async def _recall_takings(history: History, store: Store) -> None:
     """The sums as the store added them up; a store that never did begins with what the facts still tell."""
     rows = await store.takings()
@@ -356,7 +346,7 @@ async def _recall_takings(history: History, store: Store) -> None:
         await store.add_takings(history.takings.drain())
 
 
-async def _store_block(store: Store, stored: StoredBlock) -> None:
+async def _store_block(store: Store, stored: StoredBlock, reached: Reached) -> None:
     await store.append(
         Applied(
             stored.height, stored.digest, stored.state_root, stored.time_ms, stored.block, stored.certificate,
@@ -364,6 +354,7 @@ async def _store_block(store: Store, stored: StoredBlock) -> None:
             takings=stored.takings, proofs=stored.proofs,
         )
     )
+    reached.rise(stored.height)
 
 
 async def _following(onions: OwnOnions | None, revealed: bytes) -> Onion:

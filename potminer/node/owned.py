@@ -1,19 +1,26 @@
-"""Whose disk this is. What a key signed is written on its disk alone: on another's it would sign a second time."""
+"""Whose disk this is, and how far back it remembers what its key has signed.
+
+What a key signed is written on its disk alone. On another's disk it would sign a second time; so it would on its own,
+where that was lost, or went back to what it was before.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from potminer.base.address import encode_address
 from potminer.base.errors import ConfigError
+from potminer.core.pbft.application import Head
+from potminer.core.pbft.memory import SINCE, Memory
 
 OWNER: Final = b"memory/key"
 
+Persist = Callable[[Sequence[tuple[bytes, bytes]]], Awaitable[None]]
 
-async def claim(
-    journal: dict[bytes, bytes], key: bytes, persist: Callable[[Sequence[tuple[bytes, bytes]]], Awaitable[None]]
-) -> None:
+
+async def claim(journal: dict[bytes, bytes], key: bytes, persist: Persist) -> None:
     """The disk is *key*'s from now on; ConfigError where it is another's. Disks of before there was this note are
     whoever's opens them next."""
     owner = journal.get(OWNER)
@@ -25,3 +32,26 @@ async def claim(
             f"this database was written by another node, {encode_address(owner)[:16]}...",
             "What this node's key has signed is not in it. Move it away: the node fetches the chain from its peers.",
         )
+
+
+async def remember(
+    journal: dict[bytes, bytes], persist: Persist, head: Head, *, used: bool, reached: int, now: int, silent_s: int,
+    note: Callable[[str], None],
+) -> Memory:
+    """How far back a replica on this disk remembers what its key signed. *used*: the key has signed before. *reached*:
+    the newest block that this disk has had, as far as is known outside of its database; 0 where nothing is."""
+    begun: Memory | None = None
+    if SINCE not in journal and not head.height:
+        begun = Memory(now, lost=used)
+    elif reached > head.height:
+        begun = Memory(now, lost=True)
+        note(f"this disk went back from block {reached} to {head.height}: what its key signed since is not known")
+    if begun is not None:
+        await persist(begun.begun())
+        journal.update(begun.begun())
+    memory = Memory.of(journal, silent_ms=1_000 * silent_s)
+    if not silent_s:  # its operator knows what it signed
+        return replace(memory, lost=False)
+    if used and not memory.reaches(head):
+        note(f"this key is older than its disk: it says nothing for {silent_s} s of the chain")
+    return memory

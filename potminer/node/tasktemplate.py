@@ -35,7 +35,10 @@ _FIRST: dict[str, object] = {
     "reward.price_per_unit_pot": 1,
 }
 """What is shown for keys that have no default, and for decimals, whose default is kept in 1e-9."""
-_SLEEPING = {"inner": 'Only with mode = "local":', "aggregation": "Left out: the mean."}
+_SLEEPING = {
+    "inner": 'Only with mode = "local":',
+    "aggregation": "Left out: the mean, which one false update that no audit was drawn for can spoil.",
+}
 """Sections that the other values leave no room for, or that few tasks need, shown as comments."""
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from potminer.base.errors import ConfigError, Exit
-from potminer.node.owned import OWNER, claim
+from potminer.core.pbft.application import Head
+from potminer.core.pbft.memory import SILENT_MS, Memory
+from potminer.node.owned import OWNER, claim, remember
+from potminer.world.reached import Reached
 
 OURS, THEIRS = b"o" * 32, b"t" * 32
 
@@ -42,3 +46,71 @@ async def test_a_disk_of_before_is_its_next_openers() -> None:
     await disk.opened(THEIRS)
     with pytest.raises(ConfigError):
         await disk.opened(OURS)
+
+
+NOW, CHAIN = 5_000_000, b"c" * 32
+
+
+def head(height: int, time_ms: int = NOW - 1) -> Head:
+    return Head(height, b"h" * 32, time_ms, b"r" * 32)
+
+
+async def remembered(
+    disk: Disk, at: Head, *, used: bool = True, reached: int = 0, now: int = NOW, silent_s: int = 60
+) -> tuple[Memory, list[str]]:
+    said: list[str] = []
+    journal = dict(disk.journal)
+    memory = await remember(
+        journal, disk.persist, at, used=used, reached=reached, now=now, silent_s=silent_s, note=said.append
+    )
+    assert journal == disk.journal, "what is remembered is on the disk"
+    return memory, said
+
+
+async def test_a_disk_that_went_back_is_silent_for_a_minute_of_the_chain_and_then_speaks() -> None:
+    disk = Disk()
+    await remembered(disk, head(0), used=False, now=1)
+    memory, said = await remembered(disk, head(70), reached=70)
+    assert memory.reaches(head(70)), "nothing was lost"
+    assert not said
+    memory, said = await remembered(disk, head(60), reached=70)
+    assert not memory.reaches(head(71))
+    assert "went back from block 70 to 60" in said[0]
+    again, _ = await remembered(disk, head(65), reached=61, now=NOW + 9)
+    assert not again.reaches(head(65)), "a second start does not make it forget that it forgot"
+    assert again.reaches(head(200, NOW + SILENT_MS))
+
+
+async def test_where_all_went_back_their_operators_may_say_what_they_know() -> None:
+    disk = Disk()
+    await remembered(disk, head(0), used=False, now=1)
+    memory, _ = await remembered(disk, head(60), reached=70, silent_s=0)
+    assert memory.reaches(head(60))
+
+
+async def test_a_new_disk_of_an_old_key_is_lost_as_before() -> None:
+    disk = Disk()
+    memory, _ = await remembered(disk, head(0, 0), reached=70)
+    assert not memory.reaches(head(5, NOW))
+    fresh, said = await remembered(Disk(), head(0, 0), used=False)
+    assert fresh.reaches(head(0, 0))
+    assert not said
+
+
+def test_the_note_beside_the_key_is_of_one_chain_and_survives_what_damages_it(tmp_path: Path) -> None:
+    path = tmp_path / "node.key.reached"
+    with Reached(path, CHAIN) as note:
+        assert note.height == 0
+        for height in (7, 8, 300):
+            note.rise(height)
+    with Reached(path, CHAIN) as note:
+        assert note.height == 300
+    assert path.stat().st_size == 40
+    with Reached(path, b"x" * 32) as note:
+        assert note.height == 0, "heights of another chain say nothing"
+    path.write_bytes(b"rubbish")
+    with Reached(path, CHAIN) as note:
+        assert note.height == 0
+        note.rise(1)
+    with Reached(path, CHAIN) as note:
+        assert note.height == 1
