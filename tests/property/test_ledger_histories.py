@@ -238,7 +238,7 @@ class Play:
             if validator == "validator-3":
                 slots = tuple(self.random.sample(range(len(current.slots) + 2), 2))
                 said = replace(result, model=blob("forged"), malformed=slots)
-            if self.random.random() < 0.4:
+            if self.random.random() < (0.4 if current.slices == 1 else 0.15):  # words on slices take a few blocks
                 acts.append((validator, said))
         return acts + self._words_on_slices(task, current)
 
