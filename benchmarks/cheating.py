@@ -177,7 +177,7 @@ class Play:
     def wake(self, kind: str) -> None:
         """Empty blocks, for every kind another number, stir the beacon: each of them throws dice of its own."""
         for _ in range((*WORK, *WORDS).index(kind) + 1 if self.cheats else 0):
-            self.world.step()
+            self.world.step(after_ms=1)  # nobody is late for it
         self._kind = kind
         for name, (each, _) in self._ways.items():
             made, plot = way(kind, self.spec.segments)
