@@ -52,6 +52,10 @@ AUDITORS_PER_SEGMENT = 3
 """Of one segment of a unit that calibrates."""
 AUDITS_PER_ROUND = SEGMENTS_PER_ROUND + (AUDITORS_PER_SEGMENT - 1) * UNITS_PER_ROUND
 TASKS_OPEN = 256
+HIDDEN_UNITS = 256
+"""Of one trainer, with segments that judges could not look at: its record stays below a value of the state."""
+SHOWING = 64
+"""Trainers whose hidden snapshots the committee looks at at one time."""
 DEVICE_CLASSES = 16
 """Device classes that a task gets to know: a new one is calibrated before its errors prove anything."""
 

@@ -268,6 +268,7 @@ async def _compose(
         dial=lambda host, port, expected: _dial(network, host, port, expected),
         ban=lambda peer, seconds: network.ban(peer, seconds),
         fetch=lambda blob, max_bytes: _fetch(blobs, exchange, blob, max_bytes),
+        keep=blobs.keep,
         excerpt=lambda blob, size, ranges: exchange.excerpt(blob, size=size, ranges=ranges, timeout=FETCH_S),
         work=rig.work,
         cancel=rig.cancel,

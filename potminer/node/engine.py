@@ -33,7 +33,7 @@ from potminer.node.history import Fact, History
 from potminer.node.inbox import Inbox, To
 from potminer.node.leaping import Leaper
 from potminer.node.outbox import Outbox
-from potminer.node.outlook import task_seen
+from potminer.node.outlook import held_seen, hidden_blobs, task_seen
 from potminer.node.past import Past
 from potminer.node.seats import Seats
 from potminer.wire import record as records
@@ -59,6 +59,8 @@ class Hands:
     """Raises PotminerError where nobody answers."""
     ban: Callable[[bytes, int], None]
     fetch: Callable[[bytes, int], Awaitable[bool]]
+    keep: Callable[[frozenset[bytes]], None]
+    """These blobs must stay on the disk, and of earlier calls no others."""
     excerpt: Callable[[bytes, int, Sequence[tuple[int, int]]], Awaitable[bytes | None]]
     """The blob that holds the ranges of a blob of so many bytes; None where nobody has them."""
     work: Callable[[Job], Awaitable[Report]]
@@ -403,8 +405,9 @@ class Engine:
     def _see_tasks(self, ended: tuple[bytes, ...] = ()) -> None:
         state = self._m.ledger.state
         for task in dict.fromkeys((*state.head.open_tasks, *ended)):
-            seen = task_seen(state, task, own=self._own, committee=self._seats.committee)
-            self._soon.append((To.ROUNDS, seen))
+            self._soon.append((To.ROUNDS, task_seen(state, task, own=self._own, committee=self._seats.committee)))
+        self._hands.keep(hidden_blobs(state, own=self._own))
+        self._soon.append((To.ROUNDS, held_seen(state, own=self._own)))
 
     async def _perform_leap(self, effect: leap.Doing) -> None:
         """Where the ledger stands elsewhere after it, everybody is told as after any block."""
@@ -429,9 +432,8 @@ class Engine:
         refusal = self._m.ledger.submit(signed)
         if refusal is None:
             return gossip.Verdict.ACCEPT
-        if refusal in (Refusal.BAD_SIGNATURE, Refusal.WRONG_CHAIN):
-            return gossip.Verdict.REJECT
-        return gossip.Verdict.IGNORE
+        forged = refusal in (Refusal.BAD_SIGNATURE, Refusal.WRONG_CHAIN)
+        return gossip.Verdict.REJECT if forged else gossip.Verdict.IGNORE
 
     def _offered(self, peer: bytes, transactions: Sequence[SignedTransaction]) -> None:
         """A member relays what blocks leave out: perhaps gossip never brought it here."""

@@ -42,6 +42,9 @@ _KINDS: dict[str, type[Event]] = {
         events.Rewarded,
         events.Paid,
         events.Expelled,
+        events.StakeHeld,
+        events.PayHeld,
+        events.StakeReturned,
         events.ModelEvaluated,
         events.TaskEnded,
     )
@@ -178,6 +181,14 @@ class History:
                 task.expelled[each.trainer] = each.reason
                 if each.trainer == self._own:
                     self._lose_everything(each.task, time_ms)
+            case events.StakeHeld():
+                if each.trainer == self._own:
+                    self._hold_everything(time_ms)
+            case events.PayHeld():
+                pay = each.amount if each.trainer == self._own else 0
+                self.takings.add(time_ms, each.task, earned=pay, released=pay, kept=pay)
+            case events.StakeReturned():
+                pass  # held or not, it counts as bond until it is lost
             case events.ModelEvaluated():
                 task.score(each.closed, each.score_ppm)
                 mine = self._mine(each.shares)
@@ -191,6 +202,11 @@ class History:
         for each, sums in list(self.takings.tasks.items()):
             self.takings.add(time_ms, each, lost=sums.pending)
         self.takings.add(time_ms, task, forfeited=self.takings.all.bond)
+
+    def _hold_everything(self, time_ms: int) -> None:
+        """What is pending anywhere is held with the bond: it comes back as bond, or is lost with it."""
+        for task, sums in list(self.takings.tasks.items()):
+            self.takings.add(time_ms, task, released=sums.pending, kept=sums.pending)
 
     def _mine(self, shares: Iterable[Share]) -> int:
         return sum(share.amount for share in shares if share.earner == self._own)

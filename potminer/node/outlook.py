@@ -1,4 +1,5 @@
-"""What the round machine is told of a task after a block: its records, and those of its rounds in progress."""
+"""What the round machine is told after a block: of a task its records, and those of its rounds in progress; and what
+is hidden."""
 
 from __future__ import annotations
 
@@ -8,9 +9,11 @@ from potminer.core.committee import Committee
 from potminer.core.ledger.progress import round_of, units_in
 from potminer.core.ledger.slices import lengths_of, slices_of
 from potminer.core.ledger.state import Draft, State
-from potminer.core.rounds.events import TaskSeen
+from potminer.core.rounds.events import HeldSeen, HiddenSeen, ShownSeen, TaskSeen
 from potminer.wire import record as records
+from potminer.wire.held import HeldStake
 from potminer.wire.record import EvaluationRecord, TaskRecord, Trainer
+from potminer.wire.task import TaskSpec
 
 
 def task_seen(state: State, task: bytes, *, own: bytes, committee: Committee) -> TaskSeen:
@@ -32,3 +35,28 @@ def _with_round(
         task, record, current, units, registered, state.head.time_ms, evaluation,
         slices_of(state, task, current), committee, lengths_of(state, task, current, record.spec),
     )
+
+
+def hidden_blobs(state: State, *, own: bytes) -> frozenset[bytes]:
+    """What *own* needs to show the work that its stake is held for: perhaps nobody else has it."""
+    mine = state.get(HeldStake, records.held_key(own))
+    parts = [(unit, part) for unit in (mine.units if mine is not None else ()) for part in unit.segments]
+    shots = {shot for _, part in parts for shot in (part.before, part.after) if shot is not None}
+    return frozenset(shots | {unit.base for unit, _ in parts})
+
+
+def held_seen(state: State, *, own: bytes) -> HeldSeen:
+    """What is hidden, as the node with the key *own* has to look at it."""
+
+    def spec_of(task: bytes) -> TaskSpec:
+        return state.need(TaskRecord, records.task_key(task)).spec
+
+    mine = state.get(HeldStake, records.held_key(own))
+    hidden = mine.units if mine is not None and mine.showing is None else ()
+    shown = []
+    for trainer in state.head.showing:
+        held = state.need(HeldStake, records.held_key(trainer))
+        if held.showing is not None:
+            unit, showing = held.units[held.showing.index], held.showing
+            shown.append(ShownSeen(trainer, unit, spec_of(unit.task), showing.deadline_ms, showing.judges))
+    return HeldSeen(tuple(HiddenSeen(u, spec_of(u.task)) for u in hidden), tuple(shown), state.head.time_ms)

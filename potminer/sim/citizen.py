@@ -232,6 +232,7 @@ class Life:
             dial=self._dial,
             ban=lambda peer, seconds: None,
             fetch=self._fetch,
+            keep=lambda blobs: None,
             excerpt=self._no_excerpt,
             work=self._work,
             cancel=lambda job: None,

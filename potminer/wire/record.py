@@ -28,9 +28,11 @@ from potminer.base.bounded import (
     Slot,
 )
 from potminer.wire.codec import Wire
-from potminer.wire.residue import Leaf, LeafIndex, Sketch
+from potminer.wire.held import HeldStake
+from potminer.wire.residue import Leaf, LeafIndex
 from potminer.wire.task import TaskSpec
-from potminer.wire.tx import Finding, Trial
+from potminer.wire.tx import Trial
+from potminer.wire.verdict import Verdict as Verdict
 
 
 class TaskStatus(IntEnum):
@@ -161,6 +163,8 @@ class ChainRecord(Wire, frozen=True):
     releases: Annotated[tuple[Release, ...], Meta(max_length=4_096)]
     burnt: Grains = 0
     """Slashed bonds that went to nobody: part of the supply, out of everybody's reach."""
+    showing: Annotated[tuple[PublicKey, ...], Meta(max_length=limits.SHOWING)] = ()
+    """Trainers whose hidden snapshots are being looked at, oldest first."""
 
 
 class Member(Wire, frozen=True):
@@ -312,15 +316,6 @@ class RoundRecord(Wire, frozen=True):
     slices: Annotated[int, Meta(ge=1, le=limits.COMMITTEE)] = 1
 
 
-class Verdict(Wire, frozen=True):
-    judge: PublicKey
-    segment: U8
-    finding: Finding
-    error_ppm: Ppm
-    sketch: Sketch = b""
-    cheat_ppm: Ppm = 0
-
-
 class Opening(Wire, frozen=True):
     """A leaf of a unit's residues, proven to be what its trainer was bound to."""
 
@@ -385,7 +380,7 @@ class UpdateOwner(Wire, frozen=True):
 
 Record = (
     Account | Trainer | Validator | CommitteeRecord | Roster | ChainRecord | ReceiptsRecord | TaskRecord
-    | RoundRecord | UnitRecord | PendingRound | UpdateOwner | EvaluationRecord | SliceRecord
+    | RoundRecord | UnitRecord | PendingRound | UpdateOwner | EvaluationRecord | SliceRecord | HeldStake
 )
 
 CHAIN = b"C"
@@ -426,6 +421,10 @@ def pending_key(task: bytes, number: int) -> bytes:
     return b"p" + task + number.to_bytes(4, "big")
 
 
+def held_key(trainer: bytes) -> bytes:
+    return b"h" + trainer
+
+
 def evaluation_key(task: bytes) -> bytes:
     return b"e" + task
 
@@ -459,6 +458,7 @@ RECORD_TYPES: dict[bytes, type[Wire]] = {
     b"p": PendingRound,
     b"d": UpdateOwner,
     b"e": EvaluationRecord,
+    b"h": HeldStake,
 }
 
 
@@ -475,6 +475,8 @@ def money(record: Record) -> int:
             return record.escrow
         case EvaluationRecord():
             return record.purse
+        case HeldStake():
+            return record.amount
         case PendingRound():
             return sum(share.amount for share in record.shares)
         case _:

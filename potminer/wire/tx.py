@@ -207,6 +207,15 @@ class OpenResidue(Wire, frozen=True, tag=16):
     siblings: Siblings
 
 
+class ShowSnapshots(Wire, frozen=True, tag=20):
+    """The snapshots of a hidden unit of the sender's can be fetched now: the committee is asked to look at them."""
+
+    task: Hash
+    round: U32
+    attempt: U32
+    slot: Slot
+
+
 class EvaluateModel(Wire, frozen=True, tag=17):
     """Binds a drawn evaluator to its score of *task*'s model after *closed* rounds, before anybody shows theirs."""
 
@@ -248,6 +257,7 @@ Body = (
     | EvaluateModel
     | SliceResult
     | ScoreModel
+    | ShowSnapshots
 )
 
 

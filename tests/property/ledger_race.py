@@ -72,7 +72,7 @@ BLOCKS = 100
 TABLES = {
     b"C": "chain", b"K": "committee", b"F": "following", b"V": "roster", b"a": "account", b"t": "trainer",
     b"v": "validator", b"k": "task", b"r": "round", b"u": "unit", b"p": "pending", b"e": "evaluation", b"d": "update",
-    b"s": "slice", b"l": "lengths",
+    b"s": "slice", b"l": "lengths", b"h": "held",
 }  # fmt: skip
 RULES = {
     "height or time does not follow the parent": "1",

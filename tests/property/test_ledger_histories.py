@@ -25,15 +25,7 @@ from potminer.core.ledger.state import Draft, State, genesis_state, restored, su
 from potminer.wire import record as records
 from potminer.wire.block import Block, block_digest
 from potminer.wire.codec import decode
-from potminer.wire.record import (
-    Outcome,
-    Phase,
-    RoundRecord,
-    TaskRecord,
-    Trainer,
-    UnitRecord,
-    money,
-)
+from potminer.wire.record import Outcome, Phase, RoundRecord, TaskRecord, Trainer, UnitRecord, money
 from potminer.wire.residue import leaf_number, leaf_path, leaves_of
 from potminer.wire.task import AuditSpec, Deadlines, Evaluation, Reward
 from potminer.wire.tx import (
@@ -65,6 +57,7 @@ from potminer.wire.tx import (
 from tests.property.beside import check_ahead, check_expelled, in_progress
 from tests.property.evaluations import scores
 from tests.property.gambles import Gamble, check_never_pays, escapes, owed_to_all
+from tests.property.hiding import Watch, held_of, shows, withheld
 from tests.unit.ledger_world import SMALLEST_BOND, World, blob, key, onion, residues, root, spec, true_evidence
 
 TRAINERS = ("ann", "ben", "cy", "dee", "eve")
@@ -117,7 +110,7 @@ class Play:
         return acts + [("rich", Transfer(key(name).public, 10**9)) for name in TRAINERS]
 
     def acts(self) -> list[Act]:
-        return [act for task in self.state.head.open_tasks for act in self._of_task(task)] + self._noise()
+        return [act for task in self.state.head.open_tasks for act in self._of_task(task)] + self._noise() + shows(self)
 
     def _of_task(self, task: bytes) -> list[Act]:
         acts: list[Act] = [(name, JoinTask(task)) for name in TRAINERS if self.random.random() < 0.3]
@@ -187,10 +180,9 @@ class Play:
             caught = self.random.random() < (0.1 if self.bonded else 0.7)
             guilty = caught and self.names[current.slots[audit.slot]] in CHEATS
             finding = self.random.choice((Finding.MEASURED, Finding.MEASURED, Finding.MALFORMED))
-            true = AuditVerdict(
-                task, current.number, current.attempt, audit.slot, audit.segment,
-                finding if guilty else Finding.MEASURED, 500_000 if guilty else 3, b"", 44_000,
-            )
+            place = task, current.number, current.attempt, audit.slot, audit.segment
+            found = (finding, 500_000) if guilty else (Finding.MEASURED, 3)
+            true = withheld(self, AuditVerdict(*place, *found, b"", 44_000))
             leaves = leaves_of(residues(task, current.number, current.attempt, audit.slot))
             sketch = leaves[leaf_number(audit.segment, audit.leaf)]
             judges = self.world.validators if current.phase == Phase.DISPUTE else [self.names.get(audit.auditor or b"")]
@@ -358,13 +350,17 @@ def check_outcomes(play: Play) -> None:
 
 def check_money(play: Play) -> None:
     rewarded = {(e.task, e.round): sum(s.amount for s in e.shares) for e in of(play, event.Rewarded)}
+    held: Counter[tuple[bytes, int]] = Counter()
+    for e in of(play, event.PayHeld):
+        held[e.task, e.round] += e.amount
     for closed in of(play, event.RoundClosed):
         units = [e for e in of(play, event.UnitEnded) if e.round == closed.round and e.task == closed.task]
         paid = [e for e in units if e.attempt == closed.attempt and e.paid]
-        assert closed.pot == rewarded[closed.task, closed.round] == PRICE * len(paid)
+        assert closed.pot == PRICE * len(paid)
+        assert closed.pot == rewarded[closed.task, closed.round] + held[closed.task, closed.round]
         assert all(e.judgement.outcome == Outcome.ACCEPTED for e in paid)
     for task in {e.task for e in of(play, event.TaskOpened)}:
-        earned = sum(amount for (owner, _), amount in rewarded.items() if owner == task)
+        earned = sum(e.pot for e in of(play, event.RoundClosed) if e.task == task)
         paid_out = sum(s.amount for e in of(play, event.Paid) if e.task == task for s in e.shares)
         refunded = sum(e.refunded for e in of(play, event.TaskEnded) if e.task == task)
         assert paid_out <= earned
@@ -424,7 +420,7 @@ def check_cheats(play: Play) -> None:
         found = play.state.need(Trainer, records.trainer_key(trainer))
         if found.expelled:
             continue
-        loss = found.bond + found.unbonding + owed[trainer]
+        loss = found.bond + found.unbonding + owed[trainer] + held_of(play.state, trainer)
         for moved in ("", "unbond", "leave"):
             for cheated in (1, 2, 4):
                 for most_units in (1, 2):
@@ -468,9 +464,11 @@ def seen_in(play: Play) -> set[object]:
 def test_whatever_they_do_the_books_balance(seed: int) -> None:
     play = Play(seed)
     play.step(play.opening(), (10,))
+    watch = Watch(play)
     for _ in range(BLOCKS):
         play.step(play.acts())
         check(play)
+        watch.look()
         check_ahead(play.state)
         check_cheats(play)
     check_outcomes(play)
@@ -483,7 +481,7 @@ def test_whatever_they_do_the_books_balance(seed: int) -> None:
 def test_the_histories_are_eventful() -> None:
     """A history in which nothing happens proves nothing. A few of them have seen everything."""
     wanted = {
-        *event.Event.__args__, *(set(Outcome) - {Outcome.UNAVAILABLE, Outcome.FALSE_RESIDUES}),
+        *event.Event.__args__, *(set(Outcome) - {Outcome.FALSE_RESIDUES}),
         "false-accusation", "duplicate", "out-of-tolerance", "lazy-audit", "kept", "rolled back",
     }  # fmt: skip
     seen: set[object] = set()

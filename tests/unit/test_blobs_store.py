@@ -137,6 +137,10 @@ def test_the_least_recently_used_goes_first_and_the_pinned_stay(tmp_path: Path) 
         store.put(b"6" * 201)
     assert store.has(fifth)
     store.unpin(second)
+    store.keep(frozenset({second}))
+    with pytest.raises(StoreFull):
+        store.put(b"6" * 201)
+    store.keep(frozenset())
     assert store.has(store.put(b"6" * 201))
     assert store.total_bytes <= 300
 

@@ -445,6 +445,7 @@ def test_every_table_has_its_keys_length() -> None:
         records.round_key(name, 1), records.unit_key(name, 1, 1), records.slice_key(name, 1),
         records.lengths_key(name, 1),
         records.pending_key(name, 1), records.evaluation_key(name), records.update_key(name, name),
+        records.held_key(name),
     }
     assert {key[:1] for key in keys} == set(records.RECORD_TYPES)
     assert {key[:1]: KEY_SIZES.get(key[:1], 33) for key in keys} == {key[:1]: len(key) for key in keys}

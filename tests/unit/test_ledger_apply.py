@@ -398,9 +398,11 @@ def test_what_is_done_once_is_refused_the_second_time(phase: Phase) -> None:
 
 def test_every_refusal_can_be_met() -> None:
     """POOL_FULL is told at the mempool's door only (test_ledger_mempool.py);
-    two are of validators' bonds (test_ledger_bonds.py), one of slices (test_ledger_slices.py)."""
+    two are of validators' bonds (test_ledger_bonds.py), one of slices (test_ledger_slices.py), two of what is hidden
+    (test_ledger_hidden.py)."""
     met = {row.refusal for row in TABLE.values()} | {refusal for _, refusal in TRANSACTIONS.values()}
-    assert set(Refusal) - met == {Refusal.POOL_FULL, Refusal.BAD_EVIDENCE, Refusal.SLASHED, Refusal.NOT_SLICED}
+    elsewhere = {Refusal.POOL_FULL, Refusal.BAD_EVIDENCE, Refusal.SLASHED, Refusal.NOT_SLICED}
+    assert set(Refusal) - met == elsewhere | {Refusal.NOT_HELD, Refusal.TOO_SOON}
 
 
 def test_the_state_names_the_receipts_of_the_last_block_that_had_any() -> None:

@@ -129,6 +129,7 @@ BODIES: tuple[Wire, ...] = (
     tx.EvaluateModel(task=TASK, closed=4, commitment=BLOB),
     tx.ScoreModel(task=TASK, closed=4, score_ppm=970_000, loss_micro=98_000, trial_micro=8_123_456, salt=BLOB),
     tx.SliceResult(task=TASK, round=2, attempt=0, slice=1, part=hash_of("part"), malformed=(0, 3), lengths=True),
+    tx.ShowSnapshots(task=TASK, round=2, attempt=1, slot=300),
 )
 
 TRANSACTION = tx.Transaction(

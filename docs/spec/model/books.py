@@ -64,6 +64,8 @@ class Books:
                 total += record.bond + record.unbonding
             elif table == "task":
                 total += record.escrow
+            elif table == "held":
+                total += record.amount
             elif table == "evaluation":
                 total += record.purse
             elif table == "pending":

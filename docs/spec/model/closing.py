@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from .facts import BAD, UNAVAILABLE, Pending, Round, Share, Unit
+from .hiding import Hiding
 from .records import MILLION
-from .scores import Scores
 
 
-class Closing(Scores):
+class Closing(Hiding):
     # ---- §5: money --------------------------------------------------------------------------------
 
     def _round_ends(self, task: bytes, current: Round) -> bool:
@@ -56,6 +56,7 @@ class Closing(Scores):
             for key, grains in sorted(self._earned(pot, groups).items())
         )
         shown = [u.snapshots[-1] for u in units if u.snapshots and u.judgement.outcome != "duplicate"]
+        shares = self._free(task, current, shares)
         self.put(Pending(shares, tuple(dict.fromkeys(shown))), "pending", task, current.number)
         self.change(
             "task", task, escrow=found.escrow - pot, round=found.round + 1, attempt=found.voided, voided=0, model=model

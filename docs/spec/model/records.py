@@ -11,6 +11,7 @@ Refusal = str
 MILLION = 1_000_000
 COMMITTEE, CANDIDATES, UNBONDINGS, RELEASES = 31, 256, 1_024, 4_096
 TASKS_OPEN, UNITS_PER_ROUND, SEGMENTS_PER_ROUND, MEMBERS = 256, 4_096, 16_384, 1_024
+HIDDEN_UNITS, SHOWING = 256, 64
 OPEN, CLOSED, CANCELLED = range(3)
 ACTIVE, INACTIVE, LEFT, EXPELLED = range(4)
 COMMIT, REVEAL, DRAW, AUDIT, OPENING, DISPUTE, AGGREGATE = range(7)
@@ -116,6 +117,7 @@ class Chain(NamedTuple):
     open_tasks: tuple[bytes, ...] = ()
     releases: tuple[Release, ...] = ()
     burnt: int = 0
+    showing: tuple[bytes, ...] = ()
 
 
 class Member(NamedTuple):

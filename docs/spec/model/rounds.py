@@ -25,6 +25,7 @@ class Rounds(Verdicts):
             self._settle_evaluation(task, now=False)
             while self._step(task):
                 pass
+        self._shows_end()
 
     def _step(self, task: bytes) -> bool:
         if task not in self.chain.open_tasks:

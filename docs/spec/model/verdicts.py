@@ -171,7 +171,7 @@ class Verdicts(Closing):
             if unit.judgement is not None:
                 continue
             audits = [audit for audit in current.audits if audit.slot == slot]
-            outcome, measured, rulings, lazy = self._rule(task, unit, audits, self._over(current))
+            outcome, measured, rulings, lazy, hidden = self._rule(task, unit, audits, self._over(current))
             if outcome is None:
                 waiting = True
                 continue
@@ -180,6 +180,7 @@ class Verdicts(Closing):
             else:
                 self._judge(task, current, slot, outcome, measured)
             self._losers(task, unit, audits, outcome, measured, rulings, lazy)
+            self._hold(task, current, slot, hidden)
             ruled = tuple(
                 a._replace(ruling=rulings.get(a.segment, (a.ruling, None))[0]) if a.slot == slot else a
                 for a in self.get("round", task, current.number % 2).audits
@@ -187,12 +188,15 @@ class Verdicts(Closing):
             self.change("round", task, current.number % 2, audits=ruled)
         return not waiting and self._to_aggregate(task, self.get("round", task, current.number % 2))
 
-    def _rule(self, task: bytes, unit: Unit, audits: list[Audit], final: bool) -> tuple[Any, Any, dict[int, Any], Any]:
-        """Outcome, measured, (ruling, number) of each segment that was ruled on, auditors that did not recompute."""
+    def _rule(
+        self, task: bytes, unit: Unit, audits: list[Audit], final: bool
+    ) -> tuple[Any, Any, dict[int, Any], Any, set[int]]:
+        """Outcome, measured, (ruling, number) of each segment that was ruled on, auditors that did not recompute, and
+        segments that were hidden."""
         rulings: dict[int, tuple[str, int | None]] = {}
         lazy: list[bytes] = []
         numbers: list[int] = []
-        waiting, seen = False, set[int]()
+        waiting, seen, hidden = False, set[int](), set[int]()
         for audit in audits:
             said = self._said(audit, unit)
             if not audit.disputed:
@@ -221,14 +225,15 @@ class Verdicts(Closing):
                 waiting = True
                 continue
             rulings[audit.segment] = ruling
+            hidden |= {audit.segment} if self._is_hidden(unit, judges) else set()
             if ruling[0] in (*BAD, "false-residues"):
-                return (*ruling, rulings, lazy)
+                return (*ruling, rulings, lazy, hidden)
             numbers += [ruling[1]] if ruling[1] is not None else []
         if waiting:
-            return None, None, {}, []
+            return None, None, {}, [], set()
         if any(name == "unavailable" for name, _ in rulings.values()):
-            return "unavailable", None, rulings, lazy
-        return "accepted", max(numbers, default=None), rulings, lazy
+            return "unavailable", None, rulings, lazy, hidden
+        return "accepted", max(numbers, default=None), rulings, lazy, hidden
 
     def _quorum(self, unit: Unit, judges: list[Verdict]) -> tuple[str, int | None] | None:
         def agreed(side: list[Verdict]) -> bool:
@@ -276,16 +281,15 @@ class Verdicts(Closing):
         found, chain = self.get("trainer", trainer), self.chain
         if found.expelled:
             return
+        held = self.get("held", trainer)
+        lost = found.bond + found.unbonding + (held.amount if held is not None else 0)
+        self.drop("held", trainer)
         self.change("trainer", trainer, bond=0, unbonding=0, expelled=True)
         releases = tuple(release for release in chain.releases if release.trainer != trainer)
-        self.change("chain", burnt=chain.burnt + found.bond + found.unbonding, releases=releases)
-        for number in self._window(task):
-            pending = self.get("pending", task, number)
-            if pending is not None:
-                self._refund(task, sum(share.amount for share in pending.shares if share.earner == trainer))
-                kept = tuple(share for share in pending.shares if share.earner != trainer)
-                self.change("pending", task, number, shares=kept)
-        for each in chain.open_tasks:
+        showing = tuple(each for each in chain.showing if each != trainer)
+        self.change("chain", burnt=chain.burnt + lost, releases=releases, showing=showing)
+        self._refund(task, self._strike(task, trainer))
+        for each in {task, *chain.open_tasks}:
             self.put(self.get("task", each).standing(trainer, EXPELLED), "task", each)
 
     def _refund(self, task: bytes, grains: int) -> None:

@@ -92,6 +92,9 @@ class Whole(Rounds):
 
     def on_AuditVerdict(self, said: Any) -> Refusal | None:
         body, refusal = said.body, self._work(said.body, AUDIT, DISPUTE)
+        shown_by = self._shown_by(body)
+        if shown_by is not None:
+            return self._judge_shown(said, shown_by)
         if refusal is not None:
             return refusal
         if len(body.sketch) != (64 if body.finding == MEASURED else 0):

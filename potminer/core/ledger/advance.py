@@ -26,13 +26,14 @@ from potminer.core.ledger.close import close_round, end_task
 from potminer.core.ledger.ending import end_of
 from potminer.core.ledger.evaluate import is_evaluating, settle_evaluation
 from potminer.core.ledger.event import Event
+from potminer.core.ledger.hidden import held_by, hold, is_over, settle_shows
 from potminer.core.ledger.judge import BAD, UnitRuling, audit_passes, rule_unit, verdict_of
 from potminer.core.ledger.openings import opening_ms, owed
 from potminer.core.ledger.pace import adapt_capacity, note_arrivals
 from potminer.core.ledger.penalty import expel
 from potminer.core.ledger.progress import agreed, is_refused, round_of, rounds_of, units_in
 from potminer.core.ledger.sketch import contradiction
-from potminer.core.ledger.stake import held, pending_of
+from potminer.core.ledger.stake import bonds_due, pending_of, release_bonds
 from potminer.core.ledger.state import Draft
 from potminer.core.ledger.transact import with_standing
 from potminer.wire import record as records
@@ -42,7 +43,6 @@ from potminer.wire.record import (
     Judgement,
     Outcome,
     Phase,
-    Release,
     RoundRecord,
     Standing,
     TaskRecord,
@@ -68,12 +68,13 @@ def advance(draft: Draft, *, proposer: bytes, events: list[Event]) -> None:
                 break
         else:
             raise AssertionError("a task does not come to rest")
-    _release_bonds(draft)
+    settle_shows(draft, events)
+    release_bonds(draft)
 
 
 def is_due(draft: Draft, *, now: int) -> bool:
     """Whether a block at *now* would move anything on: a deadline passed, a draw waits, a round can open."""
-    if _due(draft, now=now):
+    if bonds_due(draft, now=now) or is_over(draft, now=now):
         return True
     for task_id in draft.head.open_tasks:
         task = draft.need(TaskRecord, records.task_key(task_id))
@@ -92,25 +93,6 @@ def is_due(draft: Draft, *, now: int) -> bool:
             if any(now > each.deadline_ms for each in running):
                 return True
     return False
-
-
-def _release_bonds(draft: Draft) -> None:
-    """Pay out what has been unbonding long enough, but not of those whose work is being judged."""
-    head = draft.head
-    due = _due(draft, now=head.time_ms)
-    for release in due:
-        key = records.trainer_key(release.trainer)
-        trainer = draft.need(Trainer, key)
-        draft.put(key, replace(trainer, unbonding=trainer.unbonding - release.amount))
-        draft.credit(trainer.payout, release.amount)
-    if due:
-        draft.put(records.CHAIN, replace(head, releases=tuple(r for r in head.releases if r not in due)))
-
-
-def _due(draft: Draft, *, now: int) -> list[Release]:
-    due = [release for release in draft.head.releases if release.time_ms <= now]
-    judged = held(draft) if due else set()
-    return [release for release in due if release.trainer not in judged]
 
 
 def _witness(draft: Draft, task: bytes, proposer: bytes) -> None:
@@ -352,6 +334,8 @@ def _dispute(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecor
         else:
             _judge(draft, task_id, current, slot, found.outcome, measured_ppm=found.measured_ppm)
         _losers_pay(draft, task_id, unit, audits, found, events)
+        if hold(draft, task_id, current, slot, found.hidden, events):
+            _missed(draft, task_id, unit.trainer)
         rulings.update({(slot, segment): ruling for segment, ruling in found.rulings.items()})
     if rulings:
         ruled = (replace(a, ruling=rulings.get((a.slot, a.segment), a.ruling)) for a in current.audits)
@@ -420,8 +404,9 @@ def _check_stakes(draft: Draft, task_id: bytes, task: TaskRecord, current: Round
     """What decided how much was audited was there to be lost until all was decided, whatever its owner did."""
     owed = pending_of(draft, task_id, task)
     for unit in units_in(draft, task_id, current):
-        trainer = draft.need(Trainer, records.trainer_key(unit.trainer))
-        if not trainer.expelled and trainer.bond + trainer.unbonding + owed[unit.trainer] < unit.stake:
+        trainer, held = draft.need(Trainer, records.trainer_key(unit.trainer)), held_by(draft, unit.trainer)
+        there = trainer.bond + trainer.unbonding + owed[unit.trainer] + (held.amount if held is not None else 0)
+        if not trainer.expelled and there < unit.stake:
             raise AssertionError("a stake left while its owner's work was being judged")
 
 

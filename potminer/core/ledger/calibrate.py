@@ -50,7 +50,11 @@ def allowed_ppm(task: TaskRecord, *, calibrating: bool) -> int:
 
 def proves_a_cheat(task: TaskRecord, unit: UnitRecord, measured_ppm: int | None) -> bool:
     """Whether an error is nobody's rounding: a tenth of the smallest cheat or more. Less is unpaid, not punished."""
-    if unit.calibrating or task.calibration is None or measured_ppm is None:
+    return not unit.calibrating and is_no_rounding(task, measured_ppm)
+
+
+def is_no_rounding(task: TaskRecord, measured_ppm: int | None) -> bool:
+    if task.calibration is None or measured_ppm is None:
         return False
     return measured_ppm > max(task.calibration.tolerance_ppm, task.calibration.cheat_ppm // MARGIN)
 

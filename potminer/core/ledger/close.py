@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from potminer.core.ledger import event, slices
 from potminer.core.ledger.evaluate import begin_evaluation, settle_evaluation
 from potminer.core.ledger.event import Event
+from potminer.core.ledger.hidden import hold_pay
 from potminer.core.ledger.judge import BAD, audit_passes, verdict_of
 from potminer.core.ledger.progress import units_in
 from potminer.core.ledger.rewards import split
@@ -66,6 +67,7 @@ def close_round(
     shares = tuple(Share(earner, _account_of(draft, earner), amount) for earner, amount in earned)
     revealed = (unit for unit in units if unit.snapshots and _outcome(unit) != Outcome.DUPLICATE)
     updates = tuple(dict.fromkeys(unit.snapshots[-1] for unit in revealed))
+    shares = hold_pay(draft, task_id, current, shares, events)
     draft.put(records.pending_key(task_id, current.number), PendingRound(shares, updates))
     closed = replace(
         task, escrow=task.escrow - pot, round=task.round + 1, attempt=task.voided, voided=0, model=model

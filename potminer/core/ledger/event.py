@@ -103,6 +103,35 @@ class Expelled:
 
 
 @dataclass(frozen=True, slots=True)
+class StakeHeld:
+    """Its work of *round* of *task* was not shown: all that *trainer* has, *amount*, is held until it was."""
+
+    task: bytes
+    round: int
+    trainer: bytes
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class PayHeld:
+    """The pay of a round that was drawn on a stake that is held now: held with it."""
+
+    task: bytes
+    round: int
+    trainer: bytes
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class StakeReturned:
+    """All that *trainer* had hidden was shown, last a unit of *task*: *amount* is its bond again."""
+
+    task: bytes
+    trainer: bytes
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelEvaluated:
     """The model after *closed* rounds was scored by *answers* evaluators; *shares* went to those who agree."""
 
@@ -146,5 +175,5 @@ class EpochBegan:
 CommitteeEvent = ValidatorSlashed | EpochBegan
 Event = (
     TaskOpened | TaskCalibrated | RoundOpened | PhaseEntered | UnitEnded | RoundClosed | RoundFailed | Rewarded | Paid
-    | Expelled | ModelEvaluated | TaskEnded | CommitteeEvent
+    | Expelled | StakeHeld | PayHeld | StakeReturned | ModelEvaluated | TaskEnded | CommitteeEvent
 )

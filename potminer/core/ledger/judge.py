@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from potminer.base.quorum import is_quorum
+from potminer.base.quorum import is_quorum, is_weak_quorum
 from potminer.core.ledger.sketch import contradiction
 from potminer.wire.record import Audit, CommitteeRecord, Outcome, UnitRecord, Verdict
 from potminer.wire.task import TaskSpec
@@ -25,6 +25,8 @@ class UnitRuling:
     """The quorum's number on a segment that it found out of tolerance."""
     lazy: list[bytes] = field(default_factory=list)
     """Auditors that a quorum's own residues prove not to have recomputed."""
+    hidden: list[int] = field(default_factory=list)
+    """Segments that no quorum could look at, though it is not the judges' absence alone."""
 
 
 def audit_passes(verdict: Verdict, allowed_ppm: int | None) -> bool:
@@ -44,6 +46,7 @@ def rule_unit(
     """One bad segment makes a unit bad, whatever the others are; it is good once all that was disputed is."""
     rulings: dict[int, Outcome] = {}
     lazy: list[bytes] = []
+    hidden: list[int] = []
     measured: list[int] = []
     waiting = False
     for audit in audits:
@@ -70,15 +73,17 @@ def rule_unit(
             waiting = True
             continue
         rulings[audit.segment] = ruling[0]
+        if audit.segment not in hidden and is_hidden(judges, committee, tolerance_ppm=unit.allowed_ppm or 0):
+            hidden.append(audit.segment)
         if ruling[0] in (*BAD, Outcome.FALSE_RESIDUES):
             found = {audit.segment: ruling[1]} if ruling[1] is not None else {}
-            return UnitRuling(*ruling, rulings, found, lazy)
+            return UnitRuling(*ruling, rulings, found, lazy, hidden)
         measured += [ruling[1]] if ruling[1] is not None else []
     if waiting:
         return UnitRuling(None)
     if Outcome.UNAVAILABLE in rulings.values():
-        return UnitRuling(Outcome.UNAVAILABLE, None, rulings, {}, lazy)
-    return UnitRuling(Outcome.ACCEPTED, max(measured, default=None), rulings, {}, lazy)
+        return UnitRuling(Outcome.UNAVAILABLE, None, rulings, {}, lazy, hidden)
+    return UnitRuling(Outcome.ACCEPTED, max(measured, default=None), rulings, {}, lazy, hidden)
 
 
 def _sketched_by_judges(audit: Audit, audits: list[Audit]) -> bool:
@@ -117,6 +122,18 @@ def resolve_dispute(
     if final or len(judges) == len(committee.members):
         return otherwise or (Outcome.UNAVAILABLE, None)
     return None
+
+
+def is_hidden(judges: tuple[Verdict, ...], committee: CommitteeRecord, *, tolerance_ppm: int) -> bool:
+    """Whether no quorum measured, and judges with more than a third of the power, so an honest one, could not fetch or
+    found the work bad. Silence counts for nothing: who cannot compute says nothing."""
+    power = dict(zip(committee.members, committee.powers, strict=True))
+    good = [said for said in judges if audit_passes(said, tolerance_ppm)]
+    absent = [said for said in judges if said.finding == Finding.UNAVAILABLE]
+    bad = [said for said in judges if said not in good and said not in absent]
+    if _agreed(good, committee) or _agreed(bad, committee):
+        return False
+    return is_weak_quorum(sum(power.get(said.judge, 0) for said in (*absent, *bad)), sum(committee.powers))
 
 
 def median_ppm(errors: list[int]) -> int:

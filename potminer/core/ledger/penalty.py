@@ -1,5 +1,5 @@
-"""What a proven cheat loses: its place in every task, its rewards in every dispute window and its bond,
-also the part that is being unbonded: or a cheat would unbond as soon as its unit is drawn.
+"""What a proven cheat loses: its place in every task, its rewards in every dispute window, its bond and what of all
+this is held, also the part that is being unbonded: or a cheat would unbond as soon as its unit is drawn.
 
 Rewards go back to the escrow they came from. Bonds are burnt: were they paid to a requester, a cheat could order a
 task of its own, be caught there, and so take its bond out in time.
@@ -15,16 +15,17 @@ from potminer.core.ledger.event import Event, Expelled
 from potminer.core.ledger.stake import window
 from potminer.core.ledger.state import Draft
 from potminer.wire import record as records
+from potminer.wire.held import HeldStake
 from potminer.wire.record import PendingRound, Standing, TaskRecord, Trainer
 
 
 def expel(draft: Draft, *, task: bytes, trainer: bytes, reason: str, events: list[Event]) -> None:
     """Expel *trainer* for what it did in *task*, for good and everywhere."""
     key = records.trainer_key(trainer)
-    found = draft.need(Trainer, key)
-    if found.expelled:
+    if draft.need(Trainer, key).expelled:
         return
-    slashed = _slash_bond(draft, key, trainer, found)
+    slashed = _burn(draft, trainer)
+    draft.put(key, replace(draft.need(Trainer, key), expelled=True))
     forfeited = _forfeit_pending(draft, task, trainer)
     events.append(Expelled(task, trainer, reason, slashed + forfeited))
     _lose_place(draft, task, trainer)
@@ -45,26 +46,44 @@ def _lose_place(draft: Draft, task: bytes, trainer: bytes) -> bool:
     return True
 
 
-def _forfeit_pending(draft: Draft, task: bytes, trainer: bytes) -> int:
-    """What *task* owes goes back to its escrow at once; what others owe, when it would be paid (``stake.pay``)."""
-    found = draft.need(TaskRecord, records.task_key(task))
-    forfeited = 0
-    for number in window(draft.parameters, found):
+def take_pending(draft: Draft, task: bytes, trainer: bytes) -> int:
+    """Strike out what *task* owes to *trainer*; it is the caller's to put somewhere."""
+    taken = 0
+    for number in window(draft.parameters, draft.need(TaskRecord, records.task_key(task))):
         key = records.pending_key(task, number)
         pending = draft.get(PendingRound, key)
-        if pending is None:
-            continue
-        kept = tuple(share for share in pending.shares if share.earner != trainer)
-        forfeited += sum(share.amount for share in pending.shares if share.earner == trainer)
-        draft.put(key, replace(pending, shares=kept))
+        mine = sum(share.amount for share in pending.shares if share.earner == trainer) if pending is not None else 0
+        if pending is not None and mine:
+            kept = tuple(share for share in pending.shares if share.earner != trainer)
+            draft.put(key, replace(pending, shares=kept))
+            taken += mine
+    return taken
+
+
+def take_bond(draft: Draft, trainer: bytes) -> int:
+    """Take the bond, also what of it is on its way out; it is the caller's to put somewhere."""
+    key, head = records.trainer_key(trainer), draft.head
+    found = draft.need(Trainer, key)
+    draft.put(key, replace(found, bond=0, unbonding=0))
+    kept = tuple(release for release in head.releases if release.trainer != trainer)
+    draft.put(records.CHAIN, replace(head, releases=kept))
+    return found.bond + found.unbonding
+
+
+def _forfeit_pending(draft: Draft, task: bytes, trainer: bytes) -> int:
+    """What *task* owes goes back to its escrow at once; what others owe, when it would be paid (``stake.pay``)."""
+    forfeited = take_pending(draft, task, trainer)
+    found = draft.need(TaskRecord, records.task_key(task))
     draft.put(records.task_key(task), replace(found, escrow=found.escrow + forfeited))
     return forfeited
 
 
-def _slash_bond(draft: Draft, key: bytes, trainer: bytes, found: Trainer) -> int:
-    slashed = found.bond + found.unbonding
-    draft.put(key, replace(found, bond=0, unbonding=0, expelled=True))
+def _burn(draft: Draft, trainer: bytes) -> int:
+    """The bond, and all that is held: what other work is judged by at this moment must be lost for it too."""
+    held = draft.get(HeldStake, records.held_key(trainer))
+    amount = take_bond(draft, trainer) + (held.amount if held is not None else 0)
+    draft.put(records.held_key(trainer), None)
     head = draft.head
-    kept = tuple(release for release in head.releases if release.trainer != trainer)
-    draft.put(records.CHAIN, replace(head, releases=kept, burnt=head.burnt + slashed))
-    return slashed
+    showing = tuple(each for each in head.showing if each != trainer)
+    draft.put(records.CHAIN, replace(head, burnt=head.burnt + amount, showing=showing))
+    return amount

@@ -31,6 +31,8 @@ class Refusal(StrEnum):
     WRONG_SNAPSHOTS = "wrong-snapshots"
     WRONG_SKETCH = "wrong-sketch"
     NOT_ASKED = "not-asked"
+    NOT_HELD = "not-held"
+    TOO_SOON = "too-soon"
     WRONG_RESIDUES = "wrong-residues"
     NOT_AUDITOR = "not-auditor"
     NOT_VALIDATOR = "not-validator"

@@ -17,7 +17,7 @@ from potminer.core.ledger.progress import rounds_of
 from potminer.core.ledger.state import Draft
 from potminer.wire import record as records
 from potminer.wire.genesis import Parameters
-from potminer.wire.record import PendingRound, Phase, Share, Standing, TaskRecord, Trainer
+from potminer.wire.record import PendingRound, Phase, Release, Share, Standing, TaskRecord, Trainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +71,15 @@ def window(parameters: Parameters, task: TaskRecord) -> range:
 def stakes(draft: Draft, task_id: bytes, task: TaskRecord, trainers: Iterable[bytes]) -> dict[bytes, int]:
     """What each of *trainers* stands to lose by a cheat in the round of *task* that is drawn now.
 
-    Money that is being unbonded does not count: it is slashed too, but may be gone by the next draw.
+    Money that is being unbonded does not count: it is slashed too, but may be gone by the next draw. Nor does what is
+    held (``hidden.py``): it may be lost already, and nobody knows.
     """
     owed = pending_of(draft, task_id, task)
     bonds = {trainer: draft.need(Trainer, records.trainer_key(trainer)).bond for trainer in trainers}
     return {trainer: bond + owed[trainer] for trainer, bond in bonds.items()}
 
 
-def held(draft: Draft) -> set[bytes]:
+def judged(draft: Draft) -> set[bytes]:
     """Who has work in a round whose audits are drawn and not yet decided: of them nothing is released."""
     result: set[bytes] = set()
     for task_id in draft.head.open_tasks:
@@ -86,6 +87,25 @@ def held(draft: Draft) -> set[bytes]:
             if current.phase in (Phase.AUDIT, Phase.OPEN, Phase.DISPUTE):
                 result.update(current.slots)
     return result
+
+
+def release_bonds(draft: Draft) -> None:
+    """Pay out what has been unbonding long enough, but not of those whose work is being judged."""
+    head = draft.head
+    due = bonds_due(draft, now=head.time_ms)
+    for release in due:
+        key = records.trainer_key(release.trainer)
+        trainer = draft.need(Trainer, key)
+        draft.put(key, replace(trainer, unbonding=trainer.unbonding - release.amount))
+        draft.credit(trainer.payout, release.amount)
+    if due:
+        draft.put(records.CHAIN, replace(head, releases=tuple(r for r in head.releases if r not in due)))
+
+
+def bonds_due(draft: Draft, *, now: int) -> list[Release]:
+    due = [release for release in draft.head.releases if release.time_ms <= now]
+    busy = judged(draft) if due else set()
+    return [release for release in due if release.trainer not in busy]
 
 
 def pay(draft: Draft, shares: Iterable[Share]) -> tuple[tuple[Share, ...], tuple[Share, ...], int]:

@@ -10,7 +10,7 @@ from typing import assert_never
 from msgspec.structs import replace as _replace
 
 from potminer.base import limits
-from potminer.core.ledger import bonds, event, slices
+from potminer.core.ledger import bonds, event, hidden, slices
 from potminer.core.ledger.ahead import EARLY
 from potminer.core.ledger.calibrate import allowed_ppm
 from potminer.core.ledger.evaluate import bind_score, take_score
@@ -108,6 +108,8 @@ def perform(draft: Draft, transaction: Transaction, events: list[Event]) -> Refu
             return _reveal(draft, sender, body, events)
         case tx.AuditVerdict():
             return _verdict(draft, sender, body)
+        case tx.ShowSnapshots():
+            return hidden.show(draft, sender, body)
         case tx.OpenResidue():
             return _open(draft, sender, body)
         case tx.AggregateResult():
@@ -364,6 +366,9 @@ def _reveal(draft: Draft, sender: bytes, body: tx.RevealWork, events: list[Event
 
 
 def _verdict(draft: Draft, sender: bytes, body: tx.AuditVerdict) -> Refusal | None:
+    trainer = hidden.shown_by(draft, body)
+    if trainer is not None:
+        return hidden.judge(draft, sender, trainer, body)
     current = _current_round(draft, body, Phase.AUDIT, Phase.DISPUTE)
     if isinstance(current, Refusal):
         return current

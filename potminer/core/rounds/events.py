@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from potminer.core.committee import Committee
 from potminer.core.machine import Persist
-from potminer.wire.record import EvaluationRecord, RoundRecord, SliceRecord, TaskRecord, UnitRecord
+from potminer.wire.held import HiddenUnit
+from potminer.wire.record import EvaluationRecord, RoundRecord, SliceRecord, TaskRecord, UnitRecord, Verdict
 from potminer.wire.slice import Span
+from potminer.wire.task import TaskSpec
 from potminer.wire.trainer import Job, Report
 from potminer.wire.tx import Body
 
@@ -40,6 +42,34 @@ class TaskSeen:
         each = self if self.round is not None and self.round.number == number else self.ahead
         current = each.round if each is not None else None
         return each if current is not None and (current.number, current.attempt) == (number, attempt) else None
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenSeen:
+    """A hidden unit of our own that is not being shown."""
+
+    unit: HiddenUnit
+    spec: TaskSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ShownSeen:
+    """A hidden unit of *trainer*'s that the committee is asked to look at; *judges* have."""
+
+    trainer: bytes
+    unit: HiddenUnit
+    spec: TaskSpec
+    deadline_ms: int
+    judges: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSeen:
+    """What is hidden after a block: of our own, while none of it is shown, and of anybody's what is shown."""
+
+    own: tuple[HiddenSeen, ...] = ()
+    shown: tuple[ShownSeen, ...] = ()
+    block_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +108,7 @@ class SeatChanged:
     validator: bool
 
 
-Event = TaskSeen | BlobFetched | ExcerptFetched | Reported | DutyChanged | SeatChanged
+Event = TaskSeen | HeldSeen | BlobFetched | ExcerptFetched | Reported | DutyChanged | SeatChanged
 
 # ---- effects -----------------------------------------------------------------------------
 

@@ -33,9 +33,17 @@ class Slicing:
     measures: bool = False
 
 
-Purpose = Place | tuple[Place, int] | Attempt | Slicing | Scoring
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """A *segment* of the hidden unit at *place*, whose round is over."""
+
+    place: Place
+    segment: int
+
+
+Purpose = Place | tuple[Place, int] | Attempt | Slicing | Scoring | Looking
 """What a job is for: training a unit, auditing a segment of one, aggregating an attempt or a slice of it, scoring a
-model."""
+model, looking at what was hidden."""
 
 RETRY_JOB_MS = 5_000
 """How long a job rests that failed: it would fail again at once."""
@@ -58,8 +66,8 @@ class Running:
 
     @property
     def attempt(self) -> Attempt:
-        """What the job is for; a scoring is for no attempt."""
-        if isinstance(self.purpose, Scoring):
+        """What the job is for; a scoring is for no attempt, and what was hidden is of one that is over."""
+        if isinstance(self.purpose, Scoring | Looking):
             raise AssertionError("a model is scored between attempts")
         if isinstance(self.purpose, Slicing):
             return self.purpose.attempt

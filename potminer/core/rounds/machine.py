@@ -22,12 +22,14 @@ from potminer.core.rounds.events import (
     Effect,
     Event,
     ExcerptFetched,
+    HeldSeen,
     Reported,
     SeatChanged,
     StartJob,
     TaskSeen,
 )
-from potminer.core.rounds.job import Attempt, Place, Running, Scoring, Slicing
+from potminer.core.rounds.hidden import Presenter
+from potminer.core.rounds.job import Attempt, Looking, Place, Running, Scoring, Slicing
 from potminer.core.rounds.look import disputed, drawn, unit_of
 from potminer.core.rounds.means import Means
 from potminer.core.rounds.scoring import Scorer, is_timely
@@ -92,11 +94,15 @@ class Rounds:
         self._verdicts: dict[tuple[Place, int], AuditVerdict] = {}
         self._scorer = Scorer(key, secret=salt_secret, persisted=persisted, conduct=self._conduct)
         self._attester = Attester(key, self._means)
+        self._presenter = Presenter(key, self._means)
 
     def handle(self, event: Event, now: int) -> list[Effect]:
         match event:
             case TaskSeen():
                 return self._task_seen(event, now)
+            case HeldSeen():
+                self._presenter.look(event)
+                return self._cancel_stale() + self._owed(now)
             case BlobFetched():
                 return self._blob_fetched(event, now)
             case ExcerptFetched(update, index, excerpt):
@@ -146,6 +152,8 @@ class Rounds:
         return [CancelJob(job) for job in stale]
 
     def _timely(self, running: Running) -> bool:
+        if isinstance(running.purpose, Looking):
+            return self._validator and self._presenter.is_timely(running.purpose)
         if isinstance(running.purpose, Scoring):
             seen = self._seen.get(running.purpose.task)
             duty = self._may_train or self._finishing
@@ -187,7 +195,7 @@ class Rounds:
 
     def _trained(self, running: Running, report: Trained) -> list[Effect]:
         place = running.purpose
-        if isinstance(place, Scoring | Slicing) or len(place) != 4:
+        if isinstance(place, Scoring | Slicing | Looking) or len(place) != 4:
             raise AssertionError("a Trained report answers a training job")
         task, number_, attempt, slot = place
         seen = self._at((task, number_, attempt))
@@ -202,6 +210,9 @@ class Rounds:
 
     def _audited(self, running: Running, report: Audited) -> None:
         purpose = running.purpose
+        if isinstance(purpose, Looking):
+            self._presenter.found(purpose, report)
+            return
         if isinstance(purpose, Scoring | Slicing) or len(purpose) != 2:
             raise AssertionError("an Audited report answers an audit")
         (task, number_, attempt, slot), segment = purpose
@@ -239,7 +250,7 @@ class Rounds:
             if seen.ahead is not None and seen.ahead.round is not None:
                 effects += self._round(seen.ahead, seen.ahead.round, now, holds=self._owes_audits(seen))
             effects += self._score(seen, now)
-        return effects
+        return effects + self._presenter.owed(now, validator=self._validator)
 
     def _membership(self, seen: TaskSeen, now: int) -> list[Effect]:
         """Join while duty allows, leave when it no longer does."""

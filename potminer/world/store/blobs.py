@@ -56,6 +56,7 @@ class BlobStore:
         self._partials: OrderedDict[bytes, int] = OrderedDict()
         self._open: set[bytes] = set()
         self._pins: Counter[bytes] = Counter()
+        self._kept: frozenset[bytes] = frozenset()
         self._digests: OrderedDict[bytes, list[bytes]] = OrderedDict()
         self._asides = 0
         shutil.rmtree(folder / "aside", ignore_errors=True)
@@ -186,6 +187,11 @@ class BlobStore:
             else:
                 self._pins[blob] -= 1
 
+    def keep(self, blobs: frozenset[bytes]) -> None:
+        """Pin *blobs*, and of earlier calls no others. Not durable."""
+        with self._lock:
+            self._kept = blobs
+
     def remove(self, blob: bytes) -> None:
         with self._lock:
             self._sizes.pop(blob, None)
@@ -253,7 +259,7 @@ class BlobStore:
         with self._lock:
             excess = self.total_bytes + size - self._max_bytes
             idle = [blob for blob in self._partials if blob not in self._open]
-            unpinned = [blob for blob in self._sizes if not self._pins[blob]]
+            unpinned = [blob for blob in self._sizes if not self._pins[blob] and blob not in self._kept]
             if excess > sum(self._partials[b] for b in idle) + sum(self._sizes[b] for b in unpinned):
                 raise StoreFull("the blob folder is full of pinned blobs", "raise its limit or free disk space")
             for blob in idle:

@@ -1,0 +1,130 @@
+"""What a node does about work that judges could not look at: shows its own, and looks at what others show.
+
+A round's snapshots are on disk before its reveal is said, so whoever comes back can show them; it does so by itself,
+without duty too. A validator fetches them from whoever has them, in the last resort from the trainer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from potminer.core.rounds.events import Effect, HeldSeen, HiddenSeen, ShownSeen, StartJob
+from potminer.core.rounds.job import Looking, Place, Running
+from potminer.core.rounds.means import Means
+from potminer.wire.held import HiddenSegment, HiddenUnit
+from potminer.wire.task import TaskSpec, Unit, data_bytes, model_bytes, snapshot_bytes
+from potminer.wire.trainer import Audited, AuditJob
+from potminer.wire.tx import AuditVerdict, Finding, ShowSnapshots
+
+SAFETY_MS = 1_500
+"""How long before the deadline, at the least, a judge that cannot fetch a snapshot says so."""
+PATIENCE_MS = 60_000
+"""Between two attempts to get hold of what is not on this disk."""
+ASK_MS = 15_000
+"""Before the committee is asked again, where it did not begin to look."""
+
+
+class Presenter:
+    """*key* is ours."""
+
+    def __init__(self, key: bytes, means: Means) -> None:
+        self._key = key
+        self._means = means
+        self._seen = HeldSeen()
+        self._found: dict[Looking, AuditVerdict] = {}
+        self._rests: dict[Place, int] = {}
+
+    def look(self, seen: HeldSeen) -> None:
+        self._seen = seen
+        wanted = {looking for shown in seen.shown for looking, _ in _lookings(shown.unit)}
+        self._found = {looking: said for looking, said in self._found.items() if looking in wanted}
+        own = {_place(each.unit) for each in seen.own}
+        self._rests = {place: until for place, until in self._rests.items() if place in own}
+
+    def is_timely(self, looking: Looking) -> bool:
+        return any(looking == each for shown in self._seen.shown for each, _ in _lookings(shown.unit))
+
+    def found(self, looking: Looking, report: Audited) -> None:
+        self._found[looking] = AuditVerdict(
+            *looking.place, looking.segment, report.finding, report.error_ppm, report.sketch
+        )
+
+    def owed(self, now: int, *, validator: bool) -> list[Effect]:
+        effects = self._show(now)
+        for shown in self._seen.shown if validator else ():
+            effects += self._judge(shown, now)
+        return effects
+
+    # ---- our own --------------------------------------------------------------------------
+
+    def _show(self, now: int) -> list[Effect]:
+        """Ask the committee to look at the first unit that all is here for."""
+        effects: list[Effect] = []
+        for each in self._seen.own:
+            place, rests = _place(each.unit), self._rests.get(_place(each.unit), 0)
+            missing = [blob for blob in _blobs(each, each.unit.segments) if blob[0] not in self._means.blobs]
+            if rests > now:
+                continue
+            if not missing:
+                if self._seen.block_ms >= each.unit.again_ms:
+                    self._rests[place] = now + ASK_MS
+                    return effects + self._means.submit(ShowSnapshots(*place), now)
+                continue
+            if any(blob in self._means.unavailable for blob, _ in missing):
+                self._rests[place] = now + PATIENCE_MS
+            effects += [fetch for blob, limit in missing for fetch in self._means.fetch(blob, limit, now)]
+        return effects
+
+    # ---- what others show -----------------------------------------------------------------
+
+    def _judge(self, shown: ShownSeen, now: int) -> list[Effect]:
+        effects: list[Effect] = []
+        said = {each.segment for each in shown.judges if each.judge == self._key}
+        for looking, part in _lookings(shown.unit):
+            if part.segment in said:
+                continue
+            verdict = self._found.get(looking) or self._absent(shown, looking, part, now)
+            if verdict is not None:
+                effects += self._means.submit(verdict, now)
+                continue
+            missing = [blob for blob in _blobs(shown, (part,)) if blob[0] not in self._means.blobs]
+            effects += [fetch for blob, limit in missing for fetch in self._means.fetch(blob, limit, now)]
+            if not missing and self._means.jobs.free(looking, now):
+                effects += self._start(shown, looking, part)
+        return effects
+
+    def _absent(self, shown: ShownSeen, looking: Looking, part: HiddenSegment, now: int) -> AuditVerdict | None:
+        """Nobody has the snapshots, and the time is nearly over."""
+        lasting = shown.spec.deadlines.dispute_ms * len(shown.unit.segments)
+        soon = now > shown.deadline_ms - max(SAFETY_MS, lasting // 4)
+        if not soon or not {part.before, part.after} & self._means.unavailable:
+            return None
+        return AuditVerdict(*looking.place, part.segment, Finding.UNAVAILABLE, 0, b"")
+
+    def _start(self, shown: ShownSeen, looking: Looking, part: HiddenSegment) -> list[Effect]:
+        hidden = shown.unit
+        unit = Unit(hidden.task, hidden.round, hidden.attempt, hidden.slot, shown.trainer, hidden.seed)
+        job = AuditJob(
+            self._means.jobs.next_id(), shown.spec, unit, hidden.base, part.segment, part.before, part.after, 0
+        )
+        self._means.jobs.start(Running(job.job, looking, None))
+        return [StartJob(job)]
+
+
+def _place(unit: HiddenUnit) -> Place:
+    return unit.task, unit.round, unit.attempt, unit.slot
+
+
+def _lookings(unit: HiddenUnit) -> list[tuple[Looking, HiddenSegment]]:
+    return [(Looking(_place(unit), part.segment), part) for part in unit.segments]
+
+
+def _blobs(seen: HiddenSeen | ShownSeen, parts: Iterable[HiddenSegment]) -> list[tuple[bytes, int]]:
+    """All that recomputing the *parts* needs, with the most bytes that each may have."""
+    spec: TaskSpec = seen.spec
+    shots = {shot for part in parts for shot in (part.before, part.after) if shot is not None}
+    return [
+        (seen.unit.base, model_bytes(spec)),
+        (spec.data.train, data_bytes(spec, samples=spec.data.train_samples)),
+        *((shot, snapshot_bytes(spec)) for shot in sorted(shots)),
+    ]
