@@ -22,7 +22,7 @@ from potminer.core.rounds.events import (
     Submit,
 )
 from potminer.core.rounds.machine import Rounds
-from potminer.node.outlook import task_seen
+from potminer.node.outlook import held_seen, task_seen
 from potminer.train import bookwork
 from potminer.train.bench import Bench
 from potminer.train.cheat import Cheat, cheat
@@ -58,6 +58,8 @@ class Company:
         self.told: set[str] = set()
         self.lost: set[bytes] = set()
         """Blobs that nobody serves."""
+        self.dead: set[str] = set()
+        """Members that hear and say nothing."""
         self.fetched: Counter[str] = Counter()
         """Bytes of excerpts."""
 
@@ -124,6 +126,14 @@ class Company:
         names = list(self.machines)
         self.order.shuffle(names)
         for name in names:
-            state = self.world.state
+            if name in self.dead:
+                continue
+            state, own = self.world.state, key(name).public
             committee = committee_of(state.committee)
-            self.tell(name, task_seen(state, self.world.task, own=key(name).public, committee=committee))
+            self.tell(name, task_seen(state, self.world.task, own=own, committee=committee))
+            self.tell(name, held_seen(state, own=own))
+
+    def restart(self, name: str) -> None:
+        """*name* comes back: what was in memory is gone, what was durable is there."""
+        self.dead.discard(name)
+        self.machines[name] = self._machine(name, None)
