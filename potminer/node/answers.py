@@ -12,6 +12,7 @@ from potminer.node.engine import Engine
 from potminer.node.gaps import Gaps
 from potminer.node.history import History, TaskHistory
 from potminer.node.logbook import LogBook
+from potminer.node.outlook import held_work
 from potminer.node.takings import UNKNOWN_DAY
 from potminer.wire import record as records
 from potminer.wire.answers import (
@@ -115,7 +116,8 @@ class Answers:
         sums, prices = self._history.takings.all, self._books.prices
         priced = prices.pot_micro is not None and prices.currency is not None
         trainer = self._ledger.state.get(Trainer, records.trainer_key(self._own))
-        kept = 0 if trainer is None else min(sums.bond, trainer.bond + trainer.unbonding)
+        held, held_for = held_work(self._ledger.state, self._own)
+        kept = 0 if trainer is None else min(sums.bond, trainer.bond + trainer.unbonding + held)
         return EarningsView(
             today=self._history.earned_on(self._clock()),
             pending=sums.pending,
@@ -126,6 +128,8 @@ class Answers:
             kept=kept,
             leapt_blocks=self._books.gaps.blocks,
             leapt_last=self._books.gaps.last,
+            held=held,
+            held_for=held_for,
         )
 
     def earnings(self, units: int) -> EarningsDetail:

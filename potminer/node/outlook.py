@@ -45,6 +45,19 @@ def hidden_blobs(state: State, *, own: bytes) -> frozenset[bytes]:
     return frozenset(shots | {unit.base for unit, _ in parts})
 
 
+def held_work(state: State, own: bytes) -> tuple[int, str]:
+    """Grains of *own* that are held, and for which work, in words; nothing where none are."""
+    mine = state.get(HeldStake, records.held_key(own))
+    if mine is None:
+        return 0, ""
+    places = dict.fromkeys((unit.task, unit.round) for unit in mine.units)
+    names = [
+        f"round {number + 1} of {state.need(TaskRecord, records.task_key(task)).spec.name}" for task, number in places
+    ]
+    more = f" and {len(names) - 2} rounds more" if len(names) > 2 else ""
+    return mine.amount, (" and ".join(names[:2]) + more)[:200]
+
+
 def held_seen(state: State, *, own: bytes) -> HeldSeen:
     """What is hidden, as the node with the key *own* has to look at it."""
 

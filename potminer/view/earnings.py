@@ -49,10 +49,13 @@ def earnings_facts(earnings: EarningsView) -> tuple[Fact, ...]:
         gap = f"{earnings.leapt_blocks:,} blocks leapt over, up to {earnings.leapt_last:,}"
         least, most, unknown = "at least ", "at most ", (Fact("unknown", gap, Tone.WARNING),)
     kept = (Fact("as bond", f"{most}{text.pot(earnings.kept)}"),) if earnings.kept else ()
+    shows = f"{text.pot(earnings.held)} until this rig has shown its work of {earnings.held_for}: it does so by itself"
+    held = (Fact("held", shows, Tone.WARNING),) if earnings.held else ()
     return (
         Fact("today", text.pot(earnings.today), Tone.GOOD if earnings.today else Tone.PLAIN),
         Fact("pending", text.pot(earnings.pending)),
         *kept,
+        *held,
         Fact("paid", f"{least}{text.pot(earnings.paid)}"),
         Fact("total", f"{least}{text.pot(earnings.total)}"),
         Fact("worth", value, Tone.QUIET if unpriced else Tone.PLAIN),

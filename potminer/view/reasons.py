@@ -13,7 +13,8 @@ EXPLAINED = {
     ),
     "unavailable": (
         "the result could not be fetched from anybody before the deadline",
-        "Check the upload rate and that the port is reachable: potminer peers.",
+        "Check the upload rate and that the port is reachable: potminer peers. If its stake is held for it, this rig "
+        "shows the work by itself, as long as it runs and has its disk: potminer earnings.",
     ),
     "wrong-base": ("the work started from another model than the round's", "Catching up late causes this."),
     "malformed": ("the update is not one: wrong tag, length or range", "Update potminer; if it stays, report a bug."),

@@ -172,6 +172,9 @@ class EarningsView(Photo, frozen=True, kw_only=True):
     """Blocks that this node leapt over, the newest of them *leapt_last*: of what was earned and paid in them it knows
     only what was still pending at their end, so *total* and *paid* may be more than they say."""
     leapt_last: Height = 0
+    held: Grains = 0
+    """Bond that is out of reach until this rig has shown the work that *held_for* names; *kept* counts its part."""
+    held_for: Line = ""
 
 
 class Standing(StrEnum):
