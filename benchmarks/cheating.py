@@ -56,6 +56,7 @@ from potminer.train.refusal import Refused
 from potminer.train.snap import decode_snapshot
 from potminer.train.weights import Floats, encode_weights, initial_weights
 from potminer.wire import record as records
+from potminer.wire.held import HeldStake
 from potminer.wire.model import Mlp
 from potminer.wire.record import Outcome, Phase, RoundRecord
 from potminer.wire.task import (
@@ -192,9 +193,17 @@ class Play:
         if self.world.record.model != self._models[-1]:
             self._models.append(self.world.record.model)
         self._plot()
+        if self._kind == "hide":
+            self.company.lost |= self._withheld()
         self.company.block()
-        if len(self.world.blocks) > 60 * ROUNDS:
+        if len(self.world.blocks) > 240 * ROUNDS:  # what nobody can fetch is waited for
             raise SystemExit(f"{self._kind}: the task does not end")
+
+    def _withheld(self) -> set[bytes]:
+        """All that cheats have revealed of this round, but the updates: without these it would not be aggregated."""
+        slots = current.slots if (current := round_of(self.world)) is not None else ()
+        mine = (self.world.unit(slot) for slot, trainer in enumerate(slots) if trainer in self.publics)
+        return {snapshot for unit in mine for snapshot in unit.snapshots[:-1]}
 
     def _plot(self) -> None:
         """Those who know everything look at the round once it trains; one looks for all."""
@@ -238,7 +247,7 @@ def audited(play: Play, kind: str) -> Figures:
     odds = Odds(play.spec, kind, first)
     while world.state.head.open_tasks:
         play.block()
-        if kind in (*WORK, "copy", "friends"):
+        if kind in (*WORK, "copy", "friends", "hide"):
             odds.look(world, play.publics)
         for event_ in world.happened(event.Expelled):
             out.setdefault(event_.trainer, world.record.round - first + 1)
@@ -291,6 +300,8 @@ def _verdict(play: Play, kind: str, first: int, out: dict[bytes, int]) -> Figure
     )
     gained = _gained(world, kind, publics, first)
     lost = sum(e.forfeited for e in expelled.values() if e.trainer in publics)
+    held = (world.state.get(HeldStake, records.held_key(public)) for public in publics)
+    lost += sum(each.amount for each in held if each is not None)
     return {
         "accuracy": accuracy(play.company.benches[TRAINERS[0]], play.company.folder, play.spec, world.record.model),
         "caught_after": [out.get(public) for public in publics],
@@ -311,7 +322,8 @@ def _gained(world: World, kind: str, publics: tuple[bytes, ...], first: int) -> 
     if kind in EVALUATORS:
         return sum(s.amount for e in scores for s in e.shares if s.earner in publics)
     if kind not in AUDITORS:
-        return sum(e.paid for e in units) * FALSE_SEGMENTS.get(kind, 4) // 4
+        kept_back = sum(e.amount for e in world.happened(event.PayHeld) if e.trainer in publics and e.round >= first)
+        return max(0, sum(e.paid for e in units) - kept_back) * FALSE_SEGMENTS.get(kind, 4) // 4
     closed = [e for e in world.happened(event.Rewarded) if e.round >= first]
     return sum(s.amount for e in closed for s in e.shares if s.earner in publics) - sum(e.paid for e in units)
 

@@ -27,9 +27,10 @@ WORK = (
     "free-ride", "alie", "ipm", "mimic",
 )  # fmt: skip
 """Cheats in the work itself."""
-WORDS = ("copy", "false-residues", "rubber-stamp", "guess", "accuse", "friends", "parrot", "flatter")
+WORDS = ("copy", "false-residues", "rubber-stamp", "guess", "accuse", "friends", "parrot", "flatter", "hide")
 """Cheats in what is said: of others' updates, of one's own residues, as auditors, as evaluators of the model. *friends*
-pass each other's garbage; *parrot* repeats the last score, *flatter* calls every model perfect."""
+pass each other's garbage; *parrot* repeats the last score, *flatter* calls every model perfect. *hide* does garbage,
+serves nobody the snapshots that an audit needs, and joins again."""
 FALSE_SEGMENTS = {"skip-1-of-32": 1}
 """Of four, where it is not all."""
 AUDITORS, EVALUATORS = ("rubber-stamp", "guess", "accuse"), ("parrot", "flatter")
@@ -82,7 +83,7 @@ def way(kind: str, segments: int) -> tuple[Cheat, Plot | None]:
         return Cheat(Conduct(weight=lambda batch: int(batch % 32 != 31))), None
     if kind == "scale-10":
         return Cheat(Conduct(state=lambda state, before: np.asarray(before + 10 * (state - before), np.float32))), None
-    if kind == "friends":
+    if kind in ("friends", "hide"):
         return cheat("garbage"), None
     if kind == "false-residues":
         return Cheat(HONEST), None
