@@ -42,7 +42,8 @@ def hidden_blobs(state: State, *, own: bytes) -> frozenset[bytes]:
     mine = state.get(HeldStake, records.held_key(own))
     parts = [(unit, part) for unit in (mine.units if mine is not None else ()) for part in unit.segments]
     shots = {shot for _, part in parts for shot in (part.before, part.after) if shot is not None}
-    return frozenset(shots | {unit.base for unit, _ in parts})
+    data = {state.need(TaskRecord, records.task_key(unit.task)).spec.data.train for unit, _ in parts}
+    return frozenset(shots | data | {unit.base for unit, _ in parts})
 
 
 def held_work(state: State, own: bytes) -> tuple[int, str]:

@@ -24,11 +24,12 @@ def test_a_rig_knows_what_is_held_for_which_work_and_keeps_what_it_needs_to_show
     assert held_work(world.state, ANN) == (found.amount, "round 2 of digits")
     assert held_work(world.state, BEN) == (0, "")
     shots = {s for part in found.units[0].segments for s in (part.before, part.after) if s is not None}
-    assert hidden_blobs(world.state, own=ANN) == shots | {found.units[0].base}
+    needed = shots | {found.units[0].base, world.record.spec.data.train}
+    assert hidden_blobs(world.state, own=ANN) == needed
     assert hidden_blobs(world.state, own=BEN) == frozenset()
     assert [each.unit for each in held_seen(world.state, own=ANN).own] == list(found.units)
     world.step(("ann", ShowSnapshots(*place(world))))
-    assert hidden_blobs(world.state, own=ANN) == shots | {found.units[0].base}, "judges fetch them now"
+    assert hidden_blobs(world.state, own=ANN) == needed, "judges fetch them now"
     told = held_seen(world.state, own=BEN)
     assert (told.own, [each.trainer for each in told.shown]) == ((), [ANN])
 
