@@ -17,6 +17,7 @@ from potminer.core.ledger import event as events
 from potminer.core.ledger.event import Event
 from potminer.node.takings import DAY_MS, UNKNOWN_DAY, Takings
 from potminer.wire.control import HISTORY, LossPoint, Outcome, RoundView, UnitCounts, UnitOutcome
+from potminer.wire.length import length_nano
 from potminer.wire.record import Calibration, Share
 from potminer.wire.record import Outcome as Verdict
 from potminer.wire.task import Unit
@@ -251,6 +252,8 @@ class History:
                 measured_ppm=each.judgement.measured_ppm,
                 allowed_ppm=each.judgement.allowed_ppm,
                 paid=each.paid,
+                length_nano=length_nano(each.lengths),
+                outlier=each.outlier,
                 height=height,
                 device=bus,
             )

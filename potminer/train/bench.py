@@ -15,6 +15,7 @@ from potminer.train.data import Split, training_split, validation_split
 from potminer.train.device import choose, device_class, free_bytes, prepare
 from potminer.train.evaluate import evaluate
 from potminer.train.folder import Folder
+from potminer.train.lengths import said_of_slices
 from potminer.train.refusal import Checkpoint, Reason, Refused
 from potminer.train.residue import probes, residues
 from potminer.train.shapes import check_task, samples_that_fit, training_bytes
@@ -51,9 +52,13 @@ class Bench:
     def train(self, job: TrainJob, checkpoint: Checkpoint) -> Trained:
         started = perf_counter_ns()
         made: list[bytes] = []
+        lengths: tuple[int, ...] = ()
         proof: list[bytes] = []
 
         def keep(segment: int, snapshot: Snapshot, residue: bytes) -> None:
+            nonlocal lengths
+            if segment == job.spec.segments:
+                lengths = said_of_slices(snapshot.update, job.spec, job.slices)
             made.append(self._folder.write(encode_snapshot(snapshot, unit=job.unit, segment=segment)))
             proof.append(residue)
 
@@ -62,7 +67,8 @@ class Bench:
         loss = train_unit(work, keep=keep, checkpoint=checkpoint)
         taken = _us_since(started)
         device = device_class(self.choice.device)
-        return Trained(job.job, tuple(made), loss, job.spec.samples_per_unit, taken, b"".join(proof), device)
+        samples, residue = job.spec.samples_per_unit, b"".join(proof)
+        return Trained(job.job, tuple(made), loss, samples, taken, residue, lengths, device)
 
     def audit(self, job: AuditJob, checkpoint: Checkpoint) -> Audited:
         """Recompute and measure. (Who lies about audits without looking at anything does so in the node.)"""

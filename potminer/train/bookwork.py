@@ -16,6 +16,7 @@ from potminer.base.errors import Malformed
 from potminer.train import moments, robust
 from potminer.train.aggregate import aggregate
 from potminer.train.folder import Folder
+from potminer.train.lengths import said_of
 from potminer.train.refusal import Checkpoint, Reason, Refused
 from potminer.train.shapes import check_task, parameters
 from potminer.train.snap import Snapshot, decode_excerpt, decode_snapshot
@@ -47,11 +48,13 @@ KEPT_BYTES = 2**26
 
 
 class Work(NamedTuple):
-    """A unit's last *update*, and where it is read: the *blob* of that name, or an excerpt's."""
+    """A unit's last *update*, where it is read (the *blob* of that name, or an excerpt's), and how long that is said
+    to be; None where nobody said it."""
 
     unit: Unit
     update: bytes
     blob: bytes
+    said: int | None
 
 
 def read_model(folder: Folder, spec: TaskSpec, blob: bytes) -> Model:
@@ -79,11 +82,11 @@ def aggregate_updates(folder: Folder, job: AggregateJob, checkpoint: Checkpoint)
     An update is malformed by its own bytes alone, so every replica leaves out the same ones.
     """
     started = perf_counter_ns()
-    if len(job.units) != len(job.updates):
+    if len(job.units) != len(job.updates) or len(job.said) not in (0, len(job.units)):
         raise Refused(Reason.BAD_TASK, f"{len(job.units)} units with {len(job.updates)} updates")
     check_task(job.spec)
     read = _kept(partial(_read_update, folder, job.spec), count=len(job.units), each=held_each(job.spec))
-    good, malformed = _sorted_out(read, map(Work, job.units, job.updates, job.updates), checkpoint)
+    good, malformed = _sorted_out(read, map(Work, job.units, job.updates, job.updates, _said(job)), checkpoint)
     if not good:
         return Aggregated(job.job, None, malformed, (perf_counter_ns() - started) // 1_000)
     base = read_model(folder, job.spec, job.base)
@@ -97,11 +100,13 @@ def aggregate_slice(folder: Folder, job: SliceJob, checkpoint: Checkpoint) -> Sl
     started = perf_counter_ns()
     if not len(job.units) == len(job.excerpts) == len(job.updates) or job.index >= job.of:
         raise Refused(Reason.BAD_TASK, f"slice {job.index} of {job.of}, {len(job.units)} units")
+    if len(job.said) not in (0, len(job.units)):
+        raise Refused(Reason.BAD_TASK, f"{len(job.units)} units with {len(job.said)} lengths said")
     if len(job.lengths) not in ((0, job.of) if is_measured(job.spec) else (0,)):
         raise Refused(Reason.BAD_TASK, f"{len(job.lengths)} lengths for {job.of} slices")
     check_task(job.spec)
     read = _kept(partial(_read_excerpt, folder, job), count=len(job.units), each=held_each(job.spec))
-    good, malformed = _sorted_out(read, map(Work, job.units, job.updates, job.excerpts), checkpoint)
+    good, malformed = _sorted_out(read, map(Work, job.units, job.updates, job.excerpts, _said(job)), checkpoint)
     blob = None
     if good:
         measure = is_measured(job.spec) and not job.lengths
@@ -174,6 +179,10 @@ def _stepped(
     return replace(model, moment=moments.combined(lambda: (each.moment for each in payloads()), spec.aggregation))
 
 
+def _said(job: AggregateJob | SliceJob) -> Sequence[int | None]:
+    return job.said or (None,) * len(job.units)
+
+
 def _seed(good: Sequence[Work]) -> bytes:
     """What buckets are drawn by: all updates that count."""
     return digest(Domain.DRAW, *(work.update for work in good))
@@ -186,7 +195,9 @@ def _sorted_out(
     malformed: list[int] = []
     for position, work in enumerate(works):
         try:
-            read(work)
+            update = read(work).update
+            if work.said is not None and said_of(update) != work.said:
+                raise Malformed("the update is not as long as was said")
             good.append(work)
         except Malformed:
             malformed.append(position)

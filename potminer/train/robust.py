@@ -84,10 +84,10 @@ def _measured(buckets: Sequence[Bucket], grid: Integers) -> tuple[Integers, tupl
         middle[rows] = np.partition(values, (len(buckets) - 1) // 2, axis=0)[(len(buckets) - 1) // 2]
         coarse = (values - middle[rows]) >> _COARSE
         squares[:, rows] = (coarse * coarse).sum(axis=2)
-    return middle, _exact(squares, 2 * (grid + _COARSE) - LENGTH_UNIT)
+    return middle, exact(squares, 2 * (grid + _COARSE) - LENGTH_UNIT)
 
 
-def _exact(squares: Integers, shifts: Integers) -> tuple[int, ...]:
+def exact(squares: Integers, shifts: Integers) -> tuple[int, ...]:
     """Per bucket the sum of *squares* [buckets, blocks] times 2**shift, as one integer. Squares stay below 2**52;
     their halves are summed apart, so that no sum of blocks of one shift overflows."""
     order = np.argsort(shifts, kind="stable")

@@ -17,7 +17,10 @@ EXPLAINED = {
         "shows the work by itself, as long as it runs and has its disk: potminer earnings.",
     ),
     "wrong-base": ("the work started from another model than the round's", "Catching up late causes this."),
-    "malformed": ("the update is not one: wrong tag, length or range", "Update potminer; if it stays, report a bug."),
+    "malformed": (
+        "the update is not one, or not as long as was said: wrong tag, size or range",
+        "Update potminer; if it stays, report a bug.",
+    ),
     "out-of-tolerance": (
         "recomputing a part of it gave another result",
         "Unstable memory or overclocking causes this: lower the memory clock and watch for errors. "
@@ -64,6 +67,7 @@ def explain(unit: UnitOutcome) -> list[str]:
         if unit.noise_ppm is not None and unit.cheat_ppm is not None:
             noise, cheat = parts_per_million(unit.noise_ppm), parts_per_million(unit.cheat_ppm)
             lines.append(f"  here honest work measures {noise} at most, the smallest cheat {cheat}")
+    lines += _length(unit)
     if unit.outcome is Outcome.ACCEPTED and unit.paid:
         lines.append(f"  {_paid_out(unit)}")
     if unit.outcome is Outcome.REJECTED and unit.reason in EXPLAINED:
@@ -73,6 +77,15 @@ def explain(unit: UnitOutcome) -> list[str]:
     if unit.height is not None:
         lines.append(f"  decided in block {count(unit.height)}")
     return lines
+
+
+def _length(unit: UnitOutcome) -> list[str]:
+    if unit.length_nano is None:
+        return []
+    told = f"  its update is {unit.length_nano / 1e9:.3g} long"
+    if not unit.outlier:
+        return [told]
+    return [f"{told}, more than three times what was usual in its round: an outlier, audited whole"]
 
 
 def _paid_out(unit: UnitOutcome) -> str:

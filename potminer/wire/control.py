@@ -322,6 +322,10 @@ class UnitOutcome(Photo, frozen=True, kw_only=True):
     """Why its task ended, or will with its round; empty while it goes on."""
     kept: Grains | None = None
     """What of *paid* became bond; None before its round left the dispute window."""
+    length_nano: U63 | None = None
+    """How long it said its update is, in billionths; None where it said nothing."""
+    outlier: bool = False
+    """So much longer than usual in its round that all of it was audited."""
 
 
 class ReceiptStatus(StrEnum):

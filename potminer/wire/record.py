@@ -14,6 +14,7 @@ from msgspec import Meta
 from potminer.base import limits
 from potminer.base.bounded import (
     U8,
+    U16,
     U32,
     U63,
     BlobId,
@@ -336,7 +337,8 @@ class UnitRecord(Wire, frozen=True):
     """One unit of a round in progress. *verdicts* are its auditors', *judges* are the committee's in a dispute.
     *residues* is the root that it is bound to, *openings* what it showed of them. *stake* is what its trainer stood to
     lose when its audits were drawn, *allowed_ppm* the error that they let pass. *device* computed it; where it is
-    *calibrating*, a measured error proves nothing yet.
+    *calibrating*, a measured error proves nothing yet. *lengths* is how long it says its update is, on every slice; an
+    *outlier* was so much longer than others that all of it is audited.
     """
 
     trainer: PublicKey
@@ -354,6 +356,8 @@ class UnitRecord(Wire, frozen=True):
     """From the round's opening to the commitment."""
     residues: Hash | None = None
     openings: Annotated[tuple[Opening, ...], Meta(max_length=4 * limits.SEGMENTS)] = ()
+    lengths: Annotated[tuple[U16, ...], Meta(max_length=limits.COMMITTEE)] = ()
+    outlier: bool = False
 
 
 class Share(Wire, frozen=True):

@@ -11,8 +11,9 @@ from typing import Annotated
 from msgspec import Meta
 
 from potminer.base import limits
-from potminer.base.bounded import U32, U63, BlobId, DeviceClass, Hash, Ppm
+from potminer.base.bounded import U16, U32, U63, BlobId, DeviceClass, Hash, Ppm
 from potminer.wire.codec import Wire
+from potminer.wire.length import Lengths
 from potminer.wire.model import ModelSpec
 from potminer.wire.residue import SEGMENT_BYTES, LeafIndex, Sketch
 from potminer.wire.task import TaskSpec, Unit
@@ -23,12 +24,13 @@ Text = Annotated[str, Meta(max_length=2_000)]
 
 
 class TrainJob(Wire, frozen=True, tag="train"):
-    """Compute *unit* from model *base*. Answered by Trained."""
+    """Compute *unit* from model *base*, in a round that is cut into *slices*. Answered by Trained."""
 
     job: U32
     spec: TaskSpec
     unit: Unit
     base: BlobId
+    slices: Annotated[int, Meta(ge=1, le=limits.COMMITTEE)] = 1
 
 
 class AuditJob(Wire, frozen=True, tag="audit"):
@@ -48,19 +50,21 @@ class AuditJob(Wire, frozen=True, tag="audit"):
 
 
 class AggregateJob(Wire, frozen=True, tag="aggregate"):
-    """theta - eta * mean(updates), exactly. Answered by Aggregated. Needs no torch."""
+    """theta - eta * mean(updates), exactly. Answered by Aggregated. Needs no torch. *said* is how long each update is
+    said to be: one that is not is malformed. Without, nobody has said anything."""
 
     job: U32
     spec: TaskSpec
     base: BlobId
     units: Annotated[tuple[Unit, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
     updates: Annotated[tuple[BlobId, ...], Meta(max_length=limits.UNITS_PER_ROUND)]
+    said: Annotated[tuple[U16, ...], Meta(max_length=limits.UNITS_PER_ROUND)] = ()
 
 
 class SliceJob(Wire, frozen=True, tag="slice"):
     """Slice *index* of *of* of the next model, from *excerpts* of the updates (``wire.slice``). Answered by Sliced.
     Where updates are clipped, *lengths* are those on every slice; without them the lengths on this one are asked for.
-    Needs no torch."""
+    *said* is how long each excerpt is said to be, as in AggregateJob. Needs no torch."""
 
     job: U32
     spec: TaskSpec
@@ -71,6 +75,7 @@ class SliceJob(Wire, frozen=True, tag="slice"):
     index: Annotated[int, Meta(ge=0, lt=limits.COMMITTEE)]
     of: Annotated[int, Meta(ge=2, le=limits.COMMITTEE)]
     lengths: Annotated[tuple[BlobId, ...], Meta(max_length=limits.COMMITTEE)] = ()
+    said: Annotated[tuple[U16, ...], Meta(max_length=limits.UNITS_PER_ROUND)] = ()
 
 
 class AssembleJob(Wire, frozen=True, tag="assemble"):
@@ -127,7 +132,8 @@ class Progress(Wire, frozen=True, tag="progress"):
 
 
 class Trained(Wire, frozen=True, tag="trained"):
-    """*residues* are those of every segment, one after the other (``wire.residue``). *device* computed them."""
+    """*residues* are those of every segment, one after the other (``wire.residue``). *lengths* is how long the update
+    is on every slice. *device* computed them."""
 
     job: U32
     snapshots: Annotated[tuple[BlobId, ...], Meta(min_length=1, max_length=limits.SEGMENTS)]
@@ -135,6 +141,7 @@ class Trained(Wire, frozen=True, tag="trained"):
     samples: U63
     compute_us: U63
     residues: Annotated[bytes, Meta(max_length=limits.SEGMENTS * SEGMENT_BYTES)]
+    lengths: Lengths
     device: DeviceClass = ""
 
 

@@ -27,6 +27,7 @@ from potminer.base.bounded import (
 )
 from potminer.base.digest import Domain, digest
 from potminer.wire.codec import Wire, decode, encode
+from potminer.wire.length import Lengths
 from potminer.wire.residue import Leaf, LeafIndex, Siblings, Sketch
 from potminer.wire.seal import Purpose, SigningKey, statement, verify
 from potminer.wire.task import TaskSpec
@@ -105,7 +106,8 @@ class CommitWork(Wire, frozen=True, tag=9):
 
 
 class RevealWork(Wire, frozen=True, tag=10):
-    """Opens a commitment. The last snapshot is the unit's update; *residues* is the root over those of all segments."""
+    """Opens a commitment. The last snapshot is the unit's update; *residues* is the root over those of all segments.
+    *lengths* says how long the update is, on every slice that the round is cut into."""
 
     task: Hash
     round: U32
@@ -115,6 +117,7 @@ class RevealWork(Wire, frozen=True, tag=10):
     loss_micro: U63
     snapshots: Annotated[tuple[BlobId, ...], Meta(min_length=1, max_length=limits.SEGMENTS)]
     residues: Hash
+    lengths: Lengths
 
 
 class AuditVerdict(Wire, frozen=True, tag=11):
@@ -341,7 +344,7 @@ def commitment(work: RevealWork, *, trainer: bytes) -> bytes:
     place = (work.round.to_bytes(8, "big"), work.attempt.to_bytes(8, "big"), work.slot.to_bytes(8, "big"))
     return digest(
         Domain.COMMITMENT, trainer, work.task, *place, work.salt, work.loss_micro.to_bytes(8, "big"), work.residues,
-        *work.snapshots,
+        b"".join(each.to_bytes(2, "big") for each in work.lengths), *work.snapshots,
     )  # fmt: skip
 
 

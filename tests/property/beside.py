@@ -35,6 +35,17 @@ def check_ahead(state: State) -> None:
             assert not any(is_refused(unit) for unit in units_in(draft, task, first)) or first.phase == Phase.DISPUTE
 
 
+def check_outliers(state: State) -> None:
+    """What is an outlier is audited in every segment."""
+    for task, current in in_progress(state):
+        units = units_in(Draft(state), task, current)
+        segments = range(1, state.need(TaskRecord, records.task_key(task)).spec.segments + 1)
+        for slot, unit in enumerate(units):
+            if unit.outlier:
+                assert unit.allowed_ppm is not None, "only what was drawn is one"
+                assert {audit.segment for audit in current.audits if audit.slot == slot} == set(segments)
+
+
 def check_expelled(events: list[event.Event]) -> None:
     gone: set[tuple[bytes, bytes]] = set()
     for each in events:

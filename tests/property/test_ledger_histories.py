@@ -54,11 +54,11 @@ from potminer.wire.tx import (
     sign_transaction,
     signature_holds,
 )
-from tests.property.beside import check_ahead, check_expelled, in_progress
+from tests.property.beside import check_ahead, check_expelled, check_outliers, in_progress
 from tests.property.evaluations import scores
 from tests.property.gambles import Gamble, check_never_pays, escapes, owed_to_all
 from tests.property.hiding import Watch, held_of, shows, withheld
-from tests.unit.ledger_world import SMALLEST_BOND, World, blob, key, onion, residues, root, spec, true_evidence
+from tests.unit.ledger_world import LENGTH, SMALLEST_BOND, World, blob, key, onion, residues, root, spec, true_evidence
 
 TRAINERS = ("ann", "ben", "cy", "dee", "eve")
 CHEATS = ("dee", "eve")
@@ -151,11 +151,19 @@ class Play:
                 return tuple(blob(task, current.number, current.attempt, first, i) for i in range(4))
         return tuple(blob(task, current.number, current.attempt, slot, i) for i in range(4))
 
+    def _lengths(self, current: RoundRecord, slot: int) -> tuple[int, ...]:
+        """Honest updates differ by less than the double; a cheat says anything at times."""
+        cheats = self.names[current.slots[slot]] in CHEATS
+        choice = Random(f"{current.seed.hex()}{current.attempt}{slot}")
+        wild = cheats and choice.random() < 0.3
+        return tuple(choice.randrange(2**16) if wild else LENGTH + choice.randrange(256) for _ in range(current.slices))
+
     def _work(self, task: bytes, current: RoundRecord, slot: int) -> RevealWork:
         key_ = records.unit_key(task, current.number, slot)
         bound = self.state.need(UnitRecord, key_).commitment
         place = (task, current.number, current.attempt, slot)
-        made = RevealWork(*place, blob("salt", slot), 500_000, (), root(*self._bound_to(*place)))
+        bound_to, lengths = root(*self._bound_to(*place)), self._lengths(current, slot)
+        made = RevealWork(*place, blob("salt", slot), 500_000, (), bound_to, lengths)
         honest = tuple(blob(task, current.number, current.attempt, slot, i) for i in range(4))
         for snapshots in (self._snapshots(task, current, slot), honest, *self.seen[:3]):
             work = replace(made, snapshots=snapshots)
@@ -256,7 +264,7 @@ class Play:
             RegisterTrainer(key(somebody + "-wallet").public),
             LeaveTask(task),
             CommitWork(*place, blob("base"), blob("commitment")),
-            RevealWork(*place, blob("salt"), 2**62, (blob("snapshot"),), blob("residues")),
+            RevealWork(*place, blob("salt"), 2**62, (blob("snapshot"),), blob("residues"), (LENGTH,)),
             AuditVerdict(*place, 1, Finding.MEASURED, 2**40, bytes(64)),
             AggregateResult(task, place[1], place[2], blob("model"), (0, 65_535)),
             SliceResult(task, place[1], place[2], 0, blob("part"), (), place[3] % 2 == 0),
@@ -470,6 +478,7 @@ def test_whatever_they_do_the_books_balance(seed: int) -> None:
         check(play)
         watch.look()
         check_ahead(play.state)
+        check_outliers(play.state)
         check_cheats(play)
     check_outcomes(play)
     check_money(play)

@@ -46,6 +46,8 @@ from potminer.wire.tx import (
 
 RICH = 10**12
 SMALLEST_BOND = 1_000
+LENGTH = 30_000
+"""How long everybody's updates are said to be."""
 
 
 @lru_cache
@@ -146,6 +148,8 @@ class World:
         """Who never proposes."""
         self.blocks: list[Block] = []
         self.calibrated = calibrated
+        self.lengths: dict[int, int] = {}
+        """How long the updates of some slots are said to be."""
         self.ahead = 0
         """1 where what is said is about the round ahead."""
 
@@ -233,8 +237,8 @@ class World:
         made = snapshots or tuple(
             blob(self.task, current.number, current.attempt, slot, segment) for segment in range(count)
         )
-        bound = root(*self.place(slot))
-        return RevealWork(self.task, current.number, current.attempt, slot, blob("salt", slot), 500_000, made, bound)
+        bound, lengths = root(*self.place(slot)), (self.lengths.get(slot, LENGTH),) * current.slices
+        return RevealWork(*self.place(slot), blob("salt", slot), 500_000, made, bound, lengths)
 
     def place(self, slot: int) -> tuple[bytes, int, int, int]:
         return self.task, self.round.number, self.round.attempt, slot

@@ -48,6 +48,7 @@ START = 1_000_000
 SNAPSHOTS = tuple(blob("own snapshot", i) for i in range(4))
 THEIRS = tuple(blob("their snapshot", i) for i in range(4))
 RESIDUES = bytes(range(256)) * (4 * SEGMENT_BYTES // 256)
+LENGTH = 30_000
 ACCEPTED = Judgement(Outcome.ACCEPTED, None, 1_000)
 Submitted = list[Body]
 
@@ -109,11 +110,14 @@ def seen(
     made = replace(TaskRecord(SPEC, blob("requester"), 10**9, TaskStatus.OPEN, 0, 0, BASE, members), **record)
     if units is None:
         units = () if at is None else tuple(UnitRecord(trainer) for trainer in at.slots)
+    if at is not None:
+        long = (LENGTH,) * at.slices
+        units = tuple(replace(unit, lengths=unit.lengths or long) if unit.snapshots else unit for unit in units)
     return TaskSeen(task, made, at, units, registered, START)
 
 
 def trained(job: Job, snapshots: tuple[bytes, ...] = SNAPSHOTS) -> Reported:
-    return Reported(Trained(job.job, snapshots, 500_000, 32, 1, RESIDUES))
+    return Reported(Trained(job.job, snapshots, 500_000, 32, 1, RESIDUES, (LENGTH,)))
 
 
 def committed(node: Node) -> CommitWork:

@@ -270,6 +270,9 @@ TABLE: dict[str, Row] = {
     "reveal one snapshot twice": Row(
         lambda: bound_to(*[blob(1)] * 4), lambda w: (owner(w, 0), w.reveal_of(0, snapshots=(blob(1),) * 4)),
         Refusal.WRONG_SNAPSHOTS),
+    "say two lengths of a round that is not cut": Row(
+        lambda: bound_to(lengths=(30_000, 30_000)),
+        lambda w: (owner(w, 0), replace(w.reveal_of(0), lengths=(30_000, 30_000))), Refusal.WRONG_LENGTHS),
     "audit early": Row(
         lambda: stage(Phase.REVEAL),
         lambda w: ("ann", AuditVerdict(w.task, 0, 0, 0, 1, Finding.MEASURED, 0, bytes(64))),
@@ -337,11 +340,11 @@ def wrong_base() -> World:
     return world
 
 
-def bound_to(*snapshots: bytes) -> World:
-    """Slot 0 committed to exactly these snapshots."""
+def bound_to(*snapshots: bytes, lengths: tuple[int, ...] = (30_000,)) -> World:
+    """Slot 0 committed to exactly these snapshots and lengths."""
     world = World()
     world.submit()
-    world.step((owner(world, 0), world.commit_of(0, world.reveal_of(0, snapshots=snapshots))))
+    world.step((owner(world, 0), world.commit_of(0, replace(world.reveal_of(0, snapshots=snapshots), lengths=lengths))))
     world.commit_all(but=(0,))
     return world
 

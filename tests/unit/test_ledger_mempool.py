@@ -166,7 +166,7 @@ def test_what_waits_weighs_no_more_than_it_may_and_room_comes_back() -> None:
     world = World()
     mempool = Mempool(lambda signed: True)
     free = State(world.chain, replace(world.genesis.parameters, minimum_fee=0), world.state.tree)
-    heavy = RevealWork(bytes(32), 0, 0, 0, bytes(32), 0, (bytes(32),) * 64, bytes(32))
+    heavy = RevealWork(bytes(32), 0, 0, 0, bytes(32), 0, (bytes(32),) * 64, bytes(32), (30_000,))
 
     def unsigned(sender: int, nonce: int, body: Body = heavy, expiry: int = 10**9) -> SignedTransaction:
         return SignedTransaction(Transaction(world.chain, blob("sender", sender), nonce, 0, expiry, body), bytes(64))

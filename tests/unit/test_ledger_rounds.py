@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from msgspec.structs import replace
+
 from potminer.core.ledger import event
 from potminer.core.ledger.refusal import Refusal
 from potminer.wire import record as records
 from potminer.wire.record import Outcome, Phase, Standing, TaskStatus, Trainer
-from potminer.wire.tx import Finding, JoinTask, RevealWork
+from potminer.wire.tx import Finding, JoinTask
 from tests.unit.ledger_world import World, blob, key, spec
 
 
@@ -199,7 +201,7 @@ def test_a_reveal_must_open_its_commitment() -> None:
     world.commit_all()
     trainer = world.name_of(world.round.slots[0])
     honest = world.reveal_of(0)
-    other = RevealWork(honest.task, 0, 0, 0, honest.salt, honest.loss_micro + 1, honest.snapshots, honest.residues)
+    other = replace(honest, loss_micro=honest.loss_micro + 1)
     assert world.step((trainer, other)) == [Refusal.COMMITMENT_MISMATCH]
     stranger = next(n for n in ("ann", "ben", "cy") if n != trainer)
     assert world.step((stranger, honest)) == [Refusal.NOT_ASSIGNED]

@@ -39,7 +39,7 @@ def test_a_commitment_names_the_device_that_computed_and_a_calibrating_unit_has_
     node = Node(have=DATA)
     node.tell(DutyChanged(True))
     (job,) = jobs(node.tell(seen(current())))
-    made = Trained(job.job, SNAPSHOTS, 500_000, 32, 1, RESIDUES, "cuda-8.6")
+    made = Trained(job.job, SNAPSHOTS, 500_000, 32, 1, RESIDUES, (30_000,), "cuda-8.6")
     (work,) = said(node.tell(Reported(made)))
     assert isinstance(work, CommitWork)
     assert work.device == "cuda-8.6"

@@ -220,7 +220,7 @@ def test_a_report_nobody_asked_for_is_nothing() -> None:
     node = Node(have=DATA)
     node.tell(DutyChanged(True))
     (job,) = jobs(node.tell(seen(current())))
-    assert node.tell(Reported(Trained(job.job + 1, SNAPSHOTS, 1, 1, 1, b""))) == []
+    assert node.tell(Reported(Trained(job.job + 1, SNAPSHOTS, 1, 1, 1, b"", (30_000,)))) == []
     node.tell(trained(job))
     assert node.tell(trained(job)) == []
 

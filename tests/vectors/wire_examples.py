@@ -108,7 +108,7 @@ BODIES: tuple[Wire, ...] = (
     tx.CommitWork(task=TASK, round=3, attempt=0, slot=1, base=BLOB, commitment=hash_of("commitment")),
     tx.RevealWork(
         task=TASK, round=3, attempt=0, slot=1, salt=hash_of("salt"), loss_micro=2_302_585, snapshots=(BLOB, TASK),
-        residues=hash_of("residues"),
+        residues=hash_of("residues"), lengths=(47_001, 0),
     ),
     tx.AuditVerdict(
         task=TASK, round=3, attempt=0, slot=1, segment=2, finding=tx.Finding.MEASURED, error_ppm=44_000,
@@ -214,10 +214,10 @@ MESSAGES: tuple[Wire, ...] = (
 PIPE: tuple[Wire, ...] = (
     trainer.TrainJob(job=1, spec=SPEC, unit=UNIT, base=BLOB),
     trainer.AuditJob(job=2, spec=SPEC, unit=UNIT, base=BLOB, segment=1, before=None, after=hash_of("after"), leaf=31),
-    trainer.AggregateJob(job=3, spec=SPEC, base=BLOB, units=(UNIT,), updates=(hash_of("update"),)),
+    trainer.AggregateJob(job=3, spec=SPEC, base=BLOB, units=(UNIT,), updates=(hash_of("update"),), said=(47_001,)),
     trainer.SliceJob(
         job=6, spec=SPEC, base=BLOB, units=(UNIT,), updates=(hash_of("update"),), excerpts=(hash_of("excerpt"),),
-        index=1, of=3, lengths=(hash_of("lengths"), BLOB, TASK),
+        index=1, of=3, lengths=(hash_of("lengths"), BLOB, TASK), said=(47_001,),
     ),
     trainer.AssembleJob(job=7, spec=SPEC, parts=(hash_of("part"), hash_of("other part"))),
     trainer.EvaluateJob(job=4, spec=SPEC, model=BLOB, seed=BLOB),
@@ -227,7 +227,8 @@ PIPE: tuple[Wire, ...] = (
     trainer.Heartbeat(resident_bytes=500_000_000),
     trainer.Progress(job=1, done=3, total=8),
     trainer.Trained(
-        job=1, snapshots=(BLOB, TASK), loss_micro=2_302_585, samples=256, compute_us=120_000, residues=b"\x0f\xf0"
+        job=1, snapshots=(BLOB, TASK), loss_micro=2_302_585, samples=256, compute_us=120_000, residues=b"\x0f\xf0",
+        lengths=(47_001,),
     ),
     trainer.Audited(job=2, finding=tx.Finding.MALFORMED, error_ppm=0, samples=0, compute_us=90, sketch=b""),
     trainer.Aggregated(job=3, model=None, malformed=(0,), compute_us=1_500),

@@ -48,6 +48,13 @@ class Unit(NamedTuple):
     arrived_ms: int | None = None
     residues: bytes | None = None
     openings: tuple[Opening, ...] = ()
+    lengths: tuple[int, ...] = ()
+    outlier: bool = False
+
+    @property
+    def square(self) -> int:
+        """§3: what it is said to be at the least; the first of eight bits is always one."""
+        return sum((128 + said % 128) * 2 ** (said // 128) // 256 for said in self.lengths)
 
     def passes(self, said: Verdict | None) -> bool:
         """§4."""

@@ -24,21 +24,23 @@ class Verdicts(Closing):
         claims = [units[slot].snapshots[-1] for slot in playing]
         proving = [units[slot].trainer for slot in playing if not self._is_calibrating(found, units[slot].device)]
         last = {member.trainer: member.last_auditor for member in found.members}
+        shown = {who: median(units[s].square for s in playing if units[s].trainer == who) for who in in_play}
+        usual = median(shown.values()) if shown else 0
         audits: list[Audit] = []
         for slot in playing:
             unit = units[slot]
-            calibrating = self._is_calibrating(found, unit.device)
+            calibrating, outlier = self._is_calibrating(found, unit.device), unit.square > 9 * usual
             stake = self.get("trainer", unit.trainer).bond + self._owed(task, unit.trainer)
             allowed = self._allowed(task, calibrating)
             place = task, current.number % 2, slot
-            self.change("unit", *place, stake=stake, calibrating=calibrating, allowed_ppm=allowed)
+            self.change("unit", *place, stake=stake, calibrating=calibrating, allowed_ppm=allowed, outlier=outlier)
             price, factor, most = spec.reward.price_per_unit, self.rules.audit_factor, spec.segments * MILLION
             others = price * (max(1, proving.count(unit.trainer)) * spec.segments - 1) // spec.segments
             lost = stake + min(others, max(0, stake * (factor - 2) // 2))
             wanted = -(-factor * price * most // (lost * spec.segments + factor * price))
             wanted = min(most, max(wanted, spec.audit.rate_ppm))
             count = wanted // MILLION + (words.below(MILLION) < wanted % MILLION)
-            drawn = words.order(list(range(1, spec.segments + 1)))[: spec.segments if calibrating else count]
+            drawn = words.order(list(range(1, spec.segments + 1)))[: spec.segments if calibrating or outlier else count]
             if claims.count(unit.snapshots[-1]) > 1:
                 drawn.append(spec.segments)
             several = words.below(spec.segments) + 1 if calibrating else 0

@@ -77,9 +77,12 @@ class Whole(Rounds):
             return "COMMITMENT_MISMATCH"
         if len(body.snapshots) != task.spec.segments or len(set(body.snapshots)) < task.spec.segments:
             return "WRONG_SNAPSHOTS"
+        if len(body.lengths) != self.get("round", body.task, body.round % 2).slices:
+            return "WRONG_LENGTHS"
         self.change(
             "unit", body.task, body.round % 2, body.slot,
             loss_micro=body.loss_micro, snapshots=body.snapshots, residues=body.residues,
+            lengths=body.lengths,
         )  # fmt: skip
         owner = self.get("update", body.task, body.snapshots[-1])
         if owner is None:

@@ -443,7 +443,8 @@ def _fail(draft: Draft, task_id: bytes, current: RoundRecord, reason: str, event
                 draft.put(key, None)
         if unit.judgement is not None:
             ended = event.UnitEnded(
-                task_id, current.number, current.attempt, slot, unit.trainer, unit.judgement, unit.loss_micro, 0
+                task_id, current.number, current.attempt, slot, unit.trainer, unit.judgement, unit.loss_micro, 0,
+                unit.lengths, unit.outlier,
             )
             events.append(ended)
         draft.put(records.unit_key(task_id, current.number, slot), None)

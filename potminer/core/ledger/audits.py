@@ -11,6 +11,7 @@ from potminer.base import draw
 from potminer.base.bounded import MILLION
 from potminer.base.digest import number
 from potminer.core.ledger.calibrate import AUDITORS, FEWEST, allowed_ppm, is_calibrating
+from potminer.core.ledger.outliers import outliers
 from potminer.core.ledger.rewards import audited_ppm
 from potminer.core.ledger.stake import stakes
 from potminer.core.ledger.state import Draft
@@ -35,12 +36,13 @@ def draw_audits(
     claims = Counter(units[slot].snapshots[-1] for slot in playing)
     # A false calibrating unit proves nothing and is never paid: its pay is nothing that a cheat would lose.
     together = Counter(units[slot].trainer for slot in playing if not is_calibrating(task, units[slot].device))
+    long = outliers({slot: units[slot] for slot in playing})
     audits: list[Audit] = []
     for slot in playing:
         calibrating = is_calibrating(task, units[slot].device)
         unit = replace(
             units[slot], stake=at_stake[units[slot].trainer], calibrating=calibrating,
-            allowed_ppm=allowed_ppm(task, calibrating=calibrating),
+            allowed_ppm=allowed_ppm(task, calibrating=calibrating), outlier=slot in long,
         )  # fmt: skip
         draft.put(records.unit_key(task_id, current.number, slot), unit)
         segments = _segments(stream, draft, task, unit, together=max(1, together[unit.trainer]))
@@ -67,14 +69,14 @@ def draw_audits(
 def _segments(stream: Iterator[int], draft: Draft, task: TaskRecord, unit: UnitRecord, *, together: int) -> set[int]:
     """As many segments as the stake and the pay of the *together* drawn units of its trainer ask for; what is left of a
     segment is a chance. Where an error proves nothing yet it is all of them: a cheat that costs nothing must gain
-    nothing."""
+    nothing. So it is of an outlier: a sum would take it at its own length."""
     spec = task.spec
     wanted = audited_ppm(
         price=spec.reward.price_per_unit, stake=unit.stake, units=together, segments=spec.segments,
         factor=draft.parameters.audit_factor, floor_ppm=spec.audit.rate_ppm,
     )  # fmt: skip
     count = wanted // MILLION + (draw.below(stream, MILLION) < wanted % MILLION)
-    if unit.calibrating:
+    if unit.calibrating or unit.outlier:
         count = spec.segments
     return set(draw.shuffled(stream, range(1, spec.segments + 1))[:count])
 

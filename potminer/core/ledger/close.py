@@ -190,7 +190,8 @@ def _report(
     for slot, unit in enumerate(units):
         if unit.judgement is not None:
             events.append(event.UnitEnded(
-                task_id, current.number, current.attempt, slot, unit.trainer, unit.judgement, unit.loss_micro, pay(unit)
+                task_id, current.number, current.attempt, slot, unit.trainer, unit.judgement, unit.loss_micro,
+                pay(unit), unit.lengths, unit.outlier,
             ))
     loss = sum(unit.loss_micro for unit in accepted) // len(accepted)
     refused = len(units) - len(accepted)

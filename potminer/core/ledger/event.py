@@ -41,7 +41,8 @@ class PhaseEntered:
 
 @dataclass(frozen=True, slots=True)
 class UnitEnded:
-    """A unit's one outcome. *paid* is its share of the pot in grains, still in the dispute window."""
+    """A unit's one outcome. *paid* is its share of the pot in grains, still in the dispute window. *lengths* is how
+    long its update is said to be; an *outlier* was audited whole for it."""
 
     task: bytes
     round: int
@@ -51,6 +52,8 @@ class UnitEnded:
     judgement: Judgement
     loss_micro: int
     paid: int
+    lengths: tuple[int, ...] = ()
+    outlier: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ class Refusal(StrEnum):
     NOT_HELD = "not-held"
     TOO_SOON = "too-soon"
     WRONG_RESIDUES = "wrong-residues"
+    WRONG_LENGTHS = "wrong-lengths"
     NOT_AUDITOR = "not-auditor"
     NOT_VALIDATOR = "not-validator"
     NOT_SLICED = "not-sliced"

@@ -349,7 +349,12 @@ def _reveal(draft: Draft, sender: bytes, body: tx.RevealWork, events: list[Event
     task = draft.need(TaskRecord, records.task_key(body.task))
     if len(body.snapshots) != task.spec.segments or len(set(body.snapshots)) != len(body.snapshots):
         return Refusal.WRONG_SNAPSHOTS
-    unit = _replace(unit, loss_micro=body.loss_micro, snapshots=body.snapshots, residues=body.residues)
+    current = draft.need(RoundRecord, records.round_key(body.task, body.round))
+    if len(body.lengths) != current.slices:
+        return Refusal.WRONG_LENGTHS
+    unit = _replace(
+        unit, loss_micro=body.loss_micro, snapshots=body.snapshots, residues=body.residues, lengths=body.lengths
+    )
     owner_key = records.update_key(body.task, body.snapshots[-1])
     owner = draft.get(UpdateOwner, owner_key)
     if owner is None:

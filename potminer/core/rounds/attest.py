@@ -122,7 +122,8 @@ class Attester:
         if ready and means.jobs.free(purpose, now):
             units = tuple(unit_of(seen.task, current, slot) for slot in slots)
             updates = tuple(seen.units[slot].snapshots[-1] for slot in slots)
-            job = AggregateJob(means.jobs.next_id(), seen.record.spec, current.base, units, updates)
+            said = tuple(seen.units[slot].lengths[0] for slot in slots)
+            job = AggregateJob(means.jobs.next_id(), seen.record.spec, current.base, units, updates, said)
             effects += means.start(job, purpose, current, slots=tuple(slots), left_out=tuple(left_out))
         return effects
 
@@ -141,7 +142,7 @@ class Attester:
         for each in owed.slices:
             if ready and means.blobs.issuperset(each.lengths) and means.jobs.free(each.purpose, now):
                 what = each.units, each.updates, each.excerpts, each.purpose.index, current.slices, each.lengths
-                job = SliceJob(means.jobs.next_id(), seen.record.spec, current.base, *what)
+                job = SliceJob(means.jobs.next_id(), seen.record.spec, current.base, *what, each.said)
                 effects += means.start(job, each.purpose, current, slots=each.slots, left_out=each.left_out)
         return effects
 

@@ -203,7 +203,8 @@ class Rounds:
             return []
         salt = digest(Domain.COMMITMENT, self._salt_secret, unit_digest(unit_of(seen.task, seen.round, slot)))
         root = residue_root(report.residues)
-        honest = RevealWork(task, number_, attempt, slot, salt, report.loss_micro, report.snapshots, root)
+        found = report.loss_micro, report.snapshots, root, report.lengths
+        honest = RevealWork(task, number_, attempt, slot, salt, *found)
         self._means.blobs.update(report.snapshots)
         self._devices[place] = report.device
         return [self._bound.bind(self._conduct.reveal(honest), report.residues)]
@@ -319,7 +320,7 @@ class Rounds:
                 effects += fetches
                 if ready and not holds:
                     mine = unit_of(seen.task, current, slot)
-                    job = TrainJob(self._means.jobs.next_id(), seen.record.spec, mine, current.base)
+                    job = TrainJob(self._means.jobs.next_id(), seen.record.spec, mine, current.base, current.slices)
                     effects += self._means.start(job, place, current)
         return effects
 

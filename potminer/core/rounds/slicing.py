@@ -36,7 +36,7 @@ _Result = tuple[bytes, tuple[int, ...]]
 @dataclass(frozen=True, slots=True)
 class Slice:
     """A slice to compute: of *units*, the *slots* of an attempt, with an excerpt of each. *left_out* could be had
-    from nobody. Clipped parts need the *lengths* on every slice."""
+    from nobody. Clipped parts need the *lengths* on every slice. *said* is how long each excerpt is said to be."""
 
     purpose: Slicing
     slots: tuple[int, ...]
@@ -45,6 +45,7 @@ class Slice:
     excerpts: tuple[bytes, ...]
     left_out: tuple[int, ...]
     lengths: tuple[bytes, ...]
+    said: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +216,7 @@ class Slicer:
             Slicing(turn.attempt, index, turn.without, measures), tuple(have),
             tuple(unit_of(turn.seen.task, turn.current, slot) for slot in have), tuple(updates[slot] for slot in have),
             tuple(have.values()), gone, () if measures else turn.lengths,
+            tuple(turn.seen.units[slot].lengths[index] for slot in have),
         )  # fmt: skip
 
     def _result(self, turn: _Turn, index: int, without: Iterable[int], *, measures: bool) -> SliceResult | None:
