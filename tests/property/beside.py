@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from potminer.core.ledger import event
 from potminer.core.ledger.progress import is_refused, rounds_of, units_in
 from potminer.core.ledger.state import Draft, State
 from potminer.wire import record as records
 from potminer.wire.record import Outcome, Phase, RoundRecord, TaskRecord
+from tests.unit.ledger_world import LENGTH
 
 
 def in_progress(state: State) -> list[tuple[bytes, RoundRecord]]:
@@ -33,6 +36,14 @@ def check_ahead(state: State) -> None:
             assert not second.audits
             assert second.base in {said.model for said in first.attestations}
             assert not any(is_refused(unit) for unit in units_in(draft, task, first)) or first.phase == Phase.DISPUTE
+
+
+def lengths(current: RoundRecord, slot: int, *, wild: bool) -> tuple[int, ...]:
+    """How long an update is said to be. Honest ones differ by less than the double; who is *wild* says anything at
+    times."""
+    choice = Random(f"{current.seed.hex()}{slot}")
+    wild = wild and choice.random() < 0.3
+    return tuple(choice.randrange(2**16) if wild else LENGTH + choice.randrange(256) for _ in range(current.slices))
 
 
 def check_outliers(state: State) -> None:

@@ -54,7 +54,7 @@ from potminer.wire.tx import (
     sign_transaction,
     signature_holds,
 )
-from tests.property.beside import check_ahead, check_expelled, check_outliers, in_progress
+from tests.property.beside import check_ahead, check_expelled, check_outliers, in_progress, lengths
 from tests.property.evaluations import scores
 from tests.property.gambles import Gamble, check_never_pays, escapes, owed_to_all
 from tests.property.hiding import Watch, held_of, shows, withheld
@@ -151,19 +151,12 @@ class Play:
                 return tuple(blob(task, current.number, current.attempt, first, i) for i in range(4))
         return tuple(blob(task, current.number, current.attempt, slot, i) for i in range(4))
 
-    def _lengths(self, current: RoundRecord, slot: int) -> tuple[int, ...]:
-        """Honest updates differ by less than the double; a cheat says anything at times."""
-        cheats = self.names[current.slots[slot]] in CHEATS
-        choice = Random(f"{current.seed.hex()}{current.attempt}{slot}")
-        wild = cheats and choice.random() < 0.3
-        return tuple(choice.randrange(2**16) if wild else LENGTH + choice.randrange(256) for _ in range(current.slices))
-
     def _work(self, task: bytes, current: RoundRecord, slot: int) -> RevealWork:
         key_ = records.unit_key(task, current.number, slot)
         bound = self.state.need(UnitRecord, key_).commitment
         place = (task, current.number, current.attempt, slot)
-        bound_to, lengths = root(*self._bound_to(*place)), self._lengths(current, slot)
-        made = RevealWork(*place, blob("salt", slot), 500_000, (), bound_to, lengths)
+        long = lengths(current, slot, wild=self.names[current.slots[slot]] in CHEATS)
+        made = RevealWork(*place, blob("salt", slot), 500_000, (), root(*self._bound_to(*place)), long)
         honest = tuple(blob(task, current.number, current.attempt, slot, i) for i in range(4))
         for snapshots in (self._snapshots(task, current, slot), honest, *self.seen[:3]):
             work = replace(made, snapshots=snapshots)

@@ -62,7 +62,7 @@ def test_rounds_beside_audits_are_those_of_the_spec() -> None:
 
 
 def test_pay_that_is_held_with_a_stake_is_that_of_the_spec() -> None:
-    for seed in (47, *range(MOST)):
+    for seed in (49, *range(MOST)):
         race = Race(seed, blocks=120)
         assert race.run() is None, f"history {seed}"
         if {event.StakeHeld, event.PayHeld, event.StakeReturned} <= {type(each) for each in race.events}:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from potminer.core.ledger.event import RoundClosed, RoundOpened, UnitEnded
+from potminer.core.rounds.conduct import Conduct
 from potminer.train.bookwork import aggregate_updates
 from potminer.train.folder import Folder
 from potminer.wire import record as records
@@ -19,9 +20,9 @@ from potminer.wire.model import Mlp
 from potminer.wire.record import Outcome, Phase, SliceRecord, UnitRecord
 from potminer.wire.task import Aggregation, Clipped, Deadlines, Mean, TaskSpec, Unit, snapshot_size
 from potminer.wire.trainer import AggregateJob
-from potminer.wire.tx import SliceResult
+from potminer.wire.tx import RevealWork, SliceResult
 from tests.simulation.company import Company
-from tests.unit.ledger_world import World, spec
+from tests.unit.ledger_world import World, key, spec
 from tests.unit.train_kit import digits_task, go_on
 
 TRAINERS = ("ann", "ben", "cy")
@@ -36,7 +37,8 @@ class Watched(Company):
     validators make slices, and lengths on them, up."""
 
     def __init__(
-        self, folder: Folder, *, hiders: int = 0, liars: int = 0, rule: Aggregation = MEAN
+        self, folder: Folder, *, hiders: int = 0, liars: int = 0, rule: Aggregation = MEAN,
+        conducts: Mapping[str, Conduct] | None = None,
     ) -> None:
         digits = digits_task(folder, model=WIDE)
         self.task: TaskSpec = spec(
@@ -44,7 +46,7 @@ class Watched(Company):
             segments=1, micro_batch=4, min_trainers=3,
             deadlines=Deadlines(*[20_000] * 5), aggregation=rule,
         )
-        super().__init__(World(whole_bytes=0), folder, random.Random(1), TRAINERS)
+        super().__init__(World(whole_bytes=0), folder, random.Random(1), TRAINERS, conducts=conducts)
         self.liars = self.world.validators[:liars]
         for liar in self.liars:
             del self.machines[liar]
@@ -117,6 +119,23 @@ def test_slices_give_the_whole_and_nobody_fetches_everything(tmp_path: Path, rul
     assert max(shares) < 0.51
     assert 1.99 < 2 * sum(shares) / len(shares) * 2 < 2.01
     assert not [key for key, _ in made.world.state.items() if key[:1] in (b"s", b"l")], "nothing stays of a slice"
+
+
+class Short(Conduct):
+    """Says that nothing is as short as its update."""
+
+    def reveal(self, work: RevealWork) -> RevealWork:
+        return replace(work, lengths=(1,) * len(work.lengths))
+
+
+@pytest.mark.parametrize("rule", [MEAN, CLIPPED], ids=["mean", "clipped"])
+def test_who_says_that_its_update_is_shorter_is_in_no_slice(tmp_path: Path, rule: Aggregation) -> None:
+    made = Watched(Folder(tmp_path), rule=rule, conducts={TRAINERS[0]: Short()})
+    closed = made.run()
+    (liar,) = (slot for slot, unit in made.units.items() if unit.trainer == key(TRAINERS[0]).public)
+    assert closed.model == made.whole([slot for slot in range(3) if slot != liar])
+    ended = {event.slot: event.judgement.outcome for event in made.world.events if isinstance(event, UnitEnded)}
+    assert ended == {slot: Outcome.MALFORMED if slot == liar else Outcome.ACCEPTED for slot in range(3)}
 
 
 @pytest.mark.parametrize("rule", [MEAN, CLIPPED], ids=["mean", "clipped"])
