@@ -90,9 +90,10 @@ def test_garbage_and_copies_are_refused_unpaid_and_named(tmp_path: Path) -> None
 
 
 def test_auditors_that_do_not_recompute_are_expelled_and_unpaid(tmp_path: Path) -> None:
-    """One says what it likes, the other guesses from the snapshots. Their own units are honest."""
+    """One says what it likes, the other guesses from the snapshots. Their own units are honest. The task has four
+    places, so that one of five waits until a liar's is free."""
     lazy = ("--byzantine", "rubber-stamp:1", "--byzantine", "guess:1")
-    report = devnet(tmp_path / "net", "--trainers", "5", *lazy, "--rounds", "4")
+    report = devnet(tmp_path / "net", "--trainers", "5", *lazy, "--rounds", "7")
     fates = {fate["kind"]: fate for fate in report["byzantine"].values()}
     assert fates["rubber-stamp"]["paid"] == fates["guess"]["paid"] == 0
     assert report["units"]["rejected"] == {}
