@@ -24,11 +24,16 @@ from potminer.cli.output import say
     "--trainer-bond", type=Amount(), default=None, metavar="POT",
     help="A bond that every trainer begins with, as if grown by work: it is audited less. [default: none]",
 )
+@click.option(
+    "--escrow-rounds", type=click.IntRange(0, 1_000), default=None,
+    help="Rounds that pay waits for, in which a proven cheat still loses it. [default: 2]",
+)
 @click.option("--keep", is_flag=True, help="Keep the members' folders for a look at them.")
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object on the last line.")
 def devnet(
     *, validators: int, trainers: int, task_file: Path | None, rounds: int | None, folder: Path, seed: int,
-    byzantine: tuple[str, ...], trainer_bond: int | None, keep: bool, as_json: bool,
+    byzantine: tuple[str, ...], trainer_bond: int | None, escrow_rounds: int | None, keep: bool,
+    as_json: bool,
 ) -> int:
     """Run validators and trainers as real processes on loopback until a task is trained and paid.
 
@@ -57,7 +62,7 @@ def devnet(
         report = asyncio.run(
             run_devnet(
                 folder, task, validators=validators, trainers=trainers, seed=seed, byzantine=kinds, rounds=rounds,
-                keep=keep, progress=progress, trainer_bond=trainer_bond or 0,
+                keep=keep, progress=progress, trainer_bond=trainer_bond or 0, escrow_rounds=escrow_rounds,
             )
         )
     if as_json:

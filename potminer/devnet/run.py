@@ -8,8 +8,10 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from msgspec.structs import replace as replace_fields
+
 from potminer.devnet.course import Requester, bench_worker, wallet_of
-from potminer.devnet.plan import Plan, make_plan
+from potminer.devnet.plan import PARAMETERS, Plan, make_plan
 from potminer.devnet.processes import Processes
 from potminer.devnet.progress import Progress
 from potminer.devnet.report import Fate, make_report
@@ -24,13 +26,15 @@ KEPT = ("model.safetensors", "config.json", "report.json", "devnet.json", "genes
 async def run_devnet(
     folder: Path, task: TaskFile, *, validators: int, trainers: int, seed: int, byzantine: list[str],
     rounds: int | None, keep: bool, progress: Progress, trainer_bond: int = 0,
+    escrow_rounds: int | None = None,
 ) -> dict[str, object]:
     """Run *task* on a fresh devnet in *folder*; the report. PotminerError where it does not close."""
     if rounds is not None:
         budget = -(-task.reward.budget * rounds // task.rounds)
         task = replace(task, rounds=rounds, reward=Reward(budget, task.reward.price_per_unit))
     plan = make_plan(
-        folder, validators=validators, trainers=trainers, seed=seed, byzantine=byzantine, trainer_bond=trainer_bond
+        folder, validators=validators, trainers=trainers, seed=seed, byzantine=byzantine, trainer_bond=trainer_bond,
+        parameters=PARAMETERS if escrow_rounds is None else replace_fields(PARAMETERS, escrow_rounds=escrow_rounds),
     )
     progress.say(f"starting {validators} validators and {trainers} trainers in {folder}")
     async with bench_worker(folder) as (child, blobs):

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ from potminer.world.store.store import Store
 
 pytestmark = pytest.mark.e2e
 
+ABSENT = ("late", "not-revealed", "not-opened")
+"""Ends of a unit that say only that a machine was slow."""
+
 PLAIN_PYTORCH = """
 import sys, torch
 from safetensors.torch import load_file
@@ -50,6 +54,15 @@ def devnet(folder: Path, *options: str) -> dict[str, Any]:
     assert report["supply_ok"] is True
     assert report["state_roots_equal"] is True
     return report
+
+
+def assert_nobody_else_refused(report: dict[str, Any]) -> None:
+    """What was refused as wrong work is the cheats' alone. Lateness is nobody's fault here."""
+    wrong = Counter({why: n for why, n in report["units"]["rejected"].items() if why not in ABSENT})
+    cheats = Counter[str]()
+    for fate in report["byzantine"].values():
+        cheats.update({why: n for why, n in fate["outcomes"].items() if why not in ("accepted", *ABSENT)})
+    assert wrong == cheats
 
 
 def chain(*words: object) -> dict[str, Any]:
@@ -76,27 +89,28 @@ def test_a_stranger_trains_digits_and_plain_pytorch_agrees(tmp_path: Path) -> No
 
 
 def test_garbage_and_copies_are_refused_unpaid_and_named(tmp_path: Path) -> None:
+    """Pay waits for the end, so that nothing here depends on the round in which they are caught: on a slow machine
+    who is late sits a round out, and what it earned in the first round by honest audits would be out of the window."""
     report = devnet(
         tmp_path / "net", "--trainers", "4", "--byzantine", "garbage:1", "--byzantine", "copy:1", "--rounds", "5",
-        "--trainer-bond", "1",
+        "--trainer-bond", "1", "--escrow-rounds", "5",
     )
     fates = {fate["kind"]: fate for fate in report["byzantine"].values()}
     assert fates["garbage"]["outcomes"]["out-of-tolerance"] > 0
     assert fates["copy"]["outcomes"]["duplicate"] > 0
     assert fates["garbage"]["paid"] == fates["copy"]["paid"] == -(10**9), "nothing is paid, and the bond is gone"
-    # Two in the round that calibrates, where no number expels anybody yet, and two in the next one.
-    assert report["units"]["rejected"] == {"out-of-tolerance": 4, "duplicate": 2}
+    assert_nobody_else_refused(report)
     assert sorted(report["rewards"].values())[2] > 0
 
 
 def test_auditors_that_do_not_recompute_are_expelled_and_unpaid(tmp_path: Path) -> None:
     """One says what it likes, the other guesses from the snapshots. Their own units are honest. The task has four
     places, so that one of five waits until a liar's is free."""
-    lazy = ("--byzantine", "rubber-stamp:1", "--byzantine", "guess:1")
+    lazy = ("--byzantine", "rubber-stamp:1", "--byzantine", "guess:1", "--escrow-rounds", "7")
     report = devnet(tmp_path / "net", "--trainers", "5", *lazy, "--rounds", "7")
     fates = {fate["kind"]: fate for fate in report["byzantine"].values()}
     assert fates["rubber-stamp"]["paid"] == fates["guess"]["paid"] == 0
-    assert report["units"]["rejected"] == {}
+    assert_nobody_else_refused(report)
     assert sorted(report["rewards"].values())[2] > 0, "the honest are paid"
 
 
