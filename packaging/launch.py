@@ -6,6 +6,7 @@ import multiprocessing
 import sys
 
 from potminer.world.child import WORKER_ARGUMENT
+from potminer.world.rig.torchbuild import ARCHES_ARGUMENT
 
 if __name__ == "__main__":
     multiprocessing.freeze_support()
@@ -13,6 +14,10 @@ if __name__ == "__main__":
         from potminer.train.worker import main as work
 
         sys.exit(work(sys.argv[2:]))
+    if sys.argv[1:2] == [ARCHES_ARGUMENT]:
+        from potminer.train.arches import main as tell
+
+        sys.exit(tell())
     from potminer.cli.main import main
 
     sys.exit(main())

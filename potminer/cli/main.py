@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "simulate": ("simulate:simulate", "Run the network in virtual time."),
     "miners": ("miners:miners", "Find the miners of this computer and test them."),
     "gpus": ("gpus:gpus", "Show the GPUs and which torch can use them."),
+    "bench": ("bench:bench", "Measure what the devices of this rig do and would earn."),
     "doctor": ("doctor:doctor", "Check this computer and say what to do."),
     "config": ("config:config", "Check and show the settings."),
     "service": ("service:service", "Let systemd keep the daemon running."),

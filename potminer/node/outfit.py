@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import psutil
 
@@ -92,7 +93,7 @@ def outfit(
     would earn in an hour, in millionths of the owner's currency."""
     if trains:
         check_prices(config)
-    buses = _buses(config, cards) if trains and config.idle.policy != "off" else ()
+    buses = buses_of(config, cards) if trains and config.idle.policy != "off" else ()
     every = _open_miners(config, clock, paths, cards.strangers) if trains else ()
     miners = _assigned(config, every, buses)
     return Outfit(
@@ -103,7 +104,7 @@ def outfit(
             gpus=cards.probes if trains else {},
             miners=every,
         ),
-        launches=_launches(buses or (CPU,), config, paths, cheat, cards),
+        launches=launches_of(buses or (CPU,), config, paths.blobs, cheat, cards),
         miners=miners,
         market=market(config, buses, pay, clock),
         recorder=recorder,
@@ -116,7 +117,7 @@ def outfit(
 # ---- devices -----------------------------------------------------------------------------
 
 
-def _buses(config: Config, cards: Cards) -> tuple[str, ...]:
+def buses_of(config: Config, cards: Cards) -> tuple[str, ...]:
     """The devices that may train."""
     if config.devices:
         return tuple(dict.fromkeys(each.bus for each in config.devices if each.role == "train"))
@@ -220,9 +221,10 @@ def _person(config: Config, clock: Clock) -> Person:
 # ---- workers -----------------------------------------------------------------------------
 
 
-def _launches(
-    buses: Collection[str], config: Config, paths: Paths, cheat: str | None, cards: Cards
+def launches_of(
+    buses: Collection[str], config: Config, blobs: Path, cheat: str | None, cards: Cards
 ) -> dict[str, tuple[Launch, ...]]:
+    """The workers of every device, as the daemon starts them."""
     worker = config.worker
     counts = {bus: worker.count if bus == CPU else 1 for bus in buses}
     threads = worker.threads or max(1, ((os.cpu_count() or 1) - 1) // sum(counts.values()))
@@ -230,7 +232,7 @@ def _launches(
 
     def launch(bus: str) -> Launch:
         return Launch(
-            blobs=paths.blobs, device=on_cpu if bus == CPU else "cuda:0", bus="" if bus == CPU else bus,
+            blobs=blobs, device=on_cpu if bus == CPU else "cuda:0", bus="" if bus == CPU else bus,
             threads=threads, max_bytes=worker.max_ram_mb * 2**20, nice=worker.nice, cheat=cheat,
             environment=cards.environment(bus),
         )

@@ -27,5 +27,10 @@ def describe() -> dict[str, object]:
     }
 
 
-if __name__ == "__main__":
+def main() -> int:
     sys.stdout.write(json.dumps(describe()) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,10 +17,10 @@ class Folder:
     """Blobs under *root*. What is read is compared with its name, what is written appears whole or not at all."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
 
     def path(self, blob: bytes) -> Path:
-        return self._root / file_name(blob)
+        return self.root / file_name(blob)
 
     def read(self, blob: bytes, *, size: int, or_size: int | None = None) -> bytes:
         """The blob, which must have *size* bytes, or *or_size* where that is given.

@@ -13,6 +13,9 @@ from potminer.world.rig.program import Run, run
 DEADLINE_MS = 60_000
 """Importing torch from a cold disk on a rig's dual core."""
 
+ARCHES_ARGUMENT = "__arches__"
+"""First argument by which a frozen potminer (no ``python -m``) knows that it is to say what its torch was built for."""
+
 Word = Annotated[str, Meta(max_length=200)]
 
 
@@ -36,11 +39,10 @@ class TorchBuild(msgspec.Struct, frozen=True):
 
 
 def ask_torch(ask: Run | None = None) -> TorchBuild | None:
-    """None where the process does not answer: a packed program, or an import that hangs."""
-    if getattr(sys, "frozen", False):
-        return None
+    """None where the process does not answer: an import that hangs."""
     question = ask or (lambda argv: run(argv, deadline_ms=DEADLINE_MS))
-    answer = question([sys.executable, "-m", "potminer.train.arches"])
+    frozen = bool(getattr(sys, "frozen", False))
+    answer = question([sys.executable, ARCHES_ARGUMENT] if frozen else [sys.executable, "-m", "potminer.train.arches"])
     try:
         return None if answer is None else msgspec.json.decode(answer, type=TorchBuild)
     except (msgspec.DecodeError, UnicodeError):
