@@ -9,11 +9,12 @@ import click
 
 from potminer.base.errors import UsageError
 from potminer.cli.node import ask
-from potminer.cli.output import print_json, print_view, say
+from potminer.cli.output import WIDTH, print_json_with, print_view, say
 from potminer.cli.place import Place
 
 if TYPE_CHECKING:
     from potminer.wire.answers import EarningsDetail
+    from potminer.wire.proven import ProvenView
     from potminer.world.api.attach import Client
 
 _MOST_UNITS = 200
@@ -28,25 +29,33 @@ _MOST_UNITS = 200
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--socket", help="The node's api.sock, instead of the one of --datadir.")
 @click.pass_obj
-def earnings(place: Place, *, as_csv: bool, by: str, units: int, as_json: bool, socket: str | None) -> None:
+def earnings(place: Place, *, as_csv: bool, by: str, units: int, as_json: bool, socket: str | None) -> int:
     """Show what this rig earned and what the energy cost.
 
+    What its key holds and what tasks owe it is proven by the committee; ends with 8 where the daemon says otherwise.
     Days are those of UTC. Pending is earned and inside the dispute window; what no market prices
     is unpriced, and what nobody measured is a dash.
     """
+    from potminer.cli.trusted import Examiner, ending
+    from potminer.view.proven import backing_line
+
     if as_csv and as_json:
         raise UsageError("both --csv and --json were given", "Choose one.")
 
-    async def question(node: Client) -> EarningsDetail:
-        return await node.earnings(units=_MOST_UNITS if as_csv and by == "unit" else units)
+    async def question(node: Client) -> tuple[EarningsDetail, ProvenView]:
+        detail = await node.earnings(units=_MOST_UNITS if as_csv and by == "unit" else units)
+        return detail, await Examiner(place).examine(node, None, detail)
 
-    detail = ask(place, question, socket=socket)
+    detail, view = ask(place, question, socket=socket)
     if as_json:
-        print_json(detail)
+        print_json_with(detail, proven=view)
     elif as_csv:
         print_csv(detail, by)
+        if ending(view):
+            click.echo(backing_line(view), err=True)
     else:
-        print_earnings(detail)
+        print_earnings(detail, view)
+    return ending(view)
 
 
 def print_csv(detail: EarningsDetail, by: str) -> None:
@@ -114,17 +123,25 @@ def _units(detail: EarningsDetail) -> _Cells:
     ]  # fmt: skip
 
 
-def print_earnings(detail: EarningsDetail) -> None:
+def print_earnings(detail: EarningsDetail, view: ProvenView) -> None:
+    from potminer.cli.status import print_backing
     from potminer.view.earnings import day_table, device_table, earnings_facts, energy_facts, task_table
+    from potminer.view.proven import BOOKS, backing_alerts, owed_by_task
+    from potminer.view.text import shorten
     from potminer.view.training import unit_table
 
+    for alert in backing_alerts(view, view.taken_ms):
+        say(shorten(f"{alert.sign} {alert.text}", WIDTH))
     for fact in (*earnings_facts(detail.earnings), *energy_facts(detail)):
         say(f"{fact.label:<8}  {fact.value}")
-    tables = [day_table(detail), task_table(detail)]
+    print_backing(view)
+    tables = [(f"days: {BOOKS}", day_table(detail))]
+    tables.append((f"tasks: {BOOKS}, beside what they are proven to owe", task_table(detail, owed_by_task(view))))
     if len(detail.devices) > 1:
-        tables.append(device_table(detail))
+        tables.append((f"devices: {BOOKS}", device_table(detail)))
     if detail.units:
-        tables.append(unit_table(detail.units))
-    for table in tables:
+        tables.append((f"units: {BOOKS}", unit_table(detail.units)))
+    for title, table in tables:
         say("")
+        say(title)
         print_view(table)

@@ -31,6 +31,13 @@ def print_json(value: object) -> None:
     click.echo(msgspec.json.encode(value).decode())
 
 
+def print_json_with(value: object, **more: object) -> None:
+    """*value*, a photograph or an answer, with fields *more*: who knows them not passes them over."""
+    import msgspec
+
+    print_json({**msgspec.to_builtins(value), **more})
+
+
 def print_table(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> None:
     """Columns two spaces apart, one where two would be too wide, the last one cut at 80. *right* columns are aligned
     right."""

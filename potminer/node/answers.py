@@ -152,6 +152,7 @@ class Answers:
             ),
             kwh_price_micro=self._books.prices.kwh_micro,
             kwh_currency=self._books.prices.currency,
+            height=self._ledger.state.head.height,
         )
 
     def _task(self, task: bytes, seen: TaskHistory) -> TaskEarnings:

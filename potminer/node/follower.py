@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
@@ -38,6 +39,14 @@ WHY: Final[dict[Flaw, str]] = {
 }
 
 
+class Misled(NotProven):
+    """A node showed what its signatures and digests do not bear out: *flaw*."""
+
+    def __init__(self, flaw: Flaw) -> None:
+        super().__init__(f"the node shows {WHY[flaw]} ({flaw})", "Do not believe it; ask another node.")
+        self.flaw = flaw
+
+
 class Follower:
     """*trust* moves on with ``catch_up``. *clock* gives Unix milliseconds. NotProven where a node misleads."""
 
@@ -48,18 +57,22 @@ class Follower:
         self._terms = terms
         self._clock = clock
 
-    async def catch_up(self, node: Client) -> Trust:
-        """To the newest block that *node* can show."""
+    async def catch_up(self, node: Client, *, most_epochs: int | None = None) -> Trust:
+        """To the newest block that *node* can show; after *most_epochs* epochs it ends where it is."""
         status = await node.chain()
         if status.chain != self.trust.chain.hex():
             raise NotProven(f"the node is of another chain, {status.chain[:12]}", "Check the genesis file.")
-        start = self.trust.height
+        start, first = self.trust.height, self.trust.newest_epoch
         while self.trust.newest_epoch < status.epoch:
             before = self.trust.newest_epoch
-            for step in (await node.epochs(before, EPOCHS_PER_REPLY)).steps:
+            left = EPOCHS_PER_REPLY if most_epochs is None else min(EPOCHS_PER_REPLY, first + most_epochs - before)
+            if left <= 0:
+                return self.trust
+            for step in (await node.epochs(before, left)).steps:
                 if not self._passed(step.certified, start):
                     self.trust = self._sound(epochs.learn(self.trust, step, self._terms, now_ms=self._clock()))
                     self.step = step
+                await asyncio.sleep(0)  # a face paints between two certificates
             if self.trust.newest_epoch == before:
                 raise PotminerError(f"the node cannot show the committee of epoch {before + 1}", "Ask another node.")
         for certified in (await node.headers(status.height, 1)).headers:
@@ -80,6 +93,24 @@ class Follower:
             await self.catch_up(node)
             told = await self._shown(node, keys)
         return self._sound(shown.facts(told, keys, self.trust, self._terms, now_ms=self._clock()))
+
+    async def facts_after(
+        self, node: Client, keys: Sequence[bytes], height: int
+    ) -> tuple[tuple[Fact, ...], CertifiedHeader]:
+        """The records of *keys* after block *height*, and the header that shows them. It may be older than what is
+        trusted: who names a height asks for no news."""
+        told = await node.show(keys, height=height)
+        found = shown.past_facts(told, keys, self.trust, self._terms, now_ms=self._clock())
+        top = told.certified.header
+        if found is Flaw.UNKNOWN_EPOCH and top.height > self.trust.height:
+            await self.catch_up(node)
+            found = shown.past_facts(told, keys, self.trust, self._terms, now_ms=self._clock())
+        facts = self._sound(found)
+        if top.height != height + 1:
+            raise Misled(Flaw.NOT_SHOWN)
+        if top.height == self.trust.height and block_digest(top) != self.trust.digest:
+            raise Misled(Flaw.CONFLICT)
+        return facts, told.certified
 
     async def _shown(self, node: Client, keys: Sequence[bytes]) -> Shown:
         """What *node* shows; again where we moved on while it answered."""
@@ -122,7 +153,7 @@ class Follower:
 
     def _sound(self, told: T | Flaw) -> T:
         if isinstance(told, Flaw):
-            raise NotProven(f"the node shows {WHY[told]} ({told})", "Do not believe it; ask another node.")
+            raise Misled(told)
         return told
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from potminer.base.bounded import GRAINS_PER_POT
 from potminer.view import text
@@ -31,6 +32,8 @@ _TASKS = (
     Column("paid", 12, right=True),
     Column("in escrow", 12, right=True, look=Look.QUIET, wide=True),
 )
+_OWED = Column("proven", 11, right=True)
+"""What of "pending" is proven to be owed, beside it."""
 _DEVICES = (
     Column("device", FLEX, look=Look.BOLD),
     Column("ok", 7, right=True),
@@ -115,9 +118,18 @@ def _day(detail: EarningsDetail, day: DayEarnings) -> Row:
     )
 
 
-def task_table(detail: EarningsDetail) -> Table:
+def task_table(detail: EarningsDetail, owed: Mapping[str, int] | None = None) -> Table:
+    """*owed*: what of "pending" is proven, by task; None where nothing is: then no column speaks of it."""
     rows = tuple(_task(task) for task in detail.tasks)
-    return Table(_TASKS, rows, ("This rig has seen no task yet.",))
+    columns: tuple[Column, ...] = _TASKS
+    at = 1 + next(n for n, each in enumerate(_TASKS) if each.title == "pending")
+    if owed is not None:
+        columns = (*_TASKS[:at], _OWED, *_TASKS[at:])
+        rows = tuple(
+            replace(row, cells=(*row.cells[:at], text.pot(owed.get(task.task, 0)), *row.cells[at:]))
+            for row, task in zip(rows, detail.tasks, strict=True)
+        )
+    return Table(columns, rows, ("This rig has seen no task yet.",))
 
 
 def _task(task: TaskEarnings) -> Row:

@@ -147,7 +147,8 @@ class DeviceEarnings(Photo, frozen=True, kw_only=True):
 
 
 class EarningsDetail(Photo, frozen=True, kw_only=True):
-    """Days oldest first, tasks and units newest first. *kwh_price_micro*: millionths of *kwh_currency*."""
+    """Days oldest first, tasks and units newest first. *kwh_price_micro*: millionths of *kwh_currency*. *height*: the
+    block after which it is so; null from a node that does not say."""
 
     schema: U32 = SCHEMA
     taken_ms: Millis
@@ -158,6 +159,7 @@ class EarningsDetail(Photo, frozen=True, kw_only=True):
     devices: Annotated[tuple[DeviceEarnings, ...], Meta(max_length=64)] = ()
     kwh_price_micro: U63 | None = None
     kwh_currency: Line | None = None
+    height: Height | None = None
 
 
 # ---- the log -----------------------------------------------------------------------------

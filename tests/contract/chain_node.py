@@ -9,6 +9,7 @@ from pathlib import Path
 
 from potminer.base.address import encode_address
 from potminer.core.ledger.apply import RULES
+from potminer.core.ledger.apply import Applied as Done
 from potminer.core.ledger.ledger import Ledger
 from potminer.core.ledger.refusal import Refusal
 from potminer.node.past import Past
@@ -57,6 +58,7 @@ class ChainNode(Rig):
         header = self.world.headers[block.header.height - 1]
         applied = self.world.as_calibrated(self.ledger.execute(block))
         self.ledger.state = applied.state
+        self.executed(applied)
         proofs = self.past.follow(applied, header)
         await self.store.append(
             Applied(
@@ -66,6 +68,9 @@ class ChainNode(Rig):
             )
         )  # fmt: skip
         self.prover.changed()
+
+    def executed(self, applied: Done) -> None:
+        """For nodes that keep books."""
 
     async def step(self, *nodes: ChainNode) -> None:
         """One block of what waits here, for this node and *nodes*."""
