@@ -14,13 +14,30 @@ _ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _BECH32M = 0x2BC830A3
 _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _CHECK = 6
+_STRANGE = 255
+"""The value of a character that is not of the alphabet: above all that are."""
+_VALUES = bytes(_ALPHABET.find(chr(code)) & _STRANGE for code in range(256))
+_DIGITS = b"0123456789abcdefghijklmnopqrstuv".ljust(256)
+"""What Python writes the values with, in base 32."""
+_LIMIT = 90
+
+
+def _feedback(top: int) -> int:
+    residue = 0
+    for bit, generator in enumerate(_GENERATOR):
+        residue ^= generator if top >> bit & 1 else 0
+    return residue
+
+
+_FEEDBACK = tuple(_feedback(top) for top in range(32))
+"""A genesis names thousands of accounts, and every start reads it: so one look-up a character, not five questions."""
 
 
 def encode_address(key: bytes) -> str:
     """Address of a 32-byte public key."""
     if len(key) != 32:
         raise AssertionError("an address names a 32-byte key")
-    return encode_bech32m(PREFIX, _regroup(key, 8, 5, pad=True))
+    return encode_bech32m(PREFIX, _grouped(key))
 
 
 def decode_address(text: str) -> bytes:
@@ -28,7 +45,7 @@ def decode_address(text: str) -> bytes:
     prefix, values = decode_bech32m(text)
     if prefix != PREFIX:
         raise Malformed(f"an address starts with {PREFIX}1, not {prefix[:8]}1")
-    key = bytes(_regroup(values, 5, 8, pad=False))
+    key = _ungrouped(values)
     if len(key) != 32:
         raise Malformed("an address holds 32 bytes")
     return key
@@ -41,17 +58,19 @@ def encode_bech32m(prefix: str, values: Iterable[int]) -> str:
     return prefix + "1" + "".join(_ALPHABET[v] for v in data + check)
 
 
-def decode_bech32m(text: str) -> tuple[str, list[int]]:
-    if len(text) > 90:
+def decode_bech32m(text: str) -> tuple[str, bytes]:
+    """Prefix and values, five bits each, without those of the checksum."""
+    if len(text) > _LIMIT:
         raise Malformed("too long for an address")
-    if text.lower() != text and text.upper() != text:
+    small = text.lower()
+    if small != text and text.upper() != text:
         raise Malformed("an address is all lower or all upper case")
-    if any(not 33 <= ord(c) <= 126 for c in text):
+    if not text.isascii() or not text.isprintable() or " " in text:
         raise Malformed("an address has a character outside ASCII")
-    prefix, separator, tail = text.lower().rpartition("1")
-    if not separator or not prefix or len(tail) < _CHECK or any(c not in _ALPHABET for c in tail):
+    prefix, separator, tail = small.rpartition("1")
+    values = tail.encode().translate(_VALUES)
+    if not separator or not prefix or len(values) < _CHECK or _STRANGE in values:
         raise Malformed("one is pot1 and 58 letters and digits")
-    values = [_ALPHABET.index(c) for c in tail]
     if _polymod([*_expand(prefix), *values]) != _BECH32M:
         raise Malformed("the address's checksum does not match: check it for a typing error")
     return prefix, values[:-_CHECK]
@@ -64,27 +83,21 @@ def _expand(prefix: str) -> list[int]:
 def _polymod(values: Iterable[int]) -> int:
     residue = 1
     for value in values:
-        top = residue >> 25
-        residue = (residue & 0x1FFFFFF) << 5 ^ value
-        for bit, generator in enumerate(_GENERATOR):
-            if top >> bit & 1:
-                residue ^= generator
+        residue = (residue & 0x1FFFFFF) << 5 ^ value ^ _FEEDBACK[residue >> 25]
     return residue
 
 
-def _regroup(values: Iterable[int], width_in: int, width_out: int, *, pad: bool) -> list[int]:
-    """The same bits in groups of another width; leftover bits must be zero."""
-    bits = held = 0
-    result: list[int] = []
-    for value in values:
-        held = held << width_in | value
-        bits += width_in
-        while bits >= width_out:
-            bits -= width_out
-            result.append(held >> bits & (1 << width_out) - 1)
-        held &= (1 << bits) - 1
-    if pad and bits:
-        result.append(held << width_out - bits & (1 << width_out) - 1)
-    elif not pad and (bits >= width_in or held):
+def _grouped(data: bytes) -> list[int]:
+    """The bits of *data* by five; zeros fill the last group."""
+    groups = -(-8 * len(data) // 5)
+    number = int.from_bytes(data, "big") << 5 * groups - 8 * len(data)
+    return [number >> 5 * place & 31 for place in reversed(range(groups))]
+
+
+def _ungrouped(values: bytes) -> bytes:
+    """Whole bytes of groups of five bits; what is left over must be zero, and less than a group."""
+    spare = 5 * len(values) % 8
+    number = int(values.translate(_DIGITS) or b"0", 32)
+    if spare >= 5 or number & (1 << spare) - 1:
         raise Malformed("an address has stray bits")
-    return result
+    return (number >> spare).to_bytes(5 * len(values) // 8, "big")

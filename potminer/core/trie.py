@@ -7,7 +7,7 @@ untouched node with the old trie. Proofs show that a key has a value, or that it
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
@@ -144,7 +144,7 @@ def _update(node: Node, changes: list[Change], depth: int) -> Node:
     if not isinstance(node, Branch):
         leaves = [_leaf(path, key, value) for path, key, value in changes if value is not None]
         if node is not None and all(path != node.path for path, _, _ in changes):
-            leaves.append(node)
+            insort(leaves, node, key=lambda leaf: leaf.path)
         return _build(leaves, depth)
     if len(changes) == 1:
         return _update_one(node, changes[0], depth)
@@ -173,8 +173,25 @@ def _update_one(node: Node, change: Change, depth: int) -> Node:
 
 
 def _build(leaves: list[Leaf], depth: int) -> Node:
-    if len(leaves) < 2:
-        return leaves[0] if leaves else None
-    left = [leaf for leaf in leaves if not _bit(leaf.path, depth)]
-    right = [leaf for leaf in leaves if _bit(leaf.path, depth)]
-    return join(_build(left, depth + 1), _build(right, depth + 1))
+    """The subtree at *depth* of *leaves*, whose paths rise: from the left, a branch as soon as both of its sides are
+    whole."""
+    waiting: list[tuple[int, Node]] = []
+    places = [int.from_bytes(leaf.path, "big") for leaf in leaves]
+    parting = [256 - (place ^ after).bit_length() for place, after in pairwise(places)]
+    for leaf, parts in zip(leaves, [*parting, depth - 1], strict=False):
+        node: Node = leaf
+        at = parts + 1
+        while waiting and waiting[-1][0] > parts:
+            level, left = waiting.pop()
+            node = join(left, _lifted(node, leaf.path, at, level + 1))
+            at = level
+        waiting.append((parts, _lifted(node, leaf.path, at, parts + 1)))
+    return waiting[0][1] if waiting else None
+
+
+def _lifted(node: Node, path: bytes, at: int, to: int) -> Node:
+    """The node at depth *to* over *node*, which is at depth *at* and has nobody beside it; *path* leads through both."""
+    if isinstance(node, Branch):
+        for level in range(at - 1, to - 1, -1):
+            node = join(None, node) if _bit(path, level) else join(node, None)
+    return node

@@ -39,7 +39,6 @@ from potminer.node.daybook import Daybook
 from potminer.node.engine import Engine, Hands, Machines, StoredBlock
 from potminer.node.gaps import KEY as LEAPT
 from potminer.node.gaps import Gaps
-from potminer.node.genesisfile import read_genesis
 from potminer.node.history import History
 from potminer.node.hush import Hush
 from potminer.node.inbox import Inbox, To
@@ -136,11 +135,10 @@ def is_cheat(kind: str) -> bool:
 
 @asynccontextmanager
 async def open_node(
-    config: Config, paths: Paths, *, byzantine: str | None = None, record: Path | None = None
+    config: Config, paths: Paths, genesis: Genesis, *, byzantine: str | None = None, record: Path | None = None
 ) -> AsyncIterator[Node]:
     """A node of *config* on *paths*, listening and ready to run. *byzantine* is refused outside devnets. *record*: a
     new file for what the rig's senses say."""
-    genesis = read_genesis(paths.genesis)
     _check_byzantine(byzantine, genesis)
     async with AsyncExitStack() as stack:
         private_folder(paths.datadir)
@@ -319,9 +317,9 @@ async def _compose(
 
 async def _recover(genesis: Genesis, chain: bytes, store: Store) -> tuple[State, Head]:
     """The ledger where the store left it. A state that does not have the stored root is damaged."""
-    start = genesis_state(genesis, chain=chain)
     head = await store.head()
     if head is None:
+        start = genesis_state(genesis, chain=chain)
         await store.append(
             Applied(0, chain, start.root, genesis.time_ms, b"", b"", changes=tuple(start.items()), rules=RULES)
         )

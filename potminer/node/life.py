@@ -16,6 +16,7 @@ from potminer.node.build import Node, open_node
 from potminer.node.config import Config
 from potminer.node.genesisfile import read_genesis
 from potminer.node.logfile import LOG, open_log
+from potminer.wire.genesis import Genesis
 from potminer.world.paths import Paths
 
 LEAVE_S = 10.0
@@ -37,7 +38,7 @@ async def live(
 ) -> Exit:
     """Run a node until SIGINT or SIGTERM; a second one ends the process at once, as ten seconds of leaving do.
     *ready* is called when faces can attach."""
-    read_genesis(paths.genesis)  # before anything is written: without one nothing else matters
+    genesis = read_genesis(paths.genesis)  # before anything is written: without one nothing else matters
     open_log(paths, config.logs, spoken=spoken)
     stop = asyncio.Event()
     _heed_signals(stop)
@@ -45,19 +46,19 @@ async def live(
         ready()
         _spare_collector()
 
-    await lives(config, paths, stop, byzantine=byzantine, record=record, ready=begun)
+    await lives(config, paths, genesis, stop, byzantine=byzantine, record=record, ready=begun)
     return Exit.OK
 
 
 async def lives(
-    config: Config, paths: Paths, stop: asyncio.Event, *, byzantine: str | None = None, record: Path | None = None,
-    ready: Callable[[], None] = lambda: None,
+    config: Config, paths: Paths, genesis: Genesis, stop: asyncio.Event, *, byzantine: str | None = None,
+    record: Path | None = None, ready: Callable[[], None] = lambda: None,
 ) -> None:
     """A node until *stop*. Where its key becomes a candidate and it has no replica, it is left and opened again, from
     its store, with one: epochs before it may have a seat. What *record* was for ends there."""
     again = True
     while again:
-        async with open_node(config, paths, byzantine=byzantine, record=record) as node:
+        async with open_node(config, paths, genesis, byzantine=byzantine, record=record) as node:
             host, port = node.network.listening or ("-", 0)
             LOG.info("node %s, chain %s, listening on %s:%s", node.key.hex()[:12], node.chain.hex()[:12], host, port)
             ready()

@@ -90,7 +90,8 @@ async def test_a_new_node_leaps_where_its_only_peer_pruned_and_then_takes_blocks
             seeds = [f"127.0.0.1:{nodes[0].network.listening[1]}"] if nodes and nodes[0].network.listening else []
             said = {"node.role": "observer", "node.host": "127.0.0.1", "node.port": 0, "node.bootstrap": seeds}
             paths.config.write_text(config_text(said), encoding="utf-8")
-            nodes.append(await stack.enter_async_context(open_node(load_config(paths.config, {}), paths)))
+            opened = open_node(load_config(paths.config, {}), paths, world.genesis)
+            nodes.append(await stack.enter_async_context(opened))
             running = asyncio.ensure_future(nodes[-1].engine.run())
             stack.callback(running.cancel)
         await until_height(nodes[1], LENGTH)

@@ -62,13 +62,15 @@ async def test_a_daemon_whose_key_became_a_candidate_begins_again_with_a_replica
         await node.follow(world.add(("rich", RegisterValidator(onion_of(rich).outside, 10 * SMALLEST_BOND))))
         for _ in range(AFTER):
             await node.follow(world.add())
-    async with open_node(load_config(old.config, {}), old) as served:
+    async with open_node(load_config(old.config, {}), old, world.genesis) as served:
         running = asyncio.ensure_future(served.engine.run())
         assert served.network.listening is not None
         new = home(tmp_path, "new", world, [f"127.0.0.1:{served.network.listening[1]}"])
         create_key(private_folder(new.keys) / NODE_KEY, seed=digest(Domain.DRAW, b"rich"))
         stop, begun = asyncio.Event(), list[int]()
-        life = asyncio.ensure_future(lives(load_config(new.config, {}), new, stop, ready=lambda: begun.append(1)))
+        life = asyncio.ensure_future(
+            lives(load_config(new.config, {}), new, world.genesis, stop, ready=lambda: begun.append(1))
+        )
         seen = await photograph(new, role="validator", height=BEFORE + 1 + AFTER)
         assert seen.chain.height == len(world.blocks)
         stop.set()
