@@ -25,6 +25,7 @@ class Domain(StrEnum):
     STATE_NODE = "pot/state/node"
     BEACON = "pot/beacon"
     ONION = "pot/onion"
+    ONIONS = "pot/onions"
     DRAW = "pot/draw"
     SAMPLES = "pot/samples"
     DITHER = "pot/dither"

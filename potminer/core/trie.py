@@ -175,6 +175,8 @@ def _update_one(node: Node, change: Change, depth: int) -> Node:
 def _build(leaves: list[Leaf], depth: int) -> Node:
     """The subtree at *depth* of *leaves*, whose paths rise: from the left, a branch as soon as both of its sides are
     whole."""
+    if len(leaves) < 2:
+        return leaves[0] if leaves else None
     waiting: list[tuple[int, Node]] = []
     places = [int.from_bytes(leaf.path, "big") for leaf in leaves]
     parting = [256 - (place ^ after).bit_length() for place, after in pairwise(places)]
@@ -186,11 +188,11 @@ def _build(leaves: list[Leaf], depth: int) -> Node:
             node = join(left, _lifted(node, leaf.path, at, level + 1))
             at = level
         waiting.append((parts, _lifted(node, leaf.path, at, parts + 1)))
-    return waiting[0][1] if waiting else None
+    return waiting[0][1]
 
 
 def _lifted(node: Node, path: bytes, at: int, to: int) -> Node:
-    """The node at depth *to* over *node*, which is at depth *at* and has nobody beside it; *path* leads through both."""
+    """The node at depth *to* over *node*, which is at depth *at* with nobody beside it; *path* leads through both."""
     if isinstance(node, Branch):
         for level in range(at - 1, to - 1, -1):
             node = join(None, node) if _bit(path, level) else join(node, None)

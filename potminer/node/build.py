@@ -185,7 +185,7 @@ async def _compose(
         reached=reached.height if votes else 0, silent_s=config.node.silent_s, note=LOG.warning,
     )  # fmt: skip
     trains = config.node.role == "trainer" and not sits
-    onions = OwnOnions(key, known) if votes else None
+    onions = OwnOnions(key, known, paths.keys / f"{NODE_KEY}.onions") if votes else None
     ledger = Ledger(
         state, head=head.digest, onions=onions.held if onions is not None else None,
         follows=None if votes else secret_of(key, b"spot"),

@@ -118,6 +118,27 @@ def mark_used(path: Path) -> bool:
     return False
 
 
+def replace_private(path: Path, content: bytes) -> None:
+    """A private file in the place of one that may be there already, whole or not at all. NotPermitted where the disk
+    refuses."""
+    draft = path.with_name(f".{path.name}.{sodium.random(8).hex()}")
+    try:
+        _write_private(draft, content)
+        os.replace(draft, path)
+    except OSError as error:
+        raise NotPermitted(f"{path} cannot be written: {error.strerror or error}", "Check the folder.") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def read_private(path: Path, size: int) -> bytes:
+    """At most *size* bytes of a private file; nothing where there is none, or where others may have read it."""
+    try:
+        return _read_private(path, size, "")
+    except (ConfigError, NotPermitted):
+        return b""
+
+
 def _write_private(path: Path, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:

@@ -7,6 +7,8 @@ leader can do is to withhold and lose its turn.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from potminer.base.digest import Domain, digest, digest_again
 
 ONION_LAYERS = 1 << 18
@@ -29,15 +31,15 @@ class Onion:
     """A validator's secret onion. Keeps every 512th layer, and the layers between the two it peels at the moment: a
     reveal costs a look-up, and 512 hashes once in 512 reveals."""
 
-    __slots__ = ("_anchors", "_index", "_near", "outside")
+    __slots__ = ("_anchors", "_index", "_near", "kept", "outside")
 
-    def __init__(self, secret: bytes, layers: int = ONION_LAYERS) -> None:
-        self._anchors: list[bytes] = []
-        layer = secret
-        for index in range(0, layers, _STRIDE):
-            self._anchors.append(layer)
-            layer = digest_again(Domain.ONION, layer, min(_STRIDE, layers - index))
-        self.outside = layer
+    def __init__(self, secret: bytes, layers: int = ONION_LAYERS, *, kept: tuple[bytes, ...] = ()) -> None:
+        """*kept*: what the same onion kept before; without it a quarter of a million layers are hashed."""
+        if kept and len(kept) != kept_layers(layers):
+            raise AssertionError("these are not the layers of an onion of this size")
+        self.kept = kept or tuple(_kept(secret, layers))
+        """Every 512th layer from the inside, and the outermost: as secret as what it was made from."""
+        *self._anchors, self.outside = self.kept
         self._index = {anchor: index * _STRIDE for index, anchor in enumerate(self._anchors)}
         self._index[self.outside] = layers
         self._near: dict[bytes, tuple[int, bytes]] = {}
@@ -77,6 +79,19 @@ class Onion:
             near[layer] = (index, inner)
             inner = layer
         self._near = near
+
+
+def kept_layers(layers: int = ONION_LAYERS) -> int:
+    """How many an onion of *layers* keeps."""
+    return -(-layers // _STRIDE) + 1
+
+
+def _kept(secret: bytes, layers: int) -> Iterator[bytes]:
+    yield secret
+    layer = secret
+    for index in range(0, layers, _STRIDE):
+        layer = digest_again(Domain.ONION, layer, min(_STRIDE, layers - index))
+        yield layer
 
 
 class Onions:
