@@ -6,11 +6,12 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from potminer.base.errors import ConfigError, Exit, PotminerError, Unreachable
+from potminer.base.errors import ConfigError, Exit, PotminerError, Unreachable, UsageError
 from potminer.cli.clock import now_ms
 from potminer.cli.config import read_config
 from potminer.cli.gpus import look
@@ -28,13 +29,20 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@click.option("--share", is_flag=True, help="Without names, addresses and paths: for a bug report.")
+@click.option("--share", is_flag=True, help="A report for whoever helps you: no keys, names, addresses, paths.")
+@click.option("--to", "target", type=click.Path(path_type=Path, dir_okay=False), help="The report's file, a new one.")
 @click.pass_obj
-def doctor(place: Place, *, as_json: bool, share: bool) -> int:
+def doctor(place: Place, *, as_json: bool, share: bool, target: Path | None) -> int:
     """Check this computer: drivers, torch, disk, clock, ports, idle detection, keys.
+
+    With --share a report is written: the checks, the settings that are not the default, what the daemon was
+    doing, the end of its log. It lies here until you send it: potminer sends nothing. With --json only the
+    checks are told, redacted.
 
     Ends with 1 where something does not work.
     """
+    if target is not None and (as_json or not share):
+        raise UsageError("--to names the report's file", "It goes with --share, and without --json.")
     from potminer.world.rig.finding import Level, worst
 
     findings = examine(place)
@@ -46,6 +54,13 @@ def doctor(place: Place, *, as_json: bool, share: bool) -> int:
         print_json({"verdict": verdict.value, "checks": rows})
     else:
         print_findings(findings)
+    if share and not as_json:
+        from potminer.cli.share import write_report
+
+        path = write_report(place, findings, target)
+        say("")
+        say(f"report   {path}  ({path.stat().st_size:,} bytes)")
+        say("         Read it, then send it to whoever helps you. potminer sent it to nobody.")
     return Exit.FAILURE if verdict is Level.FAULT else Exit.OK
 
 
@@ -179,18 +194,10 @@ def print_findings(findings: Sequence[Finding]) -> None:
 def _redacted(place: Place, findings: Sequence[Finding]) -> list[Finding]:
     from dataclasses import replace
 
-    from potminer.cli.redact import Redaction
+    from potminer.cli.share import redaction
 
-    paths = place.paths()
-    try:
-        name = read_config(place).rig.name
-    except ConfigError:
-        name = ""
-    redaction = Redaction(
-        folders={"datadir": str(paths.datadir), "config": str(paths.config), "home": os.path.expanduser("~")},
-        names={"host": platform.node(), "user": os.environ.get("USER") or os.environ.get("USERNAME", ""), "rig": name},
-    )
-    return [replace(f, text=redaction.of(f.text), hint=redaction.of(f.hint)) for f in findings]
+    hidden = redaction(place)
+    return [replace(f, text=hidden.of(f.text), hint=hidden.of(f.hint)) for f in findings]
 
 
 command = doctor

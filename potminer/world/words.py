@@ -31,3 +31,8 @@ def seed_of(words: str) -> bytes:
     except ValueError as error:
         raise UsageError("the words do not belong together: their checksum is wrong",
                          "A word is mistaken for another, or two are swapped.") from error  # fmt: skip
+
+
+def listed() -> frozenset[str]:
+    """Every word that a key may be written with."""
+    return frozenset(Mnemonic("english").wordlist)

@@ -95,6 +95,13 @@ async def test_doctor_beside_a_daemon_says_so_and_shares_no_names(tmp_path: Path
     _, out = await with_daemon(folder, "doctor", "--json", "--share")
     assert "secret-farm" not in out
     assert "basement-7" not in out
+    report = tmp_path / "report.txt"
+    _, out = await with_daemon(folder, "doctor", "--share", "--to", str(report))
+    said = report.read_text()
+    assert "secret-farm" not in out.partition("report   ")[0] + said
+    assert "basement-7" not in out + said
+    assert "validator, none: block 7" in said
+    assert f"{BUS} NVIDIA GeForce RTX 3070: training, idle" in said
 
 
 def test_doctor_names_every_part_and_ends_with_a_fault(tmp_path: Path) -> None:
