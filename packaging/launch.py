@@ -5,19 +5,21 @@ from __future__ import annotations
 import multiprocessing
 import sys
 
-from potminer.world.child import WORKER_ARGUMENT
-from potminer.world.rig.torchbuild import ARCHES_ARGUMENT
-
 if __name__ == "__main__":
     multiprocessing.freeze_support()
-    if sys.argv[1:2] == [WORKER_ARGUMENT]:
-        from potminer.train.worker import main as work
+    if sys.argv[1:2] and sys.argv[1].startswith("__"):
+        # Imported only then: `potminer --help` has nothing to wait for.
+        from potminer.world.child import WORKER_ARGUMENT
+        from potminer.world.rig.torchbuild import ARCHES_ARGUMENT
 
-        sys.exit(work(sys.argv[2:]))
-    if sys.argv[1:2] == [ARCHES_ARGUMENT]:
-        from potminer.train.arches import main as tell
+        if sys.argv[1] == WORKER_ARGUMENT:
+            from potminer.train.worker import main as work
 
-        sys.exit(tell())
+            sys.exit(work(sys.argv[2:]))
+        if sys.argv[1] == ARCHES_ARGUMENT:
+            from potminer.train.arches import main as tell
+
+            sys.exit(tell())
     from potminer.cli.main import main
 
     sys.exit(main())
