@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -40,7 +40,7 @@ from potminer.core.machine import (
     SetTimer,
     TimerFired,
 )
-from potminer.core.pbft.application import Head, Timers
+from potminer.core.pbft.application import Timers
 from potminer.core.pbft.events import WorkArrived
 from potminer.core.sync import machine as sync_machine
 from potminer.core.sync.machine import ReadBlocks, Sync
@@ -52,8 +52,8 @@ from potminer.sim.notary import NotedKey
 from potminer.sim.plan import Plan
 from potminer.sim.world import CHAIN, World
 from potminer.wire import sync
-from potminer.wire.block import CertifiedBlock, block_digest
-from potminer.wire.codec import Wire
+from potminer.wire.block import Block, Certificate, CertifiedBlock
+from potminer.wire.codec import Wire, encode
 from potminer.wire.deflate import LEAST_BYTES, Deflater
 from potminer.wire.frame import encode_frame, fragments
 from potminer.wire.gossip import Item, Push, Topic
@@ -84,6 +84,8 @@ PEERS = 8
 FOLLOWER = 100
 BEGIN_MS = 1_000
 PATIENCE_MS = 600_000
+REPLY_BYTES = 3 * 1024 * 1024
+"""Of blocks in one answer (spec/sync.md)."""
 
 
 @dataclass(slots=True)
@@ -193,17 +195,17 @@ def said(message: Wire) -> Said:
     return Said(row.type.__name__, row.channel, frames, body)
 
 
-class Follower:
-    """A node outside the committee: the node's own sync (core/sync), linked to *peers* of the committee."""
+class Syncing:
+    """The node's own sync (core/sync) at *name*, linked to *peers* by key."""
 
-    def __init__(self, grid: Grid, name: int, key: bytes, chain: Chain, peers: list[Host]) -> None:
+    def __init__(self, grid: Grid, name: int, key: bytes, chain: Chain, *, follows: bool) -> None:
         self.name, self.key, self.chain = name, key, chain
-        self.peers = {peer.key.public: peer for peer in peers}
+        self.peers: dict[bytes, Syncing] = {}
         self._grid = grid
-        self._sync = Sync(CHAIN, chain.committee, Tip(0, chain.head.digest, chain.head.state_root))
+        self._sync = Sync(CHAIN, chain.committee, Tip(0, chain.head.digest, chain.head.state_root), follows=follows)
         self._timer = 0
         self.blamed = 0
-        """How often a validator's answer came after its time."""
+        """How often an answer came after its time."""
 
     def start(self) -> None:
         for peer in self.peers:
@@ -215,11 +217,9 @@ class Follower:
                 case Send(peer, message):
                     self._say(peer, message)
                 case ReadBlocks(peer, first, count):
-                    self._say(peer, sync.Blocks(tuple(self.chain.blocks[first - 1 : first - 1 + count])))
+                    self._say(peer, sync.Blocks(tuple(self._read(first, count))))
                 case Execute(block, certificate):
-                    self.chain.apply(CertifiedBlock(block, certificate))
-                    head = self.chain.head
-                    self._grid.after(0, self.hear, Executed(head.height, head.digest, head.state_root, head.time_ms))
+                    self.execute(block, certificate)
                 case SetTimer(name, delay_ms):
                     self._timer += 1
                     self._grid.after(delay_ms, self._ring, name, self._timer)
@@ -228,13 +228,41 @@ class Follower:
                 case Penalize():
                     self.blamed += 1
 
+    def execute(self, block: Block, certificate: Certificate) -> None:
+        self.chain.apply(CertifiedBlock(block, certificate))
+        self.executed()
+
+    def executed(self) -> None:
+        head = self.chain.head
+        self._grid.after(0, self.hear, Executed(head.height, head.digest, head.state_root, head.time_ms))
+
+    def _read(self, first: int, count: int) -> Iterator[CertifiedBlock]:
+        """As a node reads them: one at least, and then no more than a reply holds."""
+        size = 0
+        for certified in self.chain.blocks[first - 1 : first - 1 + count]:
+            size += len(certified.block.encoded) + len(encode(certified.certificate))
+            if size > REPLY_BYTES and certified.block.header.height > first:
+                return
+            yield certified
+
     def _say(self, peer: bytes, message: Wire) -> None:
-        host, self._grid.shaped.said = self.peers[peer], said(message)
-        self._grid.network.carry(self.name, host.name, host.receive, self.key, message)
+        other, self._grid.shaped.said = self.peers[peer], said(message)
+        self._grid.network.carry(self.name, other.name, other.hear, MessageArrived(self.key, message))
 
     def _ring(self, name: str, ticket: int) -> None:
         if ticket == self._timer:
             self.hear(TimerFired(name))
+
+
+class Serving(Syncing):
+    """The same at a member: what consensus decides there, those who follow are told."""
+
+    def __init__(self, grid: Grid, host: Host) -> None:
+        super().__init__(grid, host.name, host.key.public, host.chain, follows=False)
+        self._host = host
+
+    def execute(self, block: Block, certificate: Certificate) -> None:
+        self._host._execute(block, certificate)
 
 
 class Grid(World):
@@ -249,31 +277,28 @@ class Grid(World):
         shaped.mbit, shaped.shared, shaped.chance, shaped.queues = mbit, shared, Random(nodes), {}
         shaped.sent = Counter()
         self.shaped = shaped
-        followers = (self._follower(index) for index in range(nodes - len(self.hosts)))
-        self.followers = {follower.key: follower for follower in followers}
+        self.serving = {host.key.public: Serving(self, host) for host in self.hosts}
+        self.followers = [self._follower(index) for index in range(nodes - len(self.hosts))]
         for host in self.hosts:
             host.block_transactions = BLOCK_TRANSACTIONS
 
-    def _follower(self, index: int) -> Follower:
-        key = NotedKey(digest(Domain.DRAW, b"follower", number(index)), self.notary)
+    def _follower(self, index: int) -> Syncing:
+        key = NotedKey(digest(Domain.DRAW, b"follower", number(index)), self.notary).public
         chain = Chain(head=genesis(CHAIN), committee=self.committee)
-        peers = [self.hosts[(index + step * 4) % len(self.hosts)] for step in range(PEERS)]
-        return Follower(self, FOLLOWER + index, key.public, chain, peers)
+        follower = Syncing(self, FOLLOWER + index, key, chain, follows=True)
+        for step in range(PEERS):
+            member = self.serving[self.hosts[(index + step * 4) % len(self.hosts)].key.public]
+            follower.peers[member.key], member.peers[key] = member, follower
+        return follower
 
     def send(self, host: Host, message: Wire, *, to: bytes | None) -> None:
-        follower = self.followers.get(to or b"")
         self.shaped.said = said(message)
-        if follower is None:
-            super().send(host, message, to=to)
-        else:
-            self.network.carry(host.name, follower.name, follower.hear, MessageArrived(host.key.public, message))
+        super().send(host, message, to=to)
 
-    def executed(self, host: Host, *, head: Head, certified: CertifiedBlock) -> None:
-        super().executed(host, head=head, certified=certified)
-        header = certified.block.header
-        for follower in self.followers.values():
-            if host.key.public in follower.peers:
-                self.send(host, sync.Head(header.height, block_digest(header)), to=follower.key)
+    def reached(self, host: Host) -> None:
+        """*host* executed a block, and has it."""
+        super().reached(host)
+        self.serving[host.key.public].executed()
 
     def submit_all(self) -> None:
         """The client's batch reaches one validator, which tells the others."""
@@ -302,10 +327,10 @@ class Grid(World):
         """From the client's batch to the last node's last transaction."""
         for host in self.hosts:
             host.start()
-        for follower in self.followers.values():
-            follower.start()
+        for node in (*self.serving.values(), *self.followers):
+            node.start()
         self.clock.after(BEGIN_MS, self.submit_all)
-        nodes: list[Host | Follower] = [*self.hosts, *self.followers.values()]
+        nodes: list[Host | Syncing] = [*self.hosts, *self.followers]
         while self.clock.step(PATIENCE_MS):
             if all(len(node.chain.executed) == self.count for node in nodes):
                 if self.witnesses.violations:
@@ -331,6 +356,7 @@ def _transfer(sender: NotedKey, serial: int) -> SignedTransaction:
 def main() -> None:
     made = parser(__doc__ or "")
     made.add_argument("--shared", action="store_true", help="shape every node's uplink instead of every link")
+    made.add_argument("--only", help="one cell, as in 5000x50@0.1")
     made.add_argument("--most", type=int, default=10_000, help="leave out batches above this")
     options = made.parse_args()
     figures: Figures = {"shared": options.shared}
@@ -338,15 +364,17 @@ def main() -> None:
         if count > options.most:
             continue
         for mbit, theirs in zip(MBIT, published, strict=True):
+            name = f"{count}x{nodes}@{mbit:g}"
+            if options.only not in (None, name):
+                continue
             began = time.process_time()
             world = Grid(count, nodes, mbit, shared=options.shared)
             took = world.seconds()
-            name = f"{count}x{nodes}@{mbit:g}"
             figures[name] = {
                 "s": took, "published_s": theirs, "blocks": max(host.height for host in world.hosts),
                 "mbytes": sum(world.shaped.sent.values()) / 1e6,
                 "mbytes_of": world.megabytes(),
-                "late_answers": sum(each.blamed for each in world.followers.values()),
+                "late_answers": sum(each.blamed for each in world.followers),
                 "cpu_s": time.process_time() - began,
             }
             if not options.json:

@@ -247,7 +247,7 @@ async def _compose(
         ledger=ledger,
         replica=_replica(key, chain, _application(ledger, fault, seats), head, journal, memory) if votes else None,
         gossip=Gossip(key.public, chain, os.urandom(32)),
-        sync=Sync(chain, seats.committee, Tip(head.height, head.digest, head.state_root)),
+        sync=Sync(chain, seats.committee, Tip(head.height, head.digest, head.state_root), follows=not votes),
         leap=Leap(head.height, lambda: LightJudge.at_head(ledger), kept=recalled(await store.target())),
         leaper=Leaper(ledger, past, _snapshots(store, note, genesis, config), gaps, note),
         rounds=Rounds(

@@ -72,6 +72,7 @@ REGISTRY: tuple[Row, ...] = (
     Row(34, gossip.Prune, Channel.GOSSIP, 64, 120, A),
     Row(35, gossip.AddressesWanted, Channel.RPC, 16, 30, A),
     Row(36, gossip.Addresses, Channel.RPC, 32_768, 30, A),
+    Row(37, sync.NextWanted, Channel.SYNC, 64, 1_200, A),
     Row(38, sync.Busy, Channel.SYNC, 64, 6_000, A),
     Row(40, blob.BlobWanted, Channel.BLOB, 64, 12_000, A),
     Row(41, blob.BlobHeld, Channel.BLOB, 64, 12_000, A),

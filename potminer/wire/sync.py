@@ -35,6 +35,12 @@ class BlocksWanted(Wire, frozen=True):
     count: Annotated[int, Meta(ge=1, le=BLOCKS_PER_REPLY)]
 
 
+class NextWanted(Wire, frozen=True):
+    """Asks for block *height* before it exists: answered with ``Blocks`` as soon as it does, or with ``Busy``."""
+
+    height: Height
+
+
 class Blocks(Wire, frozen=True):
     """Consecutive certified blocks, fewer than asked where the reply would grow too large."""
 

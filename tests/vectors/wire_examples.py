@@ -196,6 +196,7 @@ MESSAGES: tuple[Wire, ...] = (
     leap.ChunkWanted(height=70_000, index=1),
     leap.Chunk(height=70_000, index=1, items=((b"C", b"record"),)),
     leap.Pruned(first=60_000),
+    sync.NextWanted(height=70_001),
     sync.Busy(asked=sync.Asked.BLOCKS, retry_ms=170),
     gossip.Push(items=(gossip.Item(topic=gossip.Topic.TRANSACTION, body=encode(SIGNED)),)),
     gossip.Have(topic=gossip.Topic.TRANSACTION, items=(hash_of("item"),)),

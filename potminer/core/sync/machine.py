@@ -25,12 +25,12 @@ from potminer.core.machine import (
     SetTimer,
     TimerFired,
 )
-from potminer.core.sync.fan import Fan
+from potminer.core.sync.fan import STEP_MS, WIDTH, Fan
 from potminer.core.sync.proof import Tip, fault_in_block, fault_in_range
 from potminer.core.sync.requests import READS_PER_WINDOW, WINDOW_MS, Sources
 from potminer.wire.block import CertifiedBlock
 from potminer.wire.leap import Pruned
-from potminer.wire.sync import RETRY_MS, Asked, Blocks, BlocksWanted, Busy, Head
+from potminer.wire.sync import RETRY_MS, Asked, Blocks, BlocksWanted, Busy, Head, NextWanted
 
 TIMER: Final = "sync/requests"
 
@@ -89,9 +89,10 @@ class _Held:
 
 
 class Sync:
-    """*tip* is the last block executed and stored; *committee* is the one of the next block's epoch."""
+    """*tip* is the last block executed and stored; *committee* is the one of the next block's epoch. *follows*: no
+    consensus runs here, so the next block is asked for before it exists."""
 
-    def __init__(self, chain: bytes, committee: Committee, tip: Tip) -> None:
+    def __init__(self, chain: bytes, committee: Committee, tip: Tip, *, follows: bool = False) -> None:
         self._chain = chain
         self._committees = {tip.height + 1: committee}
         self._tip = tip
@@ -100,6 +101,9 @@ class Sync:
         self._executing: int | None = None
         self._reads: dict[bytes, Pace] = {}
         self._fan = Fan()
+        self._follows = follows
+        self._waiting: dict[bytes, int] = {}
+        """Who asked for a block that does not exist yet, and for which."""
         self._deadline: int | None = None
         self._paused = False
 
@@ -126,11 +130,12 @@ class Sync:
             case PeerDown():
                 self._sources.down(event.peer)
                 self._reads.pop(event.peer, None)
+                self._waiting.pop(event.peer, None)
                 return []
             case MessageArrived():
                 return self._message(event, now)
             case Executed():
-                return self._executed(event)
+                return self._executed(event, now)
             case Behind():
                 self._sources.suppose(event.height)
                 return []
@@ -154,12 +159,12 @@ class Sync:
     def _message(self, event: MessageArrived, now: int) -> list[Effect]:
         match event.message:
             case Head():
-                source = self._sources.get(event.peer)
-                if source is not None:
-                    source.claimed, source.supposed = event.message.height, 0
+                self._sources.claim(event.peer, event.message.height, now)
                 return []
             case BlocksWanted():
                 return self._serve(event.peer, event.message, now)
+            case NextWanted():
+                return self._wait(event.peer, event.message.height, now)
             case Blocks():
                 return self._received(event.peer, event.message, now)
             case Pruned():
@@ -175,14 +180,40 @@ class Sync:
             return [Send(peer, Blocks(()))]
         if self._sources.get(peer) is None:
             return []
-        reads = self._reads.setdefault(peer, answering(READS_PER_WINDOW, WINDOW_MS))
-        if not reads.take(now):
-            return [Send(peer, Busy(Asked.BLOCKS, reads.opens_ms(now) - now))]
+        busy = self._busy(peer, now)
+        if busy:
+            return busy
         if peer not in self._committee().members:
             wait_ms = self._fan.wait_ms(wanted.first, peer, tip=self._tip.height, now=now)
             if wait_ms:
                 return [Send(peer, Busy(Asked.BLOCKS, min(wait_ms, RETRY_MS)))]
         return [ReadBlocks(peer, wanted.first, min(wanted.count, self._tip.height - wanted.first + 1))]
+
+    def _busy(self, peer: bytes, now: int) -> list[Effect]:
+        """What *peer* hears where its question is one too many; the question is counted otherwise."""
+        reads = self._reads.setdefault(peer, answering(READS_PER_WINDOW, WINDOW_MS))
+        return [] if reads.take(now) else [Send(peer, Busy(Asked.BLOCKS, reads.opens_ms(now) - now))]
+
+    def _wait(self, peer: bytes, height: int, now: int) -> list[Effect]:
+        """A question for a block that is still to come: a few may wait, one block each."""
+        if height <= self._tip.height:
+            return self._serve(peer, BlocksWanted(height, 1), now)
+        if self._sources.get(peer) is None:
+            return []
+        busy = self._busy(peer, now)
+        if not busy and peer not in self._waiting and len(self._waiting) >= WIDTH:
+            busy = [Send(peer, Busy(Asked.BLOCKS, STEP_MS))]
+        if not busy:
+            self._waiting[peer] = height
+        return busy
+
+    def _bring(self, now: int) -> list[Effect]:
+        """The new head to who asked for it ahead: they are the first of its fan."""
+        due = [(peer, height) for peer, height in self._waiting.items() if height <= self._tip.height]
+        for peer, height in due:
+            del self._waiting[peer]
+            self._fan.wait_ms(height, peer, tip=self._tip.height, now=now)
+        return [ReadBlocks(peer, height, 1) for peer, height in due]
 
     def _received(self, peer: bytes, reply: Blocks, now: int) -> list[Effect]:
         source = self._sources.get(peer)
@@ -232,6 +263,7 @@ class Sync:
     def _moved(self, event: Moved) -> list[Effect]:
         self._tip, self._committees = event.tip, {event.tip.height + 1: event.committee}
         self._fan.rose(event.tip.height)
+        self._sources.rose(event.tip.height)
         self._held = {height: held for height, held in self._held.items() if height > event.tip.height}
         self._executing = None
         return [Send(peer, self._head()) for peer in self._sources]
@@ -262,19 +294,20 @@ class Sync:
             source.failed(now)
         return [Penalize(peer, Offence.FORGED, fault)]
 
-    def _executed(self, event: Executed) -> list[Effect]:
+    def _executed(self, event: Executed, now: int) -> list[Effect]:
         """Also for blocks that consensus decided; those we were to ask for are then held already."""
         if event.height != self._tip.height + 1:
             raise AssertionError(f"block {event.height} executed after block {self._tip.height}")
         self._tip = Tip(event.height, event.digest, event.state_root)
         self._fan.rose(event.height)
+        self._sources.rose(event.height)
         self._executing = None
         self._held.pop(event.height, None)
         current = self._committee()
         self._committees = {f: c for f, c in self._committees.items() if f > event.height or c is current}
         if self._held:
-            return []  # still catching up: peers need not hear of every step
-        return [Send(peer, self._head()) for peer in self._sources]
+            return self._bring(now)  # still catching up: peers need not hear of every step
+        return [*(Send(peer, self._head()) for peer in self._sources), *self._bring(now)]
 
     def _committee(self) -> Committee:
         """Whose word the next block needs."""
@@ -291,7 +324,11 @@ class Sync:
         held = self._held if self._executing is None else {*self._held, self._executing}
         replies = len({entry.reply for entry in self._held.values()})
         assigned = self._sources.assign(tip=self._tip.height, held=held, replies=replies, now=now)
-        return [Send(peer, BlocksWanted(request.first, request.count)) for peer, request in assigned]
+        questions: list[Effect] = [Send(peer, BlocksWanted(each.first, each.count)) for peer, each in assigned]
+        if self._follows and not held and not assigned:
+            ahead = self._sources.ask_ahead(tip=self._tip.height, now=now)
+            questions += [] if ahead is None else [Send(ahead[0], NextWanted(ahead[1].first))]
+        return questions
 
     def _set_timer(self, now: int) -> list[Effect]:
         due = self._sources.next_deadline(tip=self._tip.height, now=now)

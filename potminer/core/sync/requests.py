@@ -18,13 +18,19 @@ WHOLE: Final = 4
 READS_PER_WINDOW: Final = 60
 WINDOW_MS: Final = 10_000
 """Of one peer; six replies a second are more than can be executed."""
+GRACE_MS: Final = 500
+"""Somebody else has a block that was asked for ahead: so long who was asked may still bring it before others are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
+    """*until_ms* is None for a block that nobody is known to have yet: it may be decided at any time. *ahead*: who
+    was asked had not said that it has it."""
+
     first: int
     count: int
-    until_ms: int
+    until_ms: int | None
+    ahead: bool = False
 
 
 @dataclass(slots=True)
@@ -63,6 +69,8 @@ class Sources:
 
     def __init__(self) -> None:
         self._peers: dict[bytes, Source] = {}
+        self._quickest = b""
+        """Who told first of the highest block that anybody told of."""
 
     def up(self, peer: bytes) -> None:
         self._peers.setdefault(peer, Source())
@@ -79,16 +87,66 @@ class Sources:
     def claims(self) -> dict[bytes, int]:
         return {peer: source.claimed for peer, source in self._peers.items()}
 
+    def claim(self, peer: bytes, height: int, now: int) -> None:
+        """*peer* says that its chain is so high. What was asked for ahead is due from now on: of *peer* as any
+        question, of another for a short while yet."""
+        source = self._peers.get(peer)
+        if source is None:
+            return
+        if height > max(self.claims().values()):
+            self._quickest = peer
+        source.claimed, source.supposed = height, 0
+        for asked in self._peers.values():
+            request = asked.request
+            if request is None or not request.ahead or request.first > height:
+                continue
+            if asked is source:
+                asked.request = Request(request.first, request.count, now + TIMEOUT_MS)
+            elif request.until_ms is None:
+                asked.request = Request(request.first, request.count, now + GRACE_MS, ahead=True)
+
+    def rose(self, tip: int) -> None:
+        """What was asked for ahead came from elsewhere."""
+        for source in self._peers.values():
+            if source.request is not None and source.request.ahead and source.request.first <= tip:
+                source.request = None
+
     def suppose(self, height: int) -> None:
         for source in self._peers.values():
             source.supposed = max(source.supposed, height)
 
     def expire(self, now: int) -> list[bytes]:
-        """Peers whose request ran out of time just now."""
-        late = [p for p, source in self._peers.items() if source.request and is_over(source.request.until_ms, now)]
-        for peer in late:
-            self._peers[peer].failed(now)
+        """Peers whose request ran out of time just now. Who never said that it has the block broke no promise: it is
+        not asked ahead again while others bring them."""
+        late = []
+        for peer, source in self._peers.items():
+            request = source.request
+            if request is None or request.until_ms is None or not is_over(request.until_ms, now):
+                continue
+            if request.ahead:
+                source.request = None
+                source.put_off(now, GRACE_MS)
+            else:
+                source.failed(now)
+                late.append(peer)
         return late
+
+    def ask_ahead(self, *, tip: int, now: int) -> tuple[bytes, Request] | None:
+        """The question for the block after *tip*, which nobody claims to have: to one that is as far, who was quick."""
+        if any(source.request or max(source.claimed, source.supposed) > tip for source in self._peers.values()):
+            return None
+        able = [
+            (source.failures, source.busy, peer != self._quickest, peer)
+            for peer, source in self._peers.items()
+            if source.claimed == tip and source.free_ms(now) <= now
+        ]
+        if not able:
+            return None
+        peer = min(able)[-1]
+        source = self._peers[peer]
+        source.asked.take(now)
+        source.request = Request(tip + 1, 1, None, ahead=True)
+        return peer, source.request
 
     def assign(self, *, tip: int, held: Collection[int], replies: int, now: int) -> list[tuple[bytes, Request]]:
         """New requests that close the gaps after *tip*, lowest first.
@@ -113,7 +171,8 @@ class Sources:
 
     def next_deadline(self, *, tip: int, now: int) -> int | None:
         """When something has to be looked at again, or None while nothing is missing."""
-        moments = [source.request.until_ms for source in self._peers.values() if source.request]
+        requests = [source.request for source in self._peers.values() if source.request]
+        moments = [request.until_ms for request in requests if request.until_ms is not None]
         moments += [
             source.free_ms(now)
             for source in self._peers.values()
