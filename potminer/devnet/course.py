@@ -110,19 +110,19 @@ class Requester:
         if not self._plan.trainer_bond:
             return
         node = await self._processes.face(self._plan.honest_validators[0])
-        chain = chain_id(read_genesis(self._plan.genesis))
+        chain, said = chain_id(read_genesis(self._plan.genesis)), dict[str, str]()
         for member in self._plan.trainers:
             key = load_key(member.datadir / "keys" / NODE_KEY)
             account = await node.account(key.public)
             register = RegisterTrainer(member.payout or key.public)
             until = account.height + 10_000
             await node.submit(sign_transaction(Transaction(chain, key.public, account.nonce, 0, until, register), key))
-            bond = Bond(self._plan.trainer_bond)
-            said = Transaction(chain, key.public, account.nonce + 1, FEE, until, bond)
-            receipt = await node.submit(sign_transaction(said, key))
+            bonds = Transaction(chain, key.public, account.nonce + 1, FEE, until, Bond(self._plan.trainer_bond))
+            said[member.name] = await node.submit(sign_transaction(bonds, key))
+        for name, receipt in said.items():
             found = await node.receipt(receipt, wait_ms=BOND_MS, until=Until.DECIDED)
             if found.status is not ReceiptStatus.APPLIED:
-                raise PotminerError(f"{member.name} could not bond: {found.reason or found.status}")
+                raise PotminerError(f"{name} could not bond: {found.reason or found.status}")
 
     async def order(self, task: TaskFile) -> TaskSpec:
         """Upload data and first weights to two validators, then escrow the budget."""

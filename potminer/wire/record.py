@@ -408,8 +408,12 @@ def validator_key(key: bytes) -> bytes:
     return b"v" + key
 
 
+TASKS = b"k"
+"""What the keys of tasks begin with, and no others."""
+
+
 def task_key(task: bytes) -> bytes:
-    return b"k" + task
+    return TASKS + task
 
 
 def round_key(task: bytes, number: int) -> bytes:

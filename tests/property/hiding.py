@@ -92,6 +92,7 @@ class Watch:
         self._events = len(play.events)
         self._said: dict[Seen, set[bytes]] = defaultdict(set)
         self._committees: set[CommitteeRecord] = set()
+        self._tasks: set[bytes] = set()
 
     def look(self) -> None:
         play, now = self.play, held_stakes(self.play)
@@ -139,6 +140,9 @@ class Watch:
 
     def _check(self, now: dict[bytes, HeldStake]) -> None:
         state = self.play.state
+        self._tasks.update(state.head.open_tasks)
+        for task_id in self._tasks:
+            state.need(TaskRecord, records.task_key(task_id))
         draft, shown = Draft(state), set(state.head.showing)
         assert shown == {trainer for trainer, held in now.items() if held.showing is not None}
         for trainer in now:

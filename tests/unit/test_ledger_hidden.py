@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from potminer.core.ledger import event
 from potminer.core.ledger.refusal import Refusal
+from potminer.core.ledger.stake import pending_of
+from potminer.core.ledger.state import Draft
 from potminer.wire import record as records
 from potminer.wire.held import HeldStake
-from potminer.wire.record import Outcome, Phase, Standing, TaskStatus, Trainer, UnitRecord
-from potminer.wire.task import AuditSpec, Reward
-from potminer.wire.tx import AuditVerdict, Bond, CancelTask, Finding, JoinTask, ShowSnapshots, Transfer, Unbond
+from potminer.wire.record import Outcome, Phase, Standing, TaskRecord, TaskStatus, Trainer, UnitRecord
+from potminer.wire.task import AuditSpec, Deadlines, Reward, TaskSpec
+from potminer.wire.tx import (
+    AuditVerdict,
+    Bond,
+    CancelTask,
+    Finding,
+    JoinTask,
+    ShowSnapshots,
+    SubmitTask,
+    Transfer,
+    Unbond,
+)
 from tests.unit.ledger_world import World, key, spec
 
 BOND = 3 * 10**7
@@ -225,7 +238,109 @@ def test_other_rounds_that_were_drawn_on_the_stake_are_held_with_it() -> None:
     assert [(each.task, each.round) for each in record.rounds] == [(first, 1)]
 
 
+def three_tasks() -> tuple[World, bytes, bytes, bytes]:
+    """Ann has a bond, and pending pay in three tasks. In the first she hides; in the second the audits of a round are
+    drawn by then, in the third they are not."""
+    world = World()
+    patient = replace(SPEC, deadlines=Deadlines(*(10**6,) * 5))
+    world.submit(patient)
+    hides_in, drawn, undrawn = world.task, *(_ordered(world, replace(patient, name=n)) for n in ("drawn", "undrawn"))
+    for world.task in (undrawn, drawn, hides_in):
+        world.whole_round()
+    world.step(("rich", Transfer(key("ann").public, BOND + 10)))
+    world.step(("ann", Bond(BOND)))
+    for world.task in (undrawn, drawn, hides_in):
+        world.commit_all()
+        if world.task != undrawn:
+            world.reveal_all()
+            world.until(Phase.AUDIT)
+    return world, hides_in, drawn, undrawn
+
+
+def _ordered(world: World, task: TaskSpec) -> bytes:
+    before = world.state.head.open_tasks
+    world.step(("requester", SubmitTask(task)))
+    (made,) = set(world.state.head.open_tasks) - set(before)
+    assert set(world.step(*[(name, JoinTask(made)) for name in ("ann", "ben", "cy")])) == {None}
+    return made
+
+
+def test_over_several_tasks_it_holds_what_all_owe_and_what_rounds_pay_that_were_drawn_on_it() -> None:
+    """One bond answers for all tasks, so a catch has to end every gain that was drawn on it, and no other."""
+    world, hides_in, drawn, undrawn = three_tasks()
+    owed = [pending_of(Draft(world.state), t, world.state.need(TaskRecord, records.task_key(t)))[key("ann").public]
+            for t in (hides_in, drawn, undrawn)]  # fmt: skip
+    assert min(owed) > 0
+    world.task = hides_in
+    hides(disputed(world), *ALL_GONE)
+    before = held(world)
+    assert before is not None
+    assert before.amount == BOND + sum(owed)
+    assert {(each.task, each.round) for each in before.rounds} == {(hides_in, 1), (drawn, 1)}
+
+    world.task = drawn
+    world.audit_all()
+    world.attest()
+    (kept,) = world.happened(event.PayHeld)
+    assert (kept.task, kept.trainer) == (drawn, key("ann").public)
+    assert kept.amount > 2 * PRICE * 0.8, "both units' pay at least"
+    after = held(world)
+    assert after is not None
+    assert after.amount == before.amount + kept.amount
+
+    world.task = undrawn
+    world.reveal_all()
+    world.until(Phase.AUDIT)
+    mine = slot_of(world)
+    assert world.unit(mine).stake == 0, "drawn as a newcomer's"
+    assert len([audit for audit in world.round.audits if audit.slot == mine]) == SPEC.segments
+    world.audit_all()
+    world.attest()
+    assert len(world.happened(event.PayHeld)) == 1
+    rewarded = world.happened(event.Rewarded)[-1]
+    assert rewarded.task == undrawn
+    assert key("ann").public in {share.earner for share in rewarded.shares}
+    assert held(world) == after
+
+    world.step(("ann", ShowSnapshots(*place(world))))
+    look(world, 3)
+    assert held(world) is None
+    assert trainer(world).bond == after.amount
+
+
+def test_over_several_tasks_a_cheat_that_shows_loses_all_of_it() -> None:
+    world, hides_in, drawn, undrawn = three_tasks()
+    world.task = hides_in
+    hides(disputed(world), *ALL_GONE)
+    world.task = drawn
+    world.audit_all()
+    world.attest()
+    amount, burnt = held(world).amount, world.state.head.burnt  # type: ignore[union-attr]
+    world.step(("ann", ShowSnapshots(*place(world))))
+    look(world, 900_000)
+    assert world.state.head.burnt - burnt == amount
+    for task in (hides_in, drawn, undrawn):
+        record = world.state.need(TaskRecord, records.task_key(task))
+        assert [m.standing for m in record.members if m.trainer == key("ann").public] == [Standing.EXPELLED]
+
+
 # ---- showing -----------------------------------------------------------------------------
+
+
+def test_what_is_hidden_is_looked_at_by_its_tasks_order_so_no_task_is_ever_forgotten() -> None:
+    world = hidden_world()
+    world.attest()
+    for _ in range(4):
+        world.whole_round()
+    assert world.record.status == TaskStatus.CLOSED
+    for _ in range(5):
+        world.step(after_ms=10**7)
+    assert world.record.spec == SPEC
+    with pytest.raises(AssertionError, match="outlives"):
+        Draft(world.state).put(records.task_key(world.task), None)
+    world.step(("ann", ShowSnapshots(*place(world))))
+    look(world, 3)
+    assert held(world) is None
 
 
 def test_shown_it_returns_to_the_grain_and_the_unit_stays_unpaid() -> None:

@@ -85,6 +85,19 @@ def test_a_judge_says_unavailable_late_and_only_of_what_nobody_has() -> None:
     assert said(node.tell(shown())) == [AuditVerdict(*PLACE, 3, Finding.UNAVAILABLE, 0, b"")]
 
 
+def test_a_judge_whose_fetch_outlasts_the_time_says_unavailable_and_is_not_silent() -> None:
+    """Or work of a task with short deadlines could be hidden for nothing: silence holds nobody's stake."""
+    node = Node(payout=False, validator=True, have=(*DATA, *SNAPSHOTS[:2]))
+    assert fetched(node.tell(shown())) == {SNAPSHOTS[2]}
+    lasting = 2 * SPEC.deadlines.dispute_ms
+    node.now = DEADLINE - lasting // 4
+    assert said(node.tell(shown())) == []
+    assert said(node.tell(shown(), after_ms=1)) == [AuditVerdict(*PLACE, 3, Finding.UNAVAILABLE, 0, b"")]
+    restarted = Node(payout=False, validator=True, have=(*DATA, *SNAPSHOTS[:2]))
+    restarted.now = DEADLINE - lasting // 4 + 1
+    assert said(restarted.tell(shown())) == [], "it has only just asked"
+
+
 def test_who_does_not_judge_looks_at_nothing_and_a_job_ends_with_what_is_shown() -> None:
     assert jobs(Node(have=tuple(NEEDED)).tell(shown())) == []
     node = Node(payout=False, validator=True, have=tuple(NEEDED))

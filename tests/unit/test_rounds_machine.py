@@ -306,6 +306,14 @@ def test_a_missing_snapshot_is_called_unavailable_only_near_the_deadline() -> No
     assert verdict == AuditVerdict(TASK, 0, 0, 1, 3, Finding.UNAVAILABLE, 0, b"")
 
 
+def test_whose_fetch_outlasts_the_phase_says_unavailable_and_is_not_silent() -> None:
+    node = auditing(have=(*DATA, THEIRS[1]))
+    assert fetched(node.tell(seen(AUDIT, UNITS))) == {THEIRS[2]}
+    assert said(node.tell(seen(AUDIT, UNITS), after_ms=7_500)) == []
+    (verdict,) = said(node.tell(seen(AUDIT, UNITS), after_ms=1))
+    assert verdict == AuditVerdict(TASK, 0, 0, 1, 3, Finding.UNAVAILABLE, 0, b"")
+
+
 def test_a_snapshot_that_was_found_at_last_is_audited() -> None:
     node = auditing(have=(*DATA, THEIRS[1]))
     node.tell(seen(AUDIT, UNITS))

@@ -120,6 +120,8 @@ class Draft:
         return found
 
     def put(self, key: bytes, value: Record | None) -> None:
+        if value is None and key.startswith(records.TASKS):
+            raise AssertionError("a task's record outlives it: what was hidden in it is judged by its order")
         self._written[key] = value
 
     @property

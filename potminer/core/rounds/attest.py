@@ -109,10 +109,11 @@ class Attester:
         slots, left_out = [], []
         # In the second half of the phase, what nobody has is left out: a trainer that shows its update to
         # its auditor alone would otherwise stall the task for ever.
-        patient = current.phase in BEGINS or now <= current.deadline_ms - seen.record.spec.deadlines.aggregate_ms // 2
+        half = seen.record.spec.deadlines.aggregate_ms // 2
+        patient = current.phase in BEGINS or now <= current.deadline_ms - half
         for slot in aggregated(seen):
             blob = seen.units[slot].snapshots[-1]
-            if blob in means.blobs or patient or blob not in means.unavailable:
+            if patient or not means.in_vain(blob, now, half):
                 slots.append(slot)
             else:
                 left_out.append(slot)

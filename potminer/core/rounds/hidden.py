@@ -96,8 +96,9 @@ class Presenter:
     def _absent(self, shown: ShownSeen, looking: Looking, part: HiddenSegment, now: int) -> AuditVerdict | None:
         """Nobody has the snapshots, and the time is nearly over."""
         lasting = shown.spec.deadlines.dispute_ms * len(shown.unit.segments)
-        soon = now > shown.deadline_ms - max(SAFETY_MS, lasting // 4)
-        if not soon or not {part.before, part.after} & self._means.unavailable:
+        late = max(SAFETY_MS, lasting // 4)
+        needed = [shot for shot in (part.before, part.after) if shot is not None]
+        if now <= shown.deadline_ms - late or not any(self._means.in_vain(shot, now, late) for shot in needed):
             return None
         return AuditVerdict(*looking.place, part.segment, Finding.UNAVAILABLE, 0, b"")
 

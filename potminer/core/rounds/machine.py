@@ -391,8 +391,9 @@ class Rounds:
         deadlines = seen.record.spec.deadlines
         lasting = deadlines.audit_ms if current.phase == Phase.AUDIT else deadlines.dispute_ms
         # Blocks are seconds apart: a moment before the deadline might pass without any event.
-        soon = now > current.deadline_ms - max(SAFETY_MS, lasting // 4)
-        return blank if needed & self._means.unavailable and soon else None
+        late = max(SAFETY_MS, lasting // 4)
+        soon = now > current.deadline_ms - late
+        return blank if soon and any(self._means.in_vain(shot, now, late) for shot in needed) else None
 
     def _score(self, seen: TaskSeen, now: int) -> list[Effect]:
         """Score the newest model where the ledger has drawn us for it, when nothing of the round is to do."""

@@ -29,11 +29,14 @@ class Means:
         self.blobs: set[bytes] = set()
         self.unavailable: set[bytes] = set()
         self._fetching: dict[bytes, int] = {}
+        self._sought: dict[bytes, int] = {}
+        """Since when we want what is not here."""
         self._submitted: dict[bytes, int] = {}
 
     def fetched(self, blob: bytes, found: bool, now: int) -> None:
         self._fetching.pop(blob, None)
         if found:
+            self._sought.pop(blob, None)
             self.blobs.add(blob)
             self.unavailable.discard(blob)
             return
@@ -59,7 +62,14 @@ class Means:
         if blob in self.blobs or self._fetching.get(blob, -1) > now:
             return []
         self._fetching[blob] = now + LASTING_MS
+        self._sought.setdefault(blob, now)
         return [Fetch(blob, max_bytes)]
+
+    def in_vain(self, blob: bytes, now: int, patience_ms: int) -> bool:
+        """Whether nobody had *blob*, or we have waited so long for it: a fetch may take longer than a phase lasts, and
+        whoever claims to have it and sends nothing keeps one alive."""
+        late = now - self._sought.get(blob, now) >= patience_ms
+        return blob not in self.blobs and (late or blob in self.unavailable)
 
     def submit(self, body: Body, now: int) -> list[Effect]:
         """Submit *body* unless the same was submitted a moment ago."""
@@ -80,6 +90,6 @@ class Means:
         """Stay within bounds. What is forgotten is fetched, found to be unavailable, or said again."""
         if len(self._submitted) > SUBMITTED_REMEMBERED:
             self._submitted.clear()
-        for remembered in (self.blobs, self.unavailable, self._fetching):
+        for remembered in (self.blobs, self.unavailable, self._fetching, self._sought):
             if len(remembered) > BLOBS_REMEMBERED:
                 remembered.clear()
