@@ -33,7 +33,7 @@ from potminer.node.history import Fact, History
 from potminer.node.inbox import Inbox, To
 from potminer.node.leaping import Leaper
 from potminer.node.outbox import Outbox
-from potminer.node.outlook import held_seen, hidden_blobs, task_seen
+from potminer.node.outlook import held_seen, hidden_blobs, remade_line, task_seen
 from potminer.node.past import Past
 from potminer.node.seats import Seats
 from potminer.wire import record as records
@@ -117,9 +117,7 @@ class Machines:
 class Engine:
     """``run`` in one task for ever; everything reaches it through its inbox."""
 
-    def __init__(
-        self, machines: Machines, hands: Hands, inbox: Inbox, *, own: bytes, seats: Seats
-    ) -> None:
+    def __init__(self, machines: Machines, hands: Hands, inbox: Inbox, *, own: bytes, seats: Seats) -> None:
         self._m = machines
         self._hands = hands
         self._inbox = inbox
@@ -293,6 +291,8 @@ class Engine:
                 self._note_clock(ahead_ms)
             case pbft.CheckpointStable(height):
                 self._hands.note("info", f"checkpoint {height} is stable")
+            case rounds.Remade():
+                self._hands.note(*remade_line(effect))
             case _:
                 raise AssertionError(f"nobody performs {effect!r}")
 

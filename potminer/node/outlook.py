@@ -9,7 +9,7 @@ from potminer.core.committee import Committee
 from potminer.core.ledger.progress import round_of, units_in
 from potminer.core.ledger.slices import lengths_of, slices_of
 from potminer.core.ledger.state import Draft, State
-from potminer.core.rounds.events import HeldSeen, HiddenSeen, ShownSeen, TaskSeen
+from potminer.core.rounds.events import HeldSeen, HiddenSeen, Remade, ShownSeen, TaskSeen
 from potminer.wire import record as records
 from potminer.wire.held import HeldStake
 from potminer.wire.record import EvaluationRecord, TaskRecord, Trainer
@@ -66,11 +66,21 @@ def held_seen(state: State, *, own: bytes) -> HeldSeen:
         return state.need(TaskRecord, records.task_key(task)).spec
 
     mine = state.get(HeldStake, records.held_key(own))
-    hidden = mine.units if mine is not None and mine.showing is None else ()
+    hidden = mine.units if mine is not None else ()
     shown = []
     for trainer in state.head.showing:
         held = state.need(HeldStake, records.held_key(trainer))
         if held.showing is not None:
             unit, showing = held.units[held.showing.index], held.showing
             shown.append(ShownSeen(trainer, unit, spec_of(unit.task), showing.deadline_ms, showing.judges))
-    return HeldSeen(tuple(HiddenSeen(u, spec_of(u.task)) for u in hidden), tuple(shown), state.head.time_ms)
+    own_units = tuple(HiddenSeen(unit, spec_of(unit.task)) for unit in hidden)
+    busy = mine is not None and mine.showing is not None
+    return HeldSeen(own_units, tuple(shown), state.head.time_ms, busy)
+
+
+def remade_line(remade: Remade) -> tuple[str, str]:
+    """Level and line for the log."""
+    what = f"the lost snapshots of round {remade.round + 1} were made again"
+    if remade.same:
+        return "info", f"{what}, to the bit: they will be shown"
+    return "error", f"{what}, and are not what was revealed: only the device and the settings that made them can"

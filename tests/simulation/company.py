@@ -17,6 +17,7 @@ from potminer.core.rounds.events import (
     ExcerptFetched,
     Fetch,
     FetchExcerpt,
+    Remade,
     Reported,
     StartJob,
     Submit,
@@ -62,6 +63,7 @@ class Company:
         """Members that hear and say nothing."""
         self.fetched: Counter[str] = Counter()
         """Bytes of excerpts."""
+        self.remade: list[Remade] = []
 
     def _bench(self, how: Cheat) -> Bench:
         return Bench(self.folder, device="cpu", threads=1, max_bytes=2**32, cheat=how)
@@ -87,9 +89,12 @@ class Company:
                     case Submit(body):
                         self.submitted.append((name, body))
                     case Fetch(blob):
-                        events.append(BlobFetched(blob, blob not in self.lost))
+                        here = blob not in self.lost and self.folder.path(blob).is_file()
+                        events.append(BlobFetched(blob, here))
                     case FetchExcerpt():
                         events.append(self._excerpt(name, effect))
+                    case Remade():
+                        self.remade.append(effect)
                     case StartJob(job):
                         events.append(Reported(self._work(self.benches[name], job)))
 

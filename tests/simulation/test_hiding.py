@@ -8,7 +8,7 @@ from pathlib import Path
 
 from potminer.base.bounded import MILLION
 from potminer.core.ledger import event
-from potminer.core.rounds.events import DutyChanged
+from potminer.core.rounds.events import DutyChanged, Remade
 from potminer.train.bench import Bench
 from potminer.train.cheat import cheat
 from potminer.train.folder import Folder
@@ -109,3 +109,42 @@ def test_a_cheat_that_hides_has_lost_its_stake_and_showing_it_does_not_help(tmp_
     course.until(lambda: course.held is None)
     assert [e.trainer for e in course.world.happened(event.Expelled)] == [ANN]
     assert (course.bond, course.world.state.head.burnt) == (0, held.amount)
+
+
+def lose_disk(course: Course) -> None:
+    """What ann revealed is nowhere any more, and she comes back with an empty folder, allowed to train."""
+    for shot in course.company.lost:
+        course.company.folder.path(shot).unlink(missing_ok=True)
+    course.company.lost = set()
+    course.company.restart("ann")
+    course.company.tell("ann", DutyChanged(True))
+
+
+def test_who_has_lost_its_disk_makes_its_snapshots_again_and_shows_them(tmp_path: Path) -> None:
+    course = Course(tmp_path)
+    course.until(lambda: course.held is not None)
+    course.until(lambda: course.world.record.round >= 2)
+    held = course.held
+    assert held is not None
+    lose_disk(course)
+    course.until(lambda: course.held is None)
+    assert course.bond >= held.amount
+    assert not course.world.happened(event.Expelled)
+    assert course.company.remade == [Remade(1, True)] * len(held.units)
+
+
+def test_a_cheat_that_makes_its_work_again_honestly_has_made_something_else(tmp_path: Path) -> None:
+    course = Course(tmp_path, false=True)
+    course.until(lambda: course.held is not None)
+    course.until(lambda: course.world.record.round >= 2)
+    held = course.held
+    assert held is not None
+    course.company.benches["ann"] = course.company.benches["ben"]
+    lose_disk(course)
+    for _ in range(6):
+        course.company.block()
+    assert course.company.remade == [Remade(1, False)] * len(held.units), "and once is enough"
+    after = course.held
+    assert after is not None
+    assert after.units == held.units
+    assert not course.world.happened(event.StakeReturned)

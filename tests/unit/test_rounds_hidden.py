@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import pytest
 from msgspec.structs import replace
 
-from potminer.core.rounds.events import BlobFetched, HeldSeen, HiddenSeen, Reported, ShownSeen
+from potminer.core.rounds.events import (
+    BlobFetched,
+    DutyChanged,
+    Effect,
+    HeldSeen,
+    HiddenSeen,
+    Remade,
+    Reported,
+    ShownSeen,
+)
 from potminer.wire.held import HiddenSegment, HiddenUnit
 from potminer.wire.task import Unit
-from potminer.wire.trainer import Audited, AuditJob
+from potminer.wire.trainer import Audited, AuditJob, Failed, TrainJob
 from potminer.wire.tx import AuditVerdict, Finding, ShowSnapshots
 from potminer.wire.verdict import Verdict
 from tests.unit.ledger_world import blob
-from tests.unit.rounds_node import BASE, DATA, OTHER, OWN, SNAPSHOTS, SPEC, START, TASK, Node, fetched, jobs, said
+from tests.unit.rounds_node import (
+    BASE,
+    DATA,
+    OTHER,
+    OWN,
+    SNAPSHOTS,
+    SPEC,
+    START,
+    TASK,
+    Node,
+    cancelled,
+    fetched,
+    jobs,
+    said,
+    trained,
+)
 
 PLACE = (TASK, 3, 1, 0)
 UNIT = HiddenUnit(
@@ -58,6 +85,89 @@ def test_what_is_lost_is_asked_for_now_and_then_and_keeps_nothing_else_from_bein
     node.tell(BlobFetched(SNAPSHOTS[2], False))
     assert fetched(node.tell(both, after_ms=30_000)) == set()
     assert fetched(node.tell(both, after_ms=31_000)) == {SNAPSHOTS[2]}
+
+
+# ---- what is lost ------------------------------------------------------------------------
+
+
+def lost(*, duty: bool = True, have: tuple[bytes, ...] = DATA) -> Node:
+    """Nobody has the snapshots of UNIT, and it was told so."""
+    node = Node(have=have)
+    node.tell(DutyChanged(duty))
+    node.tell(own())
+    for shot in SNAPSHOTS[:2]:
+        assert jobs(node.tell(BlobFetched(shot, False))) == [], "somebody may have the rest"
+    return node
+
+
+def last_is_gone(node: Node) -> list[Effect]:
+    return node.tell(BlobFetched(SNAPSHOTS[2], False))
+
+
+def test_what_nobody_has_is_trained_again_as_it_was_and_shown() -> None:
+    node = lost()
+    (job,) = jobs(last_is_gone(node))
+    assert job == TrainJob(job.job, SPEC, Unit(TASK, 3, 1, 0, OWN, blob("seed")), BASE)
+    assert jobs(node.tell(own(), after_ms=5_000)) == [], "once at a time"
+    effects = node.tell(trained(job))
+    assert Remade(3, True) in effects
+    assert said(effects) == [ShowSnapshots(*PLACE)]
+
+
+def test_what_is_made_again_and_is_something_else_is_not_made_a_third_time_but_after_a_restart() -> None:
+    node = lost()
+    (job,) = jobs(last_is_gone(node))
+    effects = node.tell(trained(job, (*SNAPSHOTS[:2], blob("rounded otherwise"), SNAPSHOTS[3])))
+    assert Remade(3, False) in effects
+    assert said(effects) == []
+    for _ in range(3):
+        effects = node.tell(own(), after_ms=60_000)
+        assert (jobs(effects), said(effects)) == ([], [])
+        last_is_gone(node)
+    assert jobs(last_is_gone(lost())) != []
+
+
+def test_it_is_work_like_any_other_only_with_duty_and_where_all_it_needs_is_here() -> None:
+    idle = lost(duty=False)
+    assert jobs(last_is_gone(idle)) == []
+    (job,) = jobs(idle.tell(DutyChanged(True)))
+    assert cancelled(idle.tell(DutyChanged(False))) == [job.job]
+    for missing in DATA:
+        node = lost(have=tuple(each for each in DATA if each != missing))
+        assert jobs(last_is_gone(node)) == []
+        assert len(jobs(node.tell(BlobFetched(missing, True)))) == 1
+
+
+@pytest.mark.parametrize(("reason", "tried_again"), [("child-died", True), ("stopped", True), ("diverged", False)])
+def test_an_attempt_that_fails_by_chance_is_repeated_after_a_rest(reason: str, tried_again: bool) -> None:
+    node = lost()
+    (job,) = jobs(last_is_gone(node))
+    assert jobs(node.tell(Reported(Failed(job.job, reason, "")))) == []
+    assert bool(jobs(node.tell(own(), after_ms=5_000))) == tried_again
+
+
+def test_it_ends_with_what_is_held_and_what_is_found_elsewhere_meanwhile_is_shown() -> None:
+    node = lost()
+    (job,) = jobs(last_is_gone(node))
+    assert cancelled(node.tell(HeldSeen())) == [job.job]
+    node = lost()
+    (job,) = jobs(last_is_gone(node))
+    for shot in SNAPSHOTS[:3]:
+        node.tell(BlobFetched(shot, True))
+    effects = node.tell(own(), after_ms=60_000)
+    assert cancelled(effects) == [job.job]
+    assert said(effects) == [ShowSnapshots(*PLACE)]
+
+
+def test_while_another_unit_is_shown_it_gets_ready_and_says_nothing() -> None:
+    node = lost()
+    (job,) = jobs(last_is_gone(node))
+    assert cancelled(node.tell(dataclasses.replace(own(), showing=True))) == []
+    assert said(node.tell(trained(job))) == []
+    assert said(node.tell(own(), after_ms=1)) == [ShowSnapshots(*PLACE)]
+
+
+# ---- judges ------------------------------------------------------------------------------
 
 
 def test_a_judge_recomputes_every_segment_as_its_trainer_had_to_and_says_what_it_found() -> None:

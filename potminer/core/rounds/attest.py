@@ -7,7 +7,7 @@ from collections.abc import Container
 from msgspec.structs import replace
 
 from potminer.core.rounds.events import Effect, TaskSeen
-from potminer.core.rounds.job import Attempt, Looking, Running, Scoring, Slicing, slots_of
+from potminer.core.rounds.job import Apart, Attempt, Running, Slicing, slots_of
 from potminer.core.rounds.look import aggregated, unit_of
 from potminer.core.rounds.means import Means
 from potminer.core.rounds.slicing import Slicer, Whole
@@ -44,7 +44,7 @@ class Attester:
 
     def aggregated(self, running: Running, report: Aggregated, current: RoundRecord) -> None:
         purpose = running.purpose
-        if isinstance(purpose, Scoring | Slicing | Looking) or len(purpose) != 3:
+        if isinstance(purpose, Slicing | Apart) or len(purpose) != 3:
             raise AssertionError("an Aggregated report answers an aggregation")
         found = (running.slots[position] for position in report.malformed)
         malformed = tuple(sorted((*found, *running.left_out)))
@@ -61,7 +61,7 @@ class Attester:
 
     def is_timely(self, running: Running, seen: TaskSeen) -> bool:
         """Whether what was begun while audits went on is still what they leave."""
-        if isinstance(running.purpose, Scoring | Slicing | Looking) or len(running.purpose) != 3:
+        if isinstance(running.purpose, Slicing | Apart) or len(running.purpose) != 3:
             return seen.round is not None and seen.round.phase == running.phase
         return slots_of(running) == aggregated(seen)
 

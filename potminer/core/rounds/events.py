@@ -46,7 +46,7 @@ class TaskSeen:
 
 @dataclass(frozen=True, slots=True)
 class HiddenSeen:
-    """A hidden unit of our own that is not being shown."""
+    """A hidden unit of our own."""
 
     unit: HiddenUnit
     spec: TaskSpec
@@ -65,11 +65,13 @@ class ShownSeen:
 
 @dataclass(frozen=True, slots=True)
 class HeldSeen:
-    """What is hidden after a block: of our own, while none of it is shown, and of anybody's what is shown."""
+    """What is hidden after a block: of our own, and of anybody's what is shown. *showing*: of our own something is,
+    and nothing else may be."""
 
     own: tuple[HiddenSeen, ...] = ()
     shown: tuple[ShownSeen, ...] = ()
     block_ms: int = 0
+    showing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,14 @@ class Submit:
     body: Body
 
 
+@dataclass(frozen=True, slots=True)
+class Remade:
+    """A hidden unit of ours whose snapshots were lost was computed again; *same*: to the bit what was revealed."""
+
+    round: int
+    same: bool
+
+
 Errand = Fetch | FetchExcerpt | StartJob | CancelJob | Submit
 """What takes time, and is nothing that must be durable first."""
-Effect = Errand | Persist
+Effect = Errand | Persist | Remade

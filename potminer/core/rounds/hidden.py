@@ -1,19 +1,21 @@
 """What a node does about work that judges could not look at: shows its own, and looks at what others show.
 
 A round's snapshots are on disk before its reveal is said, so whoever comes back can show them; it does so by itself,
-without duty too. A validator fetches them from whoever has them, in the last resort from the trainer.
+without duty too. Where they are lost, and nobody else has them, the unit is computed again from what the ledger keeps
+of it: the device that made them makes the same bytes. A validator fetches them from whoever has them, in the last
+resort from the trainer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from potminer.core.rounds.events import Effect, HeldSeen, HiddenSeen, ShownSeen, StartJob
-from potminer.core.rounds.job import Looking, Place, Running
+from potminer.core.rounds.events import Effect, HeldSeen, HiddenSeen, Remade, ShownSeen, StartJob
+from potminer.core.rounds.job import Looking, Place, Remaking, Running
 from potminer.core.rounds.means import Means
 from potminer.wire.held import HiddenSegment, HiddenUnit
 from potminer.wire.task import TaskSpec, Unit, data_bytes, model_bytes, snapshot_bytes
-from potminer.wire.trainer import Audited, AuditJob
+from potminer.wire.trainer import Audited, AuditJob, Trained, TrainJob
 from potminer.wire.tx import AuditVerdict, Finding, ShowSnapshots
 
 SAFETY_MS = 1_500
@@ -22,6 +24,8 @@ PATIENCE_MS = 60_000
 """Between two attempts to get hold of what is not on this disk."""
 ASK_MS = 15_000
 """Before the committee is asked again, where it did not begin to look."""
+PASSING = frozenset({"cancelled", "stopped", "busy", "missing-blob", "child-died"})
+"""Why a unit is not made again that are worth another attempt."""
 
 
 class Presenter:
@@ -33,6 +37,8 @@ class Presenter:
         self._seen = HeldSeen()
         self._found: dict[Looking, AuditVerdict] = {}
         self._rests: dict[Place, int] = {}
+        self._vain: set[Place] = set()
+        """Made again, and not what was revealed: another device, or other settings, may do better after a restart."""
 
     def look(self, seen: HeldSeen) -> None:
         self._seen = seen
@@ -40,6 +46,7 @@ class Presenter:
         self._found = {looking: said for looking, said in self._found.items() if looking in wanted}
         own = {_place(each.unit) for each in seen.own}
         self._rests = {place: until for place, until in self._rests.items() if place in own}
+        self._vain &= own
 
     def is_timely(self, looking: Looking) -> bool:
         return any(looking == each for shown in self._seen.shown for each, _ in _lookings(shown.unit))
@@ -49,31 +56,64 @@ class Presenter:
             *looking.place, looking.segment, report.finding, report.error_ppm, report.sketch
         )
 
-    def owed(self, now: int, *, validator: bool) -> list[Effect]:
-        effects = self._show(now)
+    def owed(self, now: int, *, validator: bool, may_train: bool) -> list[Effect]:
+        effects = self._show(now, may_train=may_train)
         for shown in self._seen.shown if validator else ():
             effects += self._judge(shown, now)
         return effects
 
     # ---- our own --------------------------------------------------------------------------
 
-    def _show(self, now: int) -> list[Effect]:
-        """Ask the committee to look at the first unit that all is here for."""
+    def _show(self, now: int, *, may_train: bool) -> list[Effect]:
+        """Ask the committee to look at the first unit that all is here for; get hold of what is missing."""
         effects: list[Effect] = []
         for each in self._seen.own:
-            place, rests = _place(each.unit), self._rests.get(_place(each.unit), 0)
-            missing = [blob for blob in _blobs(each, each.unit.segments) if blob[0] not in self._means.blobs]
-            if rests > now:
-                continue
-            if not missing:
-                if self._seen.block_ms >= each.unit.again_ms:
-                    self._rests[place] = now + ASK_MS
-                    return effects + self._means.submit(ShowSnapshots(*place), now)
-                continue
-            if any(blob in self._means.unavailable for blob, _ in missing):
-                self._rests[place] = now + PATIENCE_MS
-            effects += [fetch for blob, limit in missing for fetch in self._means.fetch(blob, limit, now)]
+            place, missing = _place(each.unit), self._missing(each)
+            rests = self._rests.get(place, 0) > now
+            if missing:
+                effects += self._remake(each, set(missing), now) if may_train else []
+                effects += [] if rests else self._get(place, missing, now)
+            elif not rests and not self._seen.showing and self._seen.block_ms >= each.unit.again_ms:
+                self._rests[place] = now + ASK_MS
+                return effects + self._means.submit(ShowSnapshots(*place), now)
         return effects
+
+    def _missing(self, each: HiddenSeen) -> dict[bytes, int]:
+        """What judges will need and is not here, with the most bytes that each may have."""
+        return {blob: most for blob, most in _blobs(each, each.unit.segments) if blob not in self._means.blobs}
+
+    def _get(self, place: Place, missing: dict[bytes, int], now: int) -> list[Effect]:
+        if not self._means.unavailable.isdisjoint(missing):
+            self._rests[place] = now + PATIENCE_MS
+        return [fetch for blob, limit in missing.items() for fetch in self._means.fetch(blob, limit, now)]
+
+    def _remake(self, each: HiddenSeen, missing: set[bytes], now: int) -> list[Effect]:
+        """Train the unit again where nobody has its snapshots, and all that it was trained on is here."""
+        hidden, purpose = each.unit, Remaking(_place(each.unit))
+        lost = missing <= self._means.unavailable and missing.isdisjoint((hidden.base, each.spec.data.train))
+        if not lost or purpose.place in self._vain or not self._means.jobs.free(purpose, now):
+            return []
+        unit = Unit(hidden.task, hidden.round, hidden.attempt, hidden.slot, self._key, hidden.seed)
+        job = TrainJob(self._means.jobs.next_id(), each.spec, unit, hidden.base)
+        self._means.jobs.start(Running(job.job, purpose, None))
+        return [StartJob(job)]
+
+    def misses(self, place: Place) -> bool:
+        """Whether the unit at *place* is ours and hidden, and not all that it needs is here."""
+        return any(_place(each.unit) == place and self._missing(each) for each in self._seen.own)
+
+    def remade(self, place: Place, report: Trained) -> list[Effect]:
+        """What it has become is shown where it is what was revealed."""
+        self._means.blobs.update(report.snapshots)
+        self._rests.pop(place, None)
+        shots = {shot for each in self._seen.own if _place(each.unit) == place for shot in _shots(each.unit.segments)}
+        if not shots.issubset(report.snapshots):
+            self._vain.add(place)
+        return [Remade(place[1], place not in self._vain)]
+
+    def not_remade(self, place: Place, reason: str) -> None:
+        if reason not in PASSING:
+            self._vain.add(place)
 
     # ---- what others show -----------------------------------------------------------------
 
@@ -123,9 +163,12 @@ def _lookings(unit: HiddenUnit) -> list[tuple[Looking, HiddenSegment]]:
 def _blobs(seen: HiddenSeen | ShownSeen, parts: Iterable[HiddenSegment]) -> list[tuple[bytes, int]]:
     """All that recomputing the *parts* needs, with the most bytes that each may have."""
     spec: TaskSpec = seen.spec
-    shots = {shot for part in parts for shot in (part.before, part.after) if shot is not None}
     return [
         (seen.unit.base, model_bytes(spec)),
         (spec.data.train, data_bytes(spec, samples=spec.data.train_samples)),
-        *((shot, snapshot_bytes(spec)) for shot in sorted(shots)),
+        *((shot, snapshot_bytes(spec)) for shot in sorted(_shots(parts))),
     ]
+
+
+def _shots(parts: Iterable[HiddenSegment]) -> set[bytes]:
+    return {shot for part in parts for shot in (part.before, part.after) if shot is not None}

@@ -41,9 +41,18 @@ class Looking:
     segment: int
 
 
-Purpose = Place | tuple[Place, int] | Attempt | Slicing | Scoring | Looking
+@dataclass(frozen=True, slots=True)
+class Remaking:
+    """Our hidden unit at *place*, whose snapshots are lost: computed again, to show it."""
+
+    place: Place
+
+
+Apart = Scoring | Looking | Remaking
+"""What is for no round in progress."""
+Purpose = Place | tuple[Place, int] | Attempt | Slicing | Apart
 """What a job is for: training a unit, auditing a segment of one, aggregating an attempt or a slice of it, scoring a
-model, looking at what was hidden."""
+model, looking at what was hidden, making it again."""
 
 RETRY_JOB_MS = 5_000
 """How long a job rests that failed: it would fail again at once."""
@@ -67,7 +76,7 @@ class Running:
     @property
     def attempt(self) -> Attempt:
         """What the job is for; a scoring is for no attempt, and what was hidden is of one that is over."""
-        if isinstance(self.purpose, Scoring | Looking):
+        if isinstance(self.purpose, Apart):
             raise AssertionError("a model is scored between attempts")
         if isinstance(self.purpose, Slicing):
             return self.purpose.attempt

@@ -29,7 +29,7 @@ from potminer.core.rounds.events import (
     TaskSeen,
 )
 from potminer.core.rounds.hidden import Presenter
-from potminer.core.rounds.job import Attempt, Looking, Place, Running, Scoring, Slicing
+from potminer.core.rounds.job import Apart, Attempt, Looking, Place, Remaking, Running, Scoring, Slicing
 from potminer.core.rounds.look import disputed, drawn, unit_of
 from potminer.core.rounds.means import Means
 from potminer.core.rounds.scoring import Scorer, is_timely
@@ -154,6 +154,8 @@ class Rounds:
     def _timely(self, running: Running) -> bool:
         if isinstance(running.purpose, Looking):
             return self._validator and self._presenter.is_timely(running.purpose)
+        if isinstance(running.purpose, Remaking):
+            return (self._may_train or self._finishing) and self._presenter.misses(running.purpose.place)
         if isinstance(running.purpose, Scoring):
             seen = self._seen.get(running.purpose.task)
             duty = self._may_train or self._finishing
@@ -195,7 +197,9 @@ class Rounds:
 
     def _trained(self, running: Running, report: Trained) -> list[Effect]:
         place = running.purpose
-        if isinstance(place, Scoring | Slicing | Looking) or len(place) != 4:
+        if isinstance(place, Remaking):
+            return self._presenter.remade(place.place, report)
+        if isinstance(place, Slicing | Apart) or len(place) != 4:
             raise AssertionError("a Trained report answers a training job")
         task, number_, attempt, slot = place
         seen = self._at((task, number_, attempt))
@@ -214,7 +218,7 @@ class Rounds:
         if isinstance(purpose, Looking):
             self._presenter.found(purpose, report)
             return
-        if isinstance(purpose, Scoring | Slicing) or len(purpose) != 2:
+        if isinstance(purpose, Slicing | Apart) or len(purpose) != 2:
             raise AssertionError("an Audited report answers an audit")
         (task, number_, attempt, slot), segment = purpose
         self._verdicts[purpose] = AuditVerdict(
@@ -235,6 +239,8 @@ class Rounds:
         could not find after all is fetched again."""
         if not running.cancelled:
             self._means.jobs.rest(running.purpose, now)
+            if isinstance(running.purpose, Remaking):
+                self._presenter.not_remade(running.purpose.place, report.reason)
         if report.reason == "missing-blob":
             self._means.blobs.clear()
             self._attester.lost()
@@ -251,7 +257,7 @@ class Rounds:
             if seen.ahead is not None and seen.ahead.round is not None:
                 effects += self._round(seen.ahead, seen.ahead.round, now, holds=self._owes_audits(seen))
             effects += self._score(seen, now)
-        return effects + self._presenter.owed(now, validator=self._validator)
+        return effects + self._presenter.owed(now, validator=self._validator, may_train=self._may_train)
 
     def _membership(self, seen: TaskSeen, now: int) -> list[Effect]:
         """Join while duty allows, leave when it no longer does."""
