@@ -29,12 +29,14 @@ from potminer.train import robust
 from potminer.train.dither import Doubles
 from potminer.train.grid import Grid, powers
 from potminer.train.refusal import Reason, Refused
-from potminer.train.sums import Total, moved, roomy_grid
+from potminer.train.sums import Total, add, roomy_grid
 from potminer.train.weights import Floats, Model
 from potminer.wire.task import BLOCK, Aggregation, Clipped, Mean, Trimmed
 
 HEADROOM = 32
 _SMALLEST = 2.0**-126
+_ROWS = 128
+"""Blocks stepped at a time: their temporaries stay in a processor's cache."""
 _MEAN = Mean()
 
 Updates = Callable[[], Iterable[Grid]]
@@ -52,19 +54,26 @@ def aggregate(
     is given a slice of each.
     """
     total = _combined(updates, rule, seed, lengths)
-    mean = (total.sums.astype(np.float64) * powers(total.grid)[:, None]).reshape(-1)[: len(base.weights)]
-    mean /= float(total.divisor)
-    momentum = _next_momentum(base, mean, momentum_nano) if kept or momentum_nano else None
-    if momentum is not None:
-        mean = mean + momentum.astype(np.float64) * (momentum_nano / 10**9)
-    mean *= rate_nano / 10**9
-    return Model(rounded(base.weights.astype(np.float64) - mean), momentum)
+    weights = np.empty_like(base.weights)
+    momentum = np.empty_like(base.weights) if kept or momentum_nano else None
+    scale = powers(total.grid)[:, None]
+    for first in range(0, len(total.grid), _ROWS):
+        rows, part = slice(first, first + _ROWS), slice(first * BLOCK, (first + _ROWS) * BLOCK)
+        was = base.weights[part].astype(np.float64)
+        step = (total.sums[rows] * scale[rows]).reshape(-1)[: len(was)]
+        step /= float(total.divisor)
+        if momentum is not None:
+            momentum[part] = _next_momentum(base.momentum, part, step, momentum_nano)
+            step += momentum[part].astype(np.float64) * (momentum_nano / 10**9)
+        step *= rate_nano / 10**9
+        weights[part] = rounded(was - step)
+    return Model(weights, momentum)
 
 
-def _next_momentum(base: Model, mean: Doubles, momentum_nano: int) -> Floats:
-    if base.momentum is None:  # the first round's model is weights alone
+def _next_momentum(before: Floats | None, part: slice, mean: Doubles, momentum_nano: int) -> Floats:
+    if before is None:  # the first round's model is weights alone
         return rounded(mean)
-    return rounded(base.momentum.astype(np.float64) * (momentum_nano / 10**9) + mean)
+    return rounded(before[part].astype(np.float64) * (momentum_nano / 10**9) + mean)
 
 
 def _combined(updates: Updates, rule: Aggregation, seed: bytes, lengths: Sequence[int] | None) -> Total:
@@ -82,9 +91,9 @@ def _combined(updates: Updates, rule: Aggregation, seed: bytes, lengths: Sequenc
 def _mean(updates: Updates) -> Total:
     grid, count = roomy_grid(updates(), headroom=HEADROOM)
     _check_count(count)
-    sums = np.zeros((len(grid), BLOCK), np.int64)
+    sums = np.zeros((len(grid), BLOCK))
     for update in updates():
-        sums += moved(update, grid, headroom=HEADROOM)
+        add(sums, update, grid)
     return Total(sums, grid, count)
 
 

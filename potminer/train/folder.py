@@ -28,22 +28,34 @@ class Folder:
         Refused where it is not here (a damaged file is not here either); Malformed where the
         blob of that name has another size, which is then nobody's fault but its author's.
         """
-        actual = self.verify(blob)
+        actual = self._size(blob)
         if actual not in (size, or_size):
+            self.verify(blob)
             raise Malformed(f"a blob of {actual} bytes where {size} are needed")
-        return self.path(blob).read_bytes()
+        try:
+            data = self.path(blob).read_bytes()
+        except OSError as error:
+            raise Refused(Reason.MISSING_BLOB, f"{blob.hex()}: {error.strerror}") from error
+        if blob_id(data) != blob:
+            raise Refused(Reason.MISSING_BLOB, f"{blob.hex()}: the file does not match its name")
+        return data
 
     def verify(self, blob: bytes) -> int:
         """Size of a blob whose bytes match its name; they are hashed without being loaded."""
-        path = self.path(blob)
+        path, size = self.path(blob), self._size(blob)
         try:
-            size = path.stat().st_size
             held = np.memmap(path, np.uint8, "r") if size else np.zeros(0, np.uint8)
         except OSError as error:
             raise Refused(Reason.MISSING_BLOB, f"{blob.hex()}: {error.strerror}") from error
         if blob_id(held.data) != blob:
             raise Refused(Reason.MISSING_BLOB, f"{blob.hex()}: the file does not match its name")
         return size
+
+    def _size(self, blob: bytes) -> int:
+        try:
+            return self.path(blob).stat().st_size
+        except OSError as error:
+            raise Refused(Reason.MISSING_BLOB, f"{blob.hex()}: {error.strerror}") from error
 
     def write(self, data: bytes) -> bytes:
         """Name of *data*, which lies in the folder afterwards."""

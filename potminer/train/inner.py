@@ -16,6 +16,9 @@ from potminer.wire.task import AdamW, InnerSpec, Momentum, Sgd
 
 _NANO = 1e-9
 
+Gradient = torch.Tensor | Sequence[tuple[slice, torch.Tensor]]
+"""The whole vector; or its parts, each with its place, and zero elsewhere."""
+
 
 def clip(gradient: torch.Tensor, most: float) -> None:
     """Shorten *gradient* to the length *most* where it is longer."""
@@ -24,10 +27,16 @@ def clip(gradient: torch.Tensor, most: float) -> None:
         gradient.mul_(most / length)
 
 
+def takes_parts(inner: InnerSpec) -> bool:
+    """Whether a gradient in parts leads to the same bits as the whole: where all that is done with it is adding it. A
+    length, or a product that is added in one rounding with the sum, may hang on how a vector is cut."""
+    return isinstance(inner.optimiser, Momentum) and not inner.clip_nano
+
+
 def step(
     inner: InnerSpec,
     weights: torch.Tensor,
-    gradient: torch.Tensor,
+    gradient: Gradient,
     moments: Sequence[torch.Tensor],
     *,
     rate: float,
@@ -37,6 +46,9 @@ def step(
 ) -> None:
     """One step in place. *number* counts the unit's steps from 1, *age* the gradients that a carried second moment is
     made of, with this one (None: the unit's); *decaying* are the parts that AdamW decays."""
+    if not isinstance(gradient, torch.Tensor):
+        _step_in_parts(inner, weights, gradient, moments, rate=rate)
+        return
     if inner.clip_nano:
         clip(gradient, inner.clip_nano * _NANO)
     match inner.optimiser:
@@ -52,6 +64,23 @@ def step(
             _adam(adamw, weights, gradient, moments, rate=rate, number=number, age=number if age is None else age)
         case _:
             assert_never(inner.optimiser)
+
+
+def _step_in_parts(
+    inner: InnerSpec,
+    weights: torch.Tensor,
+    parts: Sequence[tuple[slice, torch.Tensor]],
+    moments: Sequence[torch.Tensor],
+    *,
+    rate: float,
+) -> None:
+    if not takes_parts(inner) or not isinstance(inner.optimiser, Momentum):
+        raise AssertionError("this step needs the whole gradient")
+    (momentum,) = moments
+    momentum.mul_(inner.optimiser.momentum_nano * _NANO)
+    for place, part in parts:
+        momentum[place].add_(part)
+    weights.add_(momentum, alpha=-rate)
 
 
 def _adam(

@@ -10,19 +10,20 @@ from potminer.wire.length import said_length
 from potminer.wire.slice import LENGTH_UNIT, slice_span
 from potminer.wire.task import BLOCK, TaskSpec
 
-_CHUNK = 2**20
-"""Integers looked at together."""
+_ROWS = 256
+"""Blocks looked at together."""
 
 
 def said_of(update: Grid) -> int:
     """The length that whoever made *update*, whole or an excerpt, has to have said."""
     squares = np.zeros((1, blocks(len(update.levels))), np.int64)
-    for first in range(0, len(update.levels), _CHUNK):
-        values = update.levels[first : first + _CHUNK].astype(np.int32)
-        each = np.zeros(blocks(len(values)) * BLOCK, np.int32)
-        np.multiply(values, values, out=each[: len(values)])
-        at = first // BLOCK
-        squares[0, at : at + blocks(len(values))] = each.reshape(-1, BLOCK).sum(axis=1)
+    whole = len(update.levels) // BLOCK
+    by_block, rest = update.levels[: whole * BLOCK].reshape(-1, BLOCK), update.levels[whole * BLOCK :]
+    for first in range(0, whole, _ROWS):
+        # Sums of 256 squares of at most 126 are below 2**24: exact as float32, in whatever order.
+        values = by_block[first : first + _ROWS].astype(np.float32)
+        squares[0, first : first + len(values)] = np.einsum("ij,ij->i", values, values)
+    squares[0, whole:] = np.square(rest.astype(np.int64)).sum()
     return said_length(exact(squares, 2 * update.exponents.astype(np.int64) - LENGTH_UNIT)[0])
 
 

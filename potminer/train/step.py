@@ -54,26 +54,46 @@ class Engine:
     """Parts of the weights that a decay applies to: tensors of two dimensions or more."""
     _module: torch.nn.Module = field(init=False)
     _dropouts: list[Dropout] = field(init=False)
+    _tensors: list[tuple[slice, torch.Tensor, torch.Tensor]] = field(init=False)
+    """Of every tensor of the module its place in the flat vectors, itself, and its part of *gradient*."""
 
     def __post_init__(self) -> None:
-        """The module's tensors become views of the flat vectors, so that backward adds into *gradient* in place."""
+        """The module's tensors become views of the flat vector of weights."""
         count, placed = parameter_count(self.model), parameters(self.model)
         self._module = build(self.model, self.device)
         self._dropouts = places(self._module)
         self.base, self.weights, self.gradient = (torch.zeros(count, device=self.device) for _ in range(3))
         self.decaying = [slice(p.start, p.stop) for p in placed if len(p.shape) > 1]
         named = dict(self._module.named_parameters())
-        for place in placed:
-            tensor = named.pop(place.name)
-            tensor.data = self.weights[place.start : place.stop].view(place.shape)
-            tensor.grad = self.gradient[place.start : place.stop].view(place.shape)
+        self._tensors = []
+        for parameter in placed:
+            tensor, place = named.pop(parameter.name), slice(parameter.start, parameter.stop)
+            tensor.data = self.weights[place].view(parameter.shape)
+            self._tensors.append((place, tensor, self.gradient[place].view(parameter.shape)))
         if named:
             raise AssertionError(f"wire/model.py does not know {sorted(named)}")
+        self.add_up()
 
     def load(self, flat: Floats, *, moment: Floats | None = None, momentum: Floats | None = None) -> None:
         self.moment, self.momentum = moment, momentum
         self.base.copy_(torch.from_numpy(flat))
         self.weights.copy_(self.base)
+
+    def add_up(self) -> None:
+        """From now on ``accumulate`` adds into *gradient*, in place."""
+        for _, tensor, part in self._tensors:
+            tensor.grad = part
+
+    def start_apart(self) -> None:
+        """The next ``accumulate`` begins at zero and leaves *gradient* alone: what it finds is in ``apart``. Torch then
+        hands over the memory that it has written, and nobody clears or adds."""
+        for _, tensor, _ in self._tensors:
+            tensor.grad = None
+
+    def apart(self) -> list[tuple[slice, torch.Tensor]]:
+        """The gradient since ``start_apart``, a flat tensor for every place in the flat vectors that has any."""
+        found = ((place, tensor.grad) for place, tensor, _ in self._tensors)
+        return [(place, gradient.reshape(-1)) for place, gradient in found if gradient is not None]
 
     def accumulate(self, x: Inputs, y: Wanted, *, scale: float, chance: Chance | None = None) -> float:
         """Add *scale* times the mean gradient of a micro-batch to the gradient; its mean loss. *chance* drops numbers.
@@ -181,6 +201,7 @@ class _Sum:
 
     def __init__(self, engine: Engine, state: State) -> None:
         self._engine = engine
+        engine.add_up()
         engine.gradient.copy_(torch.from_numpy(state[0]))
 
     def learn(self, work: Work, batch: int) -> float:
@@ -210,11 +231,15 @@ class _Walk:
         engine, spec, weight = self._engine, work.spec, work.conduct.weight(batch)
         if not weight:
             return 0.0
-        engine.gradient.zero_()
+        step, parted = step_of(spec, work.unit, batch), inner.takes_parts(spec.inner)
+        if parted:
+            engine.start_apart()
+        else:
+            engine.add_up()
+            engine.gradient.zero_()
         loss = weight * work.learn(batch, scale=weight)
-        step = step_of(spec, work.unit, batch)
         inner.step(
-            spec.inner, engine.weights, engine.gradient, self._moments,
+            spec.inner, engine.weights, engine.apart() if parted else engine.gradient, self._moments,
             rate=rate_at(spec.inner, step), number=batch + 1, age=(step if carries(spec) else batch) + 1,
             decaying=engine.decaying,
         )  # fmt: skip

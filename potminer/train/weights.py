@@ -12,7 +12,7 @@ reader opens, and ``encode_weights`` gives the file without them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +75,7 @@ def encode_model(spec: ModelSpec, model: Model) -> bytes:
         if flat.shape != (parameter_count(spec),) or flat.dtype != np.float32:
             raise AssertionError("the weights of another model")
     _check_model(model)
-    return model_header(spec, beside=model.beside) + encode_part(model)
+    return b"".join((model_header(spec, beside=model.beside), *_bytes(model)))
 
 
 def decode_model(spec: ModelSpec, data: bytes, *, beside: Sequence[Kept] = ()) -> Model:
@@ -87,15 +87,19 @@ def decode_model(spec: ModelSpec, data: bytes, *, beside: Sequence[Kept] = ()) -
     head = model_header(spec, beside=has)
     if len(data) != model_size(spec, beside=has) or not data.startswith(head):
         raise Malformed("not the canonical safetensors file of this model (names, shapes, float32, no metadata)")
-    return decode_part(data[len(head) :], beside=has)
+    return decode_part(memoryview(data)[len(head) :], beside=has)
 
 
 def encode_part(part: Model) -> bytes:
     """A slice of a model: its weights and what is kept beside them."""
-    return b"".join(flat.astype(_F32).tobytes() for flat in part.vectors)
+    return b"".join(_bytes(part))
 
 
-def decode_part(data: bytes, *, beside: Sequence[Kept]) -> Model:
+def _bytes(part: Model) -> Iterator[memoryview]:
+    return (np.ascontiguousarray(flat, _F32).data.cast("B") for flat in part.vectors)
+
+
+def decode_part(data: bytes | memoryview, *, beside: Sequence[Kept]) -> Model:
     """Malformed where a number is bad; the caller knows the size."""
     flat = np.frombuffer(data, _F32).astype(np.float32)
     part = model_of(np.split(flat, 1 + len(beside)), beside)
@@ -163,8 +167,9 @@ def _check_model(model: Model) -> None:
 
 def _check_numbers(flat: Floats) -> None:
     bits = flat.view(np.uint32)
-    exponent = bits & _EXPONENT
-    if bool(np.any(exponent == _EXPONENT)):
-        raise Malformed("a weight is infinite or not a number")
-    if bool(np.any((exponent == 0) & (bits & _MAGNITUDE != 0))):
+    for start in range(0, len(bits), _PIECE):
+        magnitudes = bits[start : start + _PIECE] & _MAGNITUDE
+        if int(magnitudes.max(initial=0)) >= _EXPONENT:
+            raise Malformed("a weight is infinite or not a number")
+    if has_denormals(flat):
         raise Malformed("a weight is denormal")

@@ -14,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from potminer.base.blobs import file_name
-from potminer.train.aggregate import aggregate
+from potminer.train.aggregate import HEADROOM, aggregate
 from potminer.train.bookwork import aggregate_updates, read_model
 from potminer.train.folder import Folder
-from potminer.train.grid import PEAKS, Grid
+from potminer.train.grid import LEAST, PEAKS, Grid
 from potminer.train.refusal import Reason, Refused
 from potminer.train.snap import encode_snapshot, snap
+from potminer.train.sums import add, moved, roomy_grid
 from potminer.train.weights import Model, decode_model, encode_model, encode_weights
 from potminer.wire.model import parameter_count
 from potminer.wire.task import BLOCK, Kept, model_bytes
@@ -54,6 +55,20 @@ def test_the_step_is_the_formula() -> None:
         total = sum(int(u.levels[at]) * Fraction(2) ** int(u.exponents[at // BLOCK]) for u in updates)
         exact = Fraction(float(base[at])) - Fraction(7, 10) * total / 3
         assert abs(Fraction(float(found[at])) - exact) <= abs(exact) * Fraction(2) ** -23
+
+
+@pytest.mark.parametrize("count", [1, BLOCK, 300 * BLOCK, 300 * BLOCK + 44])
+def test_sums_of_doubles_are_the_sums_of_moved_integers(count: int) -> None:
+    """On every distance from the largest exponent, with blocks of zeros, and in the cut that caches like."""
+    rng = np.random.default_rng(count)
+    size = -(-count // BLOCK)
+    spread = [rng.integers(-60, 0, size), rng.integers(-8, 8, size), np.where(rng.integers(0, 2, size), LEAST, -3)]
+    updates = [Grid(e.astype(np.int16), rng.integers(-126, 127, count).astype(np.int8)) for e in spread]
+    grid, _ = roomy_grid(updates, headroom=HEADROOM)
+    sums = np.zeros((size, BLOCK))
+    for one in updates:
+        add(sums, one, grid)
+    assert np.array_equal(sums, sum(moved(one, grid, headroom=HEADROOM) for one in updates))
 
 
 def test_integers_far_below_the_largest_are_rounded_alone() -> None:

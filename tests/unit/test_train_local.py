@@ -17,6 +17,7 @@ from potminer.train.data import training_split
 from potminer.train.device import prepare
 from potminer.train.folder import Folder
 from potminer.train.half import Half
+from potminer.train.inner import step as inner_step
 from potminer.train.model import build
 from potminer.train.refusal import Reason, Refused
 from potminer.train.schedule import rate_at, step_of
@@ -31,6 +32,7 @@ from tests.unit.train_kit import MODEL, digits_task, go_on, keep_in, local_task,
 CNN = Cnn(channels=1, height=8, width=8, filters=(8, 16), kernel=3, hidden=32, classes=10)
 SGD = InnerSpec(Sgd(), rate_nano=50_000_000)
 MOMENTUM = InnerSpec(Momentum(900_000_000), rate_nano=20_000_000, clip_nano=2 * 10**9)
+UNCLIPPED = InnerSpec(Momentum(900_000_000), rate_nano=20_000_000)
 ADAMW = InnerSpec(AdamW(decay_nano=50_000_000), rate_nano=2_000_000)
 INNERS = pytest.mark.parametrize("inner", [SGD, MOMENTUM, ADAMW], ids=["sgd", "momentum", "adamw"])
 
@@ -90,6 +92,30 @@ def test_inner_steps_are_torchs(
     (update, *_), _ = run_segment(here, 1, nothing_yet(here.spec), go_on)
     expected = torchs_steps(here, optimiser)
     assert np.linalg.norm(update - expected) < 1e-4 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("at_once", [0, 5], ids=["together", "cut"])
+@pytest.mark.parametrize("model", [MODEL, CNN], ids=["mlp", "cnn"])
+def test_a_gradient_in_parts_leads_to_the_bits_of_the_whole(tmp_path: Path, model: ModelSpec, at_once: int) -> None:
+    """Torch hands over what it has written, or adds it to our zeros: nobody's snapshot may tell. So do units of mode
+    gradient that the same engine works on in between."""
+    folder = Folder(tmp_path)
+    here = work(folder, local_task(folder, UNCLIPPED, model=model))
+    engine, summed = here.engine, Work(here.engine, here.split, digits_task(folder, model=model), unit())
+    engine.at_once = at_once
+    first = run_segment(summed, 1, summed.opening(), go_on)[0][0]
+    reached = [vector.copy() for vector in run_segment(here, 1, here.opening(), go_on)[0]]
+    engine.weights.copy_(engine.base)
+    assert np.array_equal(run_segment(summed, 1, summed.opening(), go_on)[0][0], first)
+    momentum = torch.zeros_like(engine.weights)
+    for batch in range(here.spec.batches_per_segment):
+        engine.add_up()
+        engine.gradient.zero_()
+        here.learn(batch, scale=1.0)
+        rate = rate_at(UNCLIPPED, batch)
+        inner_step(UNCLIPPED, engine.weights, engine.gradient, [momentum], rate=rate, number=batch + 1, decaying=[])
+    assert np.array_equal(reached[0], (engine.base - engine.weights).numpy())
+    assert np.array_equal(reached[1], momentum.numpy())
 
 
 @INNERS
