@@ -38,7 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bond": ("bond:bond", "Put up security for this rig's work."),
     "unbond": ("bond:unbond", "Take security back."),
     "validator": ("validator:validator", "Become a validator, and stop being one."),
-    "keys": ("keys:keys", "Show and back up the key of this node."),
+    "keys": ("keys:keys", "Show, back up and replace the key of this node."),
     "task": ("task:task", "Order training and fetch models."),
     "devnet": ("devnet:devnet", "Run a whole network on this computer."),
     "simulate": ("simulate:simulate", "Run the network in virtual time."),
@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor:doctor", "Check this computer and say what to do."),
     "config": ("config:config", "Check and show the settings."),
     "service": ("service:service", "Let systemd keep the daemon running."),
+    "update": ("update:update", "Look for a newer release, check the files of one."),
     "completion": ("completion:completion", "Print the shell completion script."),
     "version": ("version:version", "Show versions."),
 }

@@ -19,6 +19,7 @@ from potminer.base.address import decode_address, encode_address
 from potminer.base.errors import Malformed
 from potminer.node.form import Fault, Filling, Reader, Said, choice, integer, many, parsed, setting, text
 from potminer.node.rigform import (
+    SOURCE,
     DeviceSettings,
     IdleSettings,
     MinerSettings,
@@ -69,6 +70,10 @@ def _parse_address(said: str) -> bytes:
         return decode_address(said)
     except Malformed as error:
         raise ValueError(f"is not an address: {error}") from error
+
+
+def _parse_release_key(said: str) -> bytes | None:
+    return parse_key(said) if said else None
 
 
 def _parse_payout(said: str) -> bytes | None:
@@ -196,6 +201,20 @@ class DashboardSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateSettings:
+    """Looked at by `potminer update` alone, when somebody says it: the daemon asks nobody."""
+
+    manifest: str = setting(
+        SOURCE, "SHA256SUMS of the newest release, as a path or https://...; empty: none, and there is no default",
+        default="",
+    )
+    key: bytes | None = setting(
+        parsed(text(90, what="a public key (pot1... or 64 hexadecimal digits)"), _parse_release_key),
+        "public key that signs releases; empty: none, and there is no default", default=None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything an operator may say."""
 
@@ -212,6 +231,7 @@ class Config:
     api: ApiSettings = field(default_factory=ApiSettings)
     logs: LogSettings = field(default_factory=LogSettings)
     dashboard: DashboardSettings = field(default_factory=DashboardSettings)
+    update: UpdateSettings = field(default_factory=UpdateSettings)
 
 
 SECTIONS: dict[str, type[Any]] = {
@@ -226,6 +246,7 @@ SECTIONS: dict[str, type[Any]] = {
     "api": ApiSettings,
     "logs": LogSettings,
     "dashboard": DashboardSettings,
+    "update": UpdateSettings,
 }
 LISTS: dict[str, tuple[type[Any], int]] = {"devices": (DeviceSettings, DEVICES), "miners": (MinerSettings, MINERS)}
 """Sections that stand in the file once for every entry, and how many there may be."""

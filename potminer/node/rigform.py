@@ -61,7 +61,7 @@ def _tariff(said: str) -> str:
     return said
 
 
-def _source(said: str) -> str:
+def check_source(said: str) -> str:
     """A file, an https address, or one on this computer: prices from a stranger's http are anybody's."""
     parts = urlsplit(said)
     if "://" not in said:
@@ -98,7 +98,7 @@ _BUS = parsed(text(32, what="a PCI bus such as 0000:01:00.0, or cpu"), _parse_bu
 _URL = parsed(text(300, what="the URL of a miner's API"), _parse_miner_url)
 _HOURS = parsed(text(80, what="hours such as mon-fri 22:00-07:00"), _hours)
 _TARIFF = parsed(text(80, what="hours and a price such as mon-fri 22:00-07:00 0.18"), _tariff)
-_SOURCE = parsed(text(2_000, what="a path, or an https address"), _source)
+SOURCE = parsed(text(2_000, what="a path, or an https address"), check_source)
 _PATH = text(4_000, what="a path")
 _DEVICE = text(32, pattern=r"auto|cpu|cuda(:\d{1,2})?|mps", what="auto, cpu, cuda, cuda:N or mps")
 
@@ -195,7 +195,7 @@ class PowerSettings:
         many(_TARIFF, most=64), "prices of a kWh by hours, as mon-fri 22:00-07:00 0.18; the first that fits", default=()
     )
     source: str = setting(
-        _SOURCE, "file or address (https, or on this computer) that tells price, carbon or surplus now", default=""
+        SOURCE, "file or address (https, or on this computer) that tells price, carbon or surplus now", default=""
     )
     max_price: str = setting(_PRICE, "train only while a kWh costs no more; empty: whatever it costs", default="")
     max_carbon: str = setting(

@@ -10,6 +10,7 @@ import os
 import stat
 import sys
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -137,6 +138,29 @@ def read_private(path: Path, size: int) -> bytes:
         return _read_private(path, size, "")
     except (ConfigError, NotPermitted):
         return b""
+
+
+def rotate_key(path: Path, kept: Path) -> SigningKey:
+    """A new key in the place of the one at *path*, which lies at *kept* from now on, its marks beside it.
+
+    Whatever this is interrupted by, *path* holds one whole key, and doing it again goes on. The marks go last: a key
+    whose mark is missing would believe that it had never signed.
+    """
+    draft = path.with_name(f"{path.name}.next")
+    try:
+        if not (kept.exists() and kept.samefile(path)):
+            os.link(path, kept)
+        fresh = load_key(draft) if draft.exists() else create_key(draft)
+        os.replace(draft, path)
+        for mark in (".used", ".reached"):
+            with suppress(FileNotFoundError):
+                os.replace(f"{path}{mark}", f"{kept}{mark}")
+    except FileExistsError as error:
+        raise NotPermitted(f"{kept} is already there", "Move it away: a key is never overwritten.") from error
+    except OSError as error:
+        raise NotPermitted(f"{path} cannot be replaced: {error.strerror or error}", "Check the folder.") from error
+    _sync_folder(path.parent)
+    return fresh
 
 
 def _write_private(path: Path, content: bytes) -> None:
