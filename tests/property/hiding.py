@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from potminer.base.quorum import is_quorum
+from potminer.base.quorum import is_quorum, is_weak_quorum
 from potminer.core.ledger import event
 from potminer.core.ledger.stake import pending_of, stakes
 from potminer.core.ledger.state import Draft, State
@@ -90,7 +90,8 @@ class Watch:
         self.play = play
         self._before: dict[bytes, HeldStake] = {}
         self._events = len(play.events)
-        self._said: dict[Seen, set[bytes]] = defaultdict(set)
+        self._said: dict[Seen, dict[bytes, int]] = defaultdict(dict)
+        """What judges measured, ppm."""
         self._committees: set[CommitteeRecord] = set()
         self._tasks: set[bytes] = set()
 
@@ -127,14 +128,18 @@ class Watch:
             body = signed.transaction.body
             if isinstance(body, AuditVerdict) and body.finding == Finding.MEASURED:
                 place = (body.task, body.round, body.attempt, body.slot, body.segment)
-                self._said[place].add(signed.transaction.sender)
+                self._said[place].setdefault(signed.transaction.sender, body.error_ppm)
 
     def _is_seen(self, unit: HiddenUnit, segment: int) -> bool:
-        """Whether judges with more than 2/3 of the power of some committee so far have measured it."""
-        place = (unit.task, unit.round, unit.attempt, unit.slot, segment)
+        """Whether judges with more than 2/3 of the power of some committee so far have measured it, or with more than
+        1/3 have found it good."""
+        said = self._said[unit.task, unit.round, unit.attempt, unit.slot, segment]
         for committee in self._committees:
-            power = sum(p for m, p in zip(committee.members, committee.powers, strict=True) if m in self._said[place])
-            if is_quorum(power, sum(committee.powers)):
+            power = dict(zip(committee.members, committee.powers, strict=True))
+            total, good = sum(committee.powers), [m for m in said if said[m] <= unit.allowed_ppm]
+            if is_quorum(sum(power.get(m, 0) for m in said), total):
+                return True
+            if is_weak_quorum(sum(power.get(m, 0) for m in good), total):
                 return True
         return False
 

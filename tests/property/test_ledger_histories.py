@@ -400,7 +400,7 @@ def gambles_of(play: Play, trainer: bytes, *, moved: str, cheated: int, most_uni
             floor_ppm=spec_.audit.rate_ppm,
         )  # fmt: skip
         missed = escapes(wanted, segments=spec_.segments, cheated=cheated)
-        gain = Fraction(cheated, spec_.segments) * PRICE
+        gain = Fraction(PRICE)
         result.append((stake, len(mine) * PRICE - gain * len(false), [(missed, gain) for _ in false]))
     return result
 

@@ -159,7 +159,7 @@ def test_only_tasks_that_ask_for_it_overlap_and_only_while_audits_go_on() -> Non
 
 
 def test_a_failed_round_takes_what_was_begun_on_it_with_it() -> None:
-    world = at_audit()
+    world = at_audit(overlapping(deadlines=Deadlines(10**6, 10_000, 10_000, 10_000, 10_000)))
     attest_early(world)
     world.audit_all(silent=tuple(range(6)))
     world.pass_deadline()

@@ -9,10 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from potminer.core.ledger import event
-from potminer.core.ledger.calibrate import is_calibrating
+from potminer.core.ledger.calibrate import is_calibrating, proves_a_cheat
 from potminer.core.ledger.ending import ending
 from potminer.wire import record as records
-from potminer.wire.record import Audit, Calibration, Outcome, Phase, SeenDevice, Standing, TaskStatus
+from potminer.wire.record import Audit, Calibration, Outcome, Phase, SeenDevice, Standing, TaskStatus, UnitRecord
 from potminer.wire.task import AuditSpec, TaskSpec
 from potminer.wire.tx import AuditVerdict, Body, Finding, JoinTask
 from tests.unit.ledger_world import CALIBRATION, World, key, spec
@@ -248,6 +248,25 @@ def test_one_auditor_bends_neither_the_noise_nor_the_smallest_cheat() -> None:
         world = to_audit(fresh())
         audit(world, lambda j, t, s, lie=lie: lie if j == "ann" else (3, 40_000))  # type: ignore[misc]
         assert (calibration(world).tolerance_ppm, calibration(world).cheat_ppm) == (30, 40_000)
+
+
+def test_a_crowd_in_the_first_round_cannot_see_to_it_that_nothing_ever_proves_a_cheat() -> None:
+    """Keys are free: all who measure may be one person, and call the smallest cheat enormous."""
+    world = to_audit(fresh())
+    audit(world, lambda j, t, s: (0, 2**40))
+    assert calibration(world).cheat_ppm == 10**6
+    world.attest()
+    unit = UnitRecord(key("ann").public)
+    assert proves_a_cheat(world.record, unit, 10**5 + 1), "a tenth of the whole change at the latest"
+
+
+def test_a_false_unit_in_the_first_round_does_not_say_what_the_smallest_cheat_measures() -> None:
+    """In a state of the cheat's own making leaving something out may show hardly anything: that must not end a task."""
+    world = to_audit(fresh())
+    audit(world, lambda j, t, s: (900_000 if s == 1 else 3, 20) if t == "ann" else (3, 40_000))
+    judge(world, lambda j, t, s: (900_000, 20) if (t, s) == ("ann", 1) else (3, 40_000))
+    found = calibration(world)
+    assert (found.cheat_ppm, found.refused) == (40_000, False)
 
 
 def test_an_auditor_who_calls_good_work_noisy_meets_the_committee_and_is_not_expelled_for_a_number() -> None:

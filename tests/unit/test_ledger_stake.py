@@ -63,7 +63,7 @@ def check_never_pays(
     missed = Fraction(1)
     for cheated in false:
         missed *= escapes(wanted, segments=segments, cheated=cheated)
-    gain = Fraction(sum(false), segments) * price
+    gain = Fraction(sum(map(bool, false))) * price
     honest = len(false) * price - gain
     assert (stake + honest) * (1 - missed) >= factor * missed * gain, (stake, segments, false)
 
@@ -94,17 +94,19 @@ def test_who_has_nothing_to_lose_gains_nothing_and_who_has_much_is_left_in_peace
     plain = {"price": 800, "units": 1, "segments": 8, "factor": 10, "floor_ppm": 30_000}
     assert audited_ppm(stake=0, **plain) == 8 * MILLION
     assert audited_ppm(stake=0, **{**plain, "units": 64}) == 8 * MILLION, "pay alone is no stake: it may falsify all"
-    assert audited_ppm(stake=8_000, **plain) == 824_743, "ten units of pay at stake: less than a segment of each unit"
-    assert audited_ppm(stake=8_000, **{**plain, "units": 2}) == 761_905, "two units are lost together"
-    assert audited_ppm(stake=10**6, **plain) == 30_000
+    assert audited_ppm(stake=8_000, **plain) == 4 * MILLION, "ten units of pay at stake: half of each unit"
+    assert audited_ppm(stake=8_000, **{**plain, "units": 2}) == 3_809_524, "two units are lost together"
+    assert audited_ppm(stake=10**6, **plain) == 63_493
+    assert audited_ppm(stake=10**7, **plain) == 30_000
     assert audited_ppm(stake=10**6, **{**plain, "floor_ppm": MILLION}) == MILLION
 
 
 def test_of_the_rounds_own_pay_no_more_counts_than_suffices_for_who_falsifies_everything() -> None:
-    assert at_risk(price=800, stake=10**4, units=2, segments=8, factor=10) == 10**4 + 1_500
-    assert at_risk(price=800, stake=100, units=2, segments=8, factor=10) == 500
-    assert at_risk(price=800, stake=0, units=2, segments=8, factor=10) == 0
-    assert at_risk(price=800, stake=10**4, units=2, segments=8, factor=1) == 10**4
+    assert at_risk(price=800, stake=10**4, units=2, factor=10) == 10**4 + 800
+    assert at_risk(price=800, stake=10**4, units=1, factor=10) == 10**4
+    assert at_risk(price=800, stake=100, units=2, factor=10) == 500
+    assert at_risk(price=800, stake=0, units=2, factor=10) == 0
+    assert at_risk(price=800, stake=10**4, units=2, factor=1) == 10**4
 
 
 def test_what_is_drawn_is_what_the_stake_asks_for() -> None:

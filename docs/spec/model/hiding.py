@@ -58,7 +58,7 @@ class Hiding(Scores):
         good = {said.judge for said in judges if unit.passes(said)}
         absent = {said.judge for said in judges if said.finding == UNAVAILABLE}
         bad = {said.judge for said in judges} - good - absent
-        seen = self.committee.is_quorum(good) or self.committee.is_quorum(bad)
+        seen = self.committee.is_weak_quorum(good) or self.committee.is_quorum(bad)
         return not seen and self.committee.is_weak_quorum(bad | absent)
 
     def _hold(self, task: bytes, current: Round, slot: int, hidden: set[int]) -> None:
@@ -124,7 +124,10 @@ class Hiding(Scores):
         if now < unit.again_ms:
             return "TOO_SOON"
         if len(self.chain.showing) == SHOWING:
-            return "TOO_MANY"
+            least = min(self.chain.showing, key=lambda who: self.get("held", who).amount)
+            if self.get("held", least).amount >= held.amount:
+                return "TOO_MANY"
+            self._show_settles(least, late=True)
         self.change("held", said.sender, showing=Showing(at[0], now + self._looking_ms(unit)))
         self.change("chain", showing=(*self.chain.showing, said.sender))
         return None
@@ -157,23 +160,28 @@ class Hiding(Scores):
 
     def _shows_end(self) -> None:
         for trainer in self.chain.showing:
-            held = self.get("held", trainer)
-            unit, late = held.units[held.showing.index], self.chain.time_ms > held.showing.deadline_ms
-            task, left, waiting, proven = self.get("task", unit.task), [], False, False
-            for part in unit.segments:
-                judges = [v for v in held.showing.judges if v.segment == part.segment]
-                judges = [v for v in judges if v.judge in self.committee.members]
-                ruling = self._quorum(Unit(trainer, allowed_ppm=unit.allowed_ppm), judges)
-                if ruling is None and not late and len(judges) < len(self.committee.members):
-                    waiting = True
-                elif ruling is None or ruling[0] == "unavailable":
+            self._show_settles(trainer, late=self.chain.time_ms > self.get("held", trainer).showing.deadline_ms)
+
+    def _show_settles(self, trainer: bytes, *, late: bool) -> None:
+        held = self.get("held", trainer)
+        unit = held.units[held.showing.index]
+        task, left, waiting, proven = self.get("task", unit.task), [], False, False
+        for part in unit.segments:
+            judges = [v for v in held.showing.judges if v.segment == part.segment]
+            judges = [v for v in judges if v.judge in self.committee.members]
+            shown = Unit(trainer, allowed_ppm=unit.allowed_ppm)
+            ruling = self._quorum(shown, judges)
+            if ruling is None and not late and len(judges) < len(self.committee.members):
+                waiting = True
+            elif ruling is None or ruling[0] == "unavailable":
+                if not self.committee.is_weak_quorum({v.judge for v in judges if shown.passes(v)}):
                     left.append(part)
-                elif ruling[0] == "malformed" or self._proves(task, Unit(trainer), ruling[1]):
-                    proven = True
-            if proven:
-                self._expel(unit.task, trainer)
-            elif not waiting:
-                self._show_ends(trainer, held, tuple(left))
+            elif ruling[0] == "malformed" or self._proves(task, Unit(trainer), ruling[1]):
+                proven = True
+        if proven:
+            self._expel(unit.task, trainer)
+        elif not waiting:
+            self._show_ends(trainer, held, tuple(left))
 
     def _show_ends(self, trainer: bytes, held: Held, left: tuple[Part, ...]) -> None:
         index = held.showing.index if held.showing else 0

@@ -124,7 +124,7 @@ class Rounds(Verdicts):
         if any(member.trainer in trusted and member.doubted > found.round for member in found.members):
             return None
         for trainer in trusted:
-            stake = self.get("trainer", trainer).bond + self._owed(task, trainer)
+            stake = self._at_stake(task, trainer)
             mine = self.rules.audit_factor * price * current.slots.count(trainer)
             if stake < max(mine, self.need(trainer)[0]):
                 return None
@@ -199,7 +199,12 @@ class Rounds(Verdicts):
             self._judge(task, current, slot, "not-revealed")
             self._inactive(task, current.slots[slot])
         self._adapt(task, current)
-        return self._enter(task, current, DRAW, 0) if self._undecided(task, current) else self._fail(task, current)
+        if not self._undecided(task, current):
+            return self._fail(task, current)
+        for slot, unit in enumerate(self.units(task, current)):
+            if unit.judgement is None:
+                self.change("unit", task, current.number % 2, slot, stake=self._at_stake(task, unit.trainer))
+        return self._enter(task, current, DRAW, 0)
 
     def _adapt(self, task: bytes, current: Round) -> None:
         """A trainer's capacity, once all was shown or too late."""

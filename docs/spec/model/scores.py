@@ -67,7 +67,8 @@ class Scores(Ledger):
         if shows and Bound(said.sender, opens) not in current.bound:
             return "COMMITMENT_MISMATCH"
         score = Score(said.sender, *numbers[1:])
-        more = {"scores": (*current.scores, score)} if shows else {"judges": (*current.judges, score)}
+        seated = tuple(each for each in current.judges if each.scorer in self.committee.members)
+        more = {"scores": (*current.scores, score)} if shows else {"judges": (*seated, score)}
         self.change("evaluation", body.task, **more)
         return None
 

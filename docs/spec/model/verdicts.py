@@ -17,10 +17,10 @@ class Verdicts(Closing):
             return False
         found, units = self.get("task", task), self.units(task, current)
         spec = found.spec
-        words = Words(self.chain.beacon, task, current.number, current.attempt)
+        draw = self.chain.beacon, task, current.number, current.attempt
         playing = [slot for slot, unit in enumerate(units) if unit.judgement is None]
         in_play = sorted({units[slot].trainer for slot in playing})
-        turns = words.order([trainer for trainer in in_play if not self.get("trainer", trainer).expelled])
+        turns = [who for who in Words(*draw).order(in_play) if not self.get("trainer", who).expelled]
         claims = [units[slot].snapshots[-1] for slot in playing]
         proving = [units[slot].trainer for slot in playing if not self._is_calibrating(found, units[slot].device)]
         last = {member.trainer: member.last_auditor for member in found.members}
@@ -28,16 +28,16 @@ class Verdicts(Closing):
         usual = median(shown.values()) if shown else 0
         audits: list[Audit] = []
         for slot in playing:
-            unit = units[slot]
+            unit, words = units[slot], Words(*draw, slot)
             calibrating, outlier = self._is_calibrating(found, unit.device), unit.square > 9 * usual
-            stake = self.get("trainer", unit.trainer).bond + self._owed(task, unit.trainer)
+            stake = min(unit.stake, self._at_stake(task, unit.trainer))
             allowed = self._allowed(task, calibrating)
             place = task, current.number % 2, slot
             self.change("unit", *place, stake=stake, calibrating=calibrating, allowed_ppm=allowed, outlier=outlier)
             price, factor, most = spec.reward.price_per_unit, self.rules.audit_factor, spec.segments * MILLION
-            others = price * (max(1, proving.count(unit.trainer)) * spec.segments - 1) // spec.segments
+            others = price * max(0, proving.count(unit.trainer) - 1)
             lost = stake + min(others, max(0, stake * (factor - 2) // 2))
-            wanted = -(-factor * price * most // (lost * spec.segments + factor * price))
+            wanted = -(-factor * price * most // (lost + factor * price))
             wanted = min(most, max(wanted, spec.audit.rate_ppm))
             count = wanted // MILLION + (words.below(MILLION) < wanted % MILLION)
             drawn = words.order(list(range(1, spec.segments + 1)))[: spec.segments if calibrating or outlier else count]
@@ -78,6 +78,9 @@ class Verdicts(Closing):
         turns.remove(others[0])
         turns.append(others[0])
         return others[0]
+
+    def _at_stake(self, task: bytes, trainer: bytes) -> int:
+        return int(self.get("trainer", trainer).bond) + self._owed(task, trainer)
 
     def _window(self, task: bytes) -> range:
         """Rounds that are closed and not paid."""

@@ -225,7 +225,8 @@ class Whole(Rounds):
         return int(max(10, min(self.get("task", task).spec.audit.tolerance_ppm, 10 * noise)))
 
     def _first(self, task: bytes, units: list[Unit], measured: list[Unit]) -> Calibration | None:
-        cheat, devices = smallest_cheat(measured), classes(measured)
+        good = [unit for unit in measured if accepted(unit)]
+        cheat, devices = smallest_cheat(good or measured), classes(measured)
         chaos: dict[bytes, int] = {}
         for unit in measured:
             found = chaotic(unit, self.committee, cheat)
@@ -233,7 +234,6 @@ class Whole(Rounds):
                 chaos[unit.trainer] = found
         if 3 * len(chaos) > len({unit.trainer for unit in units}):
             return Calibration(0, median(list(chaos.values())), cheat, devices, refused=True)
-        good = [unit for unit in measured if accepted(unit)]
         if chaos or not good or not cheat:
             return None
         noise = max([median_noise(good), *(segment_noise(unit) for unit in good)])
@@ -273,7 +273,7 @@ def smallest_cheat(units: list[Unit]) -> int:
     least: dict[bytes, int] = {}
     for said in [said for unit in units for said in reports(unit) if said.cheat_ppm]:
         least[said.judge] = min(said.cheat_ppm, least.get(said.judge, said.cheat_ppm))
-    return median(least.values()) if least else 0
+    return min(10**6, median(least.values())) if least else 0
 
 
 def chaotic(unit: Unit, committee: Committee, cheat: int) -> int | None:

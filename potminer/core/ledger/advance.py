@@ -19,7 +19,7 @@ from potminer.base.digest import number
 from potminer.base.quorum import is_weak_quorum
 from potminer.core.ledger import event, slices
 from potminer.core.ledger.ahead import active, doubt, early_model, funds_ahead
-from potminer.core.ledger.audits import audit_load, draw_audits
+from potminer.core.ledger.audits import audit_load, draw_audits, note_stakes
 from potminer.core.ledger.begin import begin_round
 from potminer.core.ledger.calibrate import allowed_ppm, proves_a_cheat, settle_calibration
 from potminer.core.ledger.close import close_round, end_task
@@ -218,6 +218,7 @@ def _reveal(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord
     adapt_capacity(draft, task_id, current, units_in(draft, task_id, current))
     if not any(u.judgement is None for u in units_in(draft, task_id, current)):
         return _fail(draft, task_id, current, "no unit was revealed in time", events)
+    note_stakes(draft, task_id, task, current)
     return _enter(draft, task_id, current, Phase.DRAW, lasting_ms=0, events=events)
 
 

@@ -26,7 +26,7 @@ from potminer.wire.block import Block, Receipt, receipts_root
 from potminer.wire.record import Account, ReceiptsRecord, Validator
 from potminer.wire.tx import SignedTransaction, Transaction, signature_holds
 
-RULES: Final = 8
+RULES: Final = 9
 """Version of the ledger's rules: of two versions, one block may lead to two states. A chain is continued only
 under the rules it was made by."""
 

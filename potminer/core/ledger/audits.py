@@ -12,6 +12,7 @@ from potminer.base.bounded import MILLION
 from potminer.base.digest import number
 from potminer.core.ledger.calibrate import AUDITORS, FEWEST, allowed_ppm, is_calibrating
 from potminer.core.ledger.outliers import outliers
+from potminer.core.ledger.progress import units_in
 from potminer.core.ledger.rewards import audited_ppm
 from potminer.core.ledger.stake import stakes
 from potminer.core.ledger.state import Draft
@@ -26,12 +27,15 @@ def draw_audits(
     """How many segments follows from what each trainer stands to lose, which is noted in its units. Auditors take turns
     in a drawn order: nobody gets much more than others, nobody audits itself, and the pair of the last round is avoided
     where it can be. Where several units claim one update, each is audited in its last segment: the tag
-    at the head of the snapshot names the author."""
-    stream = draw.words(draft.head.beacon, task_id, number(current.number), number(current.attempt))
+    at the head of the snapshot names the author.
+
+    Whoever proposes this block knows the beacon before anybody else. So what a unit is drawn depends on nothing that a
+    transaction could still change: not on who else is expelled, and no stake counts that came after the reveals."""
+    place = (task_id, number(current.number), number(current.attempt))
     playing = [slot for slot, unit in enumerate(units) if unit.judgement is None]
     at_stake = stakes(draft, task_id, task, sorted({units[slot].trainer for slot in playing}))
-    present = [t for t in at_stake if not draft.need(Trainer, records.trainer_key(t)).expelled]
-    turns = draw.shuffled(stream, present)
+    order = draw.shuffled(draw.words(draft.head.beacon, *place), list(at_stake))
+    turns = [t for t in order if not draft.need(Trainer, records.trainer_key(t)).expelled]
     last = {member.trainer: member.last_auditor for member in task.members}
     claims = Counter(units[slot].snapshots[-1] for slot in playing)
     # A false calibrating unit proves nothing and is never paid: its pay is nothing that a cheat would lose.
@@ -40,8 +44,9 @@ def draw_audits(
     audits: list[Audit] = []
     for slot in playing:
         calibrating = is_calibrating(task, units[slot].device)
+        stream = draw.words(draft.head.beacon, *place, number(slot))
         unit = replace(
-            units[slot], stake=at_stake[units[slot].trainer], calibrating=calibrating,
+            units[slot], stake=min(units[slot].stake, at_stake[units[slot].trainer]), calibrating=calibrating,
             allowed_ppm=allowed_ppm(task, calibrating=calibrating), outlier=slot in long,
         )  # fmt: skip
         draft.put(records.unit_key(task_id, current.number, slot), unit)
@@ -49,7 +54,7 @@ def draw_audits(
         if claims[unit.snapshots[-1]] > 1:
             segments |= {task.spec.segments}
         measured = draw.below(stream, task.spec.segments) + 1 if calibrating else 0
-        few = len(set(present) - {unit.trainer}) < FEWEST
+        few = len(set(turns) - {unit.trainer}) < FEWEST
         for segment in sorted(segments):
             several: list[bytes] = []
             taken: list[int] = []
@@ -64,6 +69,17 @@ def draw_audits(
                     break  # the committee judges the segment, once
                 several.append(auditor)
     return tuple(audits)
+
+
+def note_stakes(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord) -> None:
+    """What everybody stands to lose when all has been shown and no beacon of the draw is known. More than this does not
+    count in the draw: money that is bonded for it by whoever sees its outcome first was never at risk."""
+    units = units_in(draft, task_id, current)
+    at_stake = stakes(draft, task_id, task, sorted({unit.trainer for unit in units}))
+    for slot, unit in enumerate(units):
+        if unit.judgement is None:
+            noted = replace(unit, stake=at_stake[unit.trainer])
+            draft.put(records.unit_key(task_id, current.number, slot), noted)
 
 
 def _segments(stream: Iterator[int], draft: Draft, task: TaskRecord, unit: UnitRecord, *, together: int) -> set[int]:

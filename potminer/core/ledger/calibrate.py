@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from potminer.base import limits
+from potminer.base.bounded import MILLION
 from potminer.base.quorum import is_weak_quorum
 from potminer.core.ledger.event import Event, TaskCalibrated
 from potminer.core.ledger.judge import median_ppm
@@ -84,11 +85,12 @@ def _first(
 ) -> Calibration | None:
     """None where nobody's work passed, nobody said what a cheat would measure, or a trainer's machine seems at odds
     with others: the next round tries again. Where more than a third of the trainers' are, the task is refused."""
-    cheat, devices = _smallest_cheat(measured), _devices(measured)
+    good = [unit for unit in measured if _passed(unit)]
+    # Of what was refused a state may be false in which leaving something out shows little, or anything at all.
+    cheat, devices = _smallest_cheat(good or measured), _devices(measured)
     chaotic = {unit.trainer: found for unit in measured if (found := _disagreement(unit, committee, cheat)) is not None}
     if 3 * len(chaotic) > len({unit.trainer for unit in units}):
         return Calibration(0, median_ppm(list(chaotic.values())), cheat, devices, refused=True)
-    good = [unit for unit in measured if _passed(unit)]
     if chaotic or not cheat or not good:
         return None
     noise = max(max(_noise(unit) for unit in good), _reporters_noise(good))
@@ -173,14 +175,15 @@ def _reporters_noise(units: Iterable[UnitRecord]) -> int:
 
 
 def _smallest_cheat(units: Iterable[UnitRecord]) -> int:
-    """Lower median, over all who measured one, of the smallest that each found; a minority moves it nowhere.
-    0 where nobody did."""
+    """Lower median, over all who measured one, of the smallest that each found; a minority moves it nowhere. At most
+    the whole change: or a crowd in the first round could see to it that no error ever proves anything. 0 where nobody
+    did."""
     least: dict[bytes, int] = {}
     for unit in units:
         for said in _reports(unit):
             if said.cheat_ppm:
                 least[said.judge] = min(least.get(said.judge, said.cheat_ppm), said.cheat_ppm)
-    return median_ppm(list(least.values())) if least else 0
+    return min(MILLION, median_ppm(list(least.values()))) if least else 0
 
 
 def _devices(units: list[UnitRecord]) -> tuple[SeenDevice, ...]:

@@ -106,7 +106,8 @@ def take_score(draft: Draft, sender: bytes, body: ScoreModel) -> Refusal | None:
         return Refusal.LATE
     said = Score(sender, body.score_ppm, body.loss_micro, body.trial_micro)
     if judges:
-        current = replace(current, judges=(*current.judges, said))
+        seated = (each for each in current.judges if each.scorer in draft.committee.members)
+        current = replace(current, judges=(*seated, said))
     elif BoundScore(sender, score_commitment(body, evaluator=sender)) not in current.bound:
         return Refusal.COMMITMENT_MISMATCH
     else:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from potminer.base import limits
 from potminer.core.ledger.calibrate import is_no_rounding
 from potminer.core.ledger.event import Event, PayHeld, StakeHeld, StakeReturned
-from potminer.core.ledger.judge import resolve_dispute
+from potminer.core.ledger.judge import is_passed_by_some, resolve_dispute
 from potminer.core.ledger.penalty import expel, take_bond, take_pending
 from potminer.core.ledger.progress import rounds_of
 from potminer.core.ledger.refusal import Refusal
@@ -94,7 +94,7 @@ def hold_pay(
 # ---- showing -----------------------------------------------------------------------------
 
 
-def show(draft: Draft, sender: bytes, body: tx.ShowSnapshots) -> Refusal | None:
+def show(draft: Draft, sender: bytes, body: tx.ShowSnapshots, events: list[Event]) -> Refusal | None:
     """Ask the committee to look at one hidden unit."""
     found, head = held_by(draft, sender), draft.head
     index = _index(found, body) if found is not None else None
@@ -104,12 +104,24 @@ def show(draft: Draft, sender: bytes, body: tx.ShowSnapshots) -> Refusal | None:
         return Refusal.ALREADY_DONE
     if head.time_ms < found.units[index].again_ms:
         return Refusal.TOO_SOON
-    if len(head.showing) >= limits.SHOWING:
+    if len(head.showing) >= limits.SHOWING and not _gives_way(draft, found.amount, events):
         return Refusal.TOO_MANY
     deadline = head.time_ms + _lasting_ms(draft, found.units[index])
     draft.put(records.held_key(sender), replace(found, showing=Showing(index, deadline)))
-    draft.put(records.CHAIN, replace(head, showing=(*head.showing, sender)))
+    draft.put(records.CHAIN, replace(draft.head, showing=(*draft.head.showing, sender)))
     return None
+
+
+def _gives_way(draft: Draft, amount: int, events: list[Event]) -> bool:
+    """Whether the smallest stake that is shown is below *amount*: its time is over then. Keys with a grain each must
+    not keep everybody else's stake from being shown."""
+    shown = {trainer: draft.need(HeldStake, records.held_key(trainer)) for trainer in draft.head.showing}
+    least = min(shown, key=lambda trainer: shown[trainer].amount)
+    showing = shown[least].showing
+    if showing is None or shown[least].amount >= amount:
+        return False
+    _settle(draft, least, shown[least], showing, events, final=True)
+    return True
 
 
 def _index(found: HeldStake, body: tx.ShowSnapshots | tx.AuditVerdict) -> int | None:
@@ -159,7 +171,7 @@ def settle_shows(draft: Draft, events: list[Event]) -> None:
     for trainer in draft.head.showing:
         found = draft.need(HeldStake, records.held_key(trainer))
         if found.showing is not None:
-            _settle(draft, trainer, found, found.showing, events)
+            _settle(draft, trainer, found, found.showing, events, final=draft.head.time_ms > found.showing.deadline_ms)
 
 
 def is_over(draft: Draft, *, now: int) -> bool:
@@ -168,8 +180,10 @@ def is_over(draft: Draft, *, now: int) -> bool:
     return any(each is not None and now > each.deadline_ms for each in shown)
 
 
-def _settle(draft: Draft, trainer: bytes, found: HeldStake, showing: Showing, events: list[Event]) -> None:
-    unit, final = found.units[showing.index], draft.head.time_ms > showing.deadline_ms
+def _settle(
+    draft: Draft, trainer: bytes, found: HeldStake, showing: Showing, events: list[Event], *, final: bool
+) -> None:
+    unit = found.units[showing.index]
     task, waiting, left = draft.need(TaskRecord, records.task_key(unit.task)), False, []
     for part in unit.segments:
         said = tuple(each for each in showing.judges if each.segment == part.segment)
@@ -179,7 +193,9 @@ def _settle(draft: Draft, trainer: bytes, found: HeldStake, showing: Showing, ev
         elif ruling[0] == Outcome.MALFORMED or is_no_rounding(task, ruling[1]):
             expel(draft, task=unit.task, trainer=trainer, reason=str(ruling[0]), events=events)
             return
-        elif ruling[0] == Outcome.UNAVAILABLE:
+        elif ruling[0] == Outcome.UNAVAILABLE and not is_passed_by_some(
+            said, draft.committee, tolerance_ppm=unit.allowed_ppm
+        ):
             left.append(part)
     if not waiting:
         _end(draft, trainer, found, showing.index, tuple(left), events)

@@ -126,14 +126,22 @@ def resolve_dispute(
 
 def is_hidden(judges: tuple[Verdict, ...], committee: CommitteeRecord, *, tolerance_ppm: int) -> bool:
     """Whether no quorum measured, and judges with more than a third of the power, so an honest one, could not fetch or
-    found the work bad. Silence counts for nothing: who cannot compute says nothing."""
+    found the work bad. Silence counts for nothing: who cannot compute says nothing. Nor is hidden what judges with more
+    than a third pass: one of them is honest, and looked at it."""
     power = dict(zip(committee.members, committee.powers, strict=True))
     good = [said for said in judges if audit_passes(said, tolerance_ppm)]
     absent = [said for said in judges if said.finding == Finding.UNAVAILABLE]
     bad = [said for said in judges if said not in good and said not in absent]
-    if _agreed(good, committee) or _agreed(bad, committee):
+    if is_passed_by_some(judges, committee, tolerance_ppm=tolerance_ppm) or _agreed(bad, committee):
         return False
     return is_weak_quorum(sum(power.get(said.judge, 0) for said in (*absent, *bad)), sum(committee.powers))
+
+
+def is_passed_by_some(judges: tuple[Verdict, ...], committee: CommitteeRecord, *, tolerance_ppm: int) -> bool:
+    """Whether judges with more than a third of the power, so an honest one, recomputed the work and found it good."""
+    power = dict(zip(committee.members, committee.powers, strict=True))
+    good = sum(power.get(said.judge, 0) for said in judges if audit_passes(said, tolerance_ppm))
+    return is_weak_quorum(good, sum(committee.powers))
 
 
 def median_ppm(errors: list[int]) -> int:

@@ -23,21 +23,21 @@ def split(total: int, weights: Sequence[int]) -> list[int]:
     return parts
 
 
-def at_risk(*, price: int, stake: int, units: int, segments: int, factor: int) -> int:
-    """What a trainer with *units* units in a round loses when one false segment of them is found: its *stake*, and what
-    all its other segments of the round would be paid. More than factor / 2 - 1 times the stake is not counted, for it
-    must suffice whatever the cheat does: who falsifies everything has no other segments."""
-    others = (units * segments - 1) * price // segments
-    return stake + min(others, stake * max(0, factor - 2) // 2)
+def at_risk(*, price: int, stake: int, units: int, factor: int) -> int:
+    """What a trainer with *units* units in a round loses when one of them is found false: its *stake*, and what all its
+    other units of the round would be paid. More than factor / 2 - 1 times the stake is not counted, for it must suffice
+    whatever the cheat does: who falsifies everything has no other units."""
+    return stake + min((units - 1) * price, stake * max(0, factor - 2) // 2)
 
 
 def audited_ppm(*, price: int, stake: int, units: int, segments: int, factor: int, floor_ppm: int) -> int:
-    """Segments of a unit that are audited, in millionths: factor * price / (at risk + factor * price / segments),
-    between the floor and all of them. *units* are those of its trainer whose audits are drawn together.
+    """Segments of a unit that are audited, in millionths: the share factor * price / (at risk + factor * price) of
+    *segments*, no fewer than the floor. *units* are those of its trainer whose audits are drawn together.
 
-    With it a cheat expects to lose *factor* times what it expects to gain (docs/spec/rounds.md): who has
-    nothing to lose is audited in every segment.
+    With it a cheat expects to lose *factor* times what it expects to gain (docs/spec/rounds.md), which is a whole unit
+    from the first false segment on: from there it goes on where nothing is left to learn, and no audit of what follows
+    finds anything. Who has nothing to lose is audited in every segment.
     """
-    gain, lost = factor * price, at_risk(price=price, stake=stake, units=units, segments=segments, factor=factor)
-    wanted = -(-gain * segments * MILLION // (lost * segments + gain))
+    gain, lost = factor * price, at_risk(price=price, stake=stake, units=units, factor=factor)
+    wanted = -(-gain * segments * MILLION // (lost + gain))
     return min(segments * MILLION, max(wanted, floor_ppm))

@@ -109,7 +109,7 @@ def perform(draft: Draft, transaction: Transaction, events: list[Event]) -> Refu
         case tx.AuditVerdict():
             return _verdict(draft, sender, body)
         case tx.ShowSnapshots():
-            return hidden.show(draft, sender, body)
+            return hidden.show(draft, sender, body, events)
         case tx.OpenResidue():
             return _open(draft, sender, body)
         case tx.AggregateResult():
