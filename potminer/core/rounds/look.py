@@ -17,14 +17,22 @@ def drawn(seen: TaskSeen, current: RoundRecord, auditor: bytes) -> list[Audit]:
 
 
 def disputed(seen: TaskSeen, current: RoundRecord, judge: bytes) -> list[Audit]:
-    """Audits that the committee has to repeat and *judge* has not spoken on. Of each segment it is the first that is
-    disputed: its leaf is what a judge sketches."""
+    """Audits that the committee has to repeat and *judge* has not spoken on, those of the largest stakes first. Of each
+    segment it is the first that is disputed: its leaf is what a judge sketches."""
     audits: dict[tuple[int, int], Audit] = {}
     for audit in current.audits:
         unit = seen.units[audit.slot]
         if audit.disputed and unit.judgement is None and not _spoken(judge, unit.judges, audit.segment):
             audits.setdefault((audit.slot, audit.segment), audit)
-    return list(audits.values())
+    return sorted(audits.values(), key=lambda audit: -seen.units[audit.slot].stake)
+
+
+def stake_in_dispute(seen: TaskSeen, judge: bytes) -> int:
+    """The largest stake that *judge* has still to judge work of."""
+    current = seen.round
+    if current is None or current.phase != Phase.DISPUTE:
+        return 0
+    return max((seen.units[audit.slot].stake for audit in disputed(seen, current, judge)), default=0)
 
 
 def _spoken(judge: bytes, verdicts: tuple[Verdict, ...], segment: int) -> bool:

@@ -30,7 +30,7 @@ from potminer.core.rounds.events import (
 )
 from potminer.core.rounds.hidden import Presenter
 from potminer.core.rounds.job import Apart, Attempt, Looking, Place, Remaking, Running, Scoring, Slicing
-from potminer.core.rounds.look import disputed, drawn, unit_of
+from potminer.core.rounds.look import disputed, drawn, stake_in_dispute, unit_of
 from potminer.core.rounds.means import Means
 from potminer.core.rounds.scoring import Scorer, is_timely
 from potminer.wire.record import Audit, Phase, RoundRecord, Standing, TaskStatus
@@ -248,9 +248,13 @@ class Rounds:
     # ---- what is owed ---------------------------------------------------------------------
 
     def _owed(self, now: int) -> list[Effect]:
-        """Everything to do now, over all tasks; at most one job a worker."""
+        """Everything to do now, over all tasks; at most one job a worker. Disputes over the largest stakes come first:
+        a crowd of keys with nothing to lose must not keep judges from work whose trainer has much."""
         effects: list[Effect] = []
-        for seen in list(self._seen.values()):
+        tasks = list(self._seen.values())
+        if self._validator and len(tasks) > 1:
+            tasks.sort(key=lambda seen: -stake_in_dispute(seen, self._key))
+        for seen in tasks:
             effects += self._membership(seen, now)
             if seen.round is not None:
                 effects += self._round(seen, seen.round, now)
