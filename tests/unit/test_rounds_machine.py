@@ -11,7 +11,6 @@ from potminer.core.rounds.conduct import Conduct, Stubborn, conduct_of
 from potminer.core.rounds.events import (
     BlobFetched,
     DutyChanged,
-    Effect,
     Reported,
 )
 from potminer.core.rounds.job import RETRY_JOB_MS
@@ -337,23 +336,6 @@ def test_a_disputed_segment_is_recomputed_by_every_validator_once() -> None:
     done = replace(THEIR_UNIT, judges=(Verdict(OWN, 3, Finding.MALFORMED, 0),))
     assert node.tell(seen(dispute, (judged, done)), after_ms=60_000) == []
     assert jobs(Node(have=(*DATA, *THEIRS)).tell(seen(dispute, (judged, THEIR_UNIT)))) == [], "trainers do not judge"
-
-
-def test_disputes_over_the_largest_stakes_are_judged_first_in_whatever_task_and_order_they_came() -> None:
-    """Tasks and keys are nearly free: work with nothing at stake must not keep judges from a cheat's."""
-    node = Node(payout=False, validator=True, have=(*DATA, *THEIRS))
-    audits = tuple(replace(audit, disputed=True) for audit in AUDIT.audits)
-    dispute, effects = replace(AUDIT, phase=Phase.DISPUTE, audits=audits), list[Effect]()
-    for name, stake in (("spam", 0), ("more spam", 1), ("real", 10**9), ("last", 5)):
-        units = (replace(OWN_UNIT, judgement=ACCEPTED), replace(THEIR_UNIT, stake=stake))
-        effects += node.tell(seen(dispute, units, task=blob(name)))
-    order = []
-    while jobs(effects):
-        (job,) = jobs(effects)
-        assert isinstance(job, AuditJob)
-        order.append(job.unit.task)
-        effects = node.tell(Reported(Audited(job.job, Finding.MALFORMED, 0, 1, 1, b"")))
-    assert order == [blob("spam"), blob("real"), blob("last"), blob("more spam")], "the first was all there was"
 
 
 # ---- aggregating -------------------------------------------------------------------------
