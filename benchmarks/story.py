@@ -18,6 +18,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -30,7 +31,9 @@ import record
 from fakes.miners import FakeTrex
 from fakes.xmrig import FakeXmrig
 
+from potminer.cli.place import Place
 from potminer.cli.sources import Daemon
+from potminer.cli.trusted import Examiner
 from potminer.dashboard.app import DashboardApp
 from potminer.dashboard.source import Berth
 from potminer.devnet.course import Requester, bench_worker
@@ -134,8 +137,9 @@ class Teller:
         """The dashboard as it looks now, on the first rig: Overview, Miners, Rigs and Logs."""
         if self._pictures is None:
             return
+        examiner = Examiner(Place(self.rigs[0].member.datadir))
         here, *others = (
-            Berth(rig.name, Daemon(lambda rig=rig: find(locate({}, datadir=rig.member.datadir))))  # type: ignore[misc]
+            Berth(rig.name, Daemon(partial(find, locate({}, datadir=rig.member.datadir)), examiner))
             for rig in self.rigs
         )
         app = DashboardApp(here.source, lambda: time.time_ns() // 1_000_000, others=others)

@@ -112,6 +112,7 @@ def berths(place: Place, socket: str | None, connect: Sequence[str], *, alone: b
     this one is to be started (*alone*)."""
     from potminer.cli.config import read_config
     from potminer.cli.sources import Daemon
+    from potminer.cli.trusted import Examiner
     from potminer.dashboard.source import Berth
     from potminer.world.api.address import address_from_flag
     from potminer.world.api.attach import find
@@ -123,7 +124,8 @@ def berths(place: Place, socket: str | None, connect: Sequence[str], *, alone: b
     for where in named:
         if not Path(where).expanduser().is_dir():
             address_from_flag(where)  # a mistake is said at once; a rig that is down is another matter
-    others = [Berth(where, Daemon(partial(_address, where))) for where in named]
+    examiner = Examiner(place)
+    others = [Berth(where, Daemon(partial(_address, where), examiner)) for where in named]
     try:
         here()
     except Unreachable:
@@ -131,7 +133,7 @@ def berths(place: Place, socket: str | None, connect: Sequence[str], *, alone: b
             raise
         if not alone:
             return others
-    return [Berth("this rig", Daemon(here)), *others]
+    return [Berth("this rig", Daemon(here, examiner)), *others]
 
 
 def _address(where: str) -> Address:

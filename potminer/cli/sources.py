@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from potminer.base.errors import Malformed, NotPermitted, UsageError
+from potminer.cli.trusted import Examiner
 from potminer.wire.answers import DayView, EarningsDetail, LogLevel, LogTail, NetworkView, SettingsView
 from potminer.wire.control import SNAPSHOT_BYTES, Command, Snapshot, TaskDetail, UnitOutcome, from_json
+from potminer.wire.proven import ProvenView
 from potminer.world.api.address import Address
 from potminer.world.api.attach import Client
 
@@ -21,10 +23,11 @@ T = TypeVar("T")
 
 class Daemon:
     """A Source that looks for the daemon anew at every question: it may come back elsewhere.
-    *address* raises Unreachable where none runs."""
+    *address* raises Unreachable where none runs. All rigs of one owner have one *examiner*."""
 
-    def __init__(self, address: Callable[[], Address]) -> None:
+    def __init__(self, address: Callable[[], Address], examiner: Examiner) -> None:
         self._address = address
+        self._examiner = examiner
 
     async def watch(self) -> AsyncGenerator[Snapshot, None]:
         async with Client(self._address()) as node, aclosing(node.watch()) as photographs:
@@ -57,6 +60,9 @@ class Daemon:
 
     async def day(self) -> DayView:
         return await self._ask(lambda node: node.day())
+
+    async def prove(self, photograph: Snapshot, detail: EarningsDetail | None) -> ProvenView:
+        return await self._ask(lambda node: self._examiner.examine(node, photograph, detail, exact=True))
 
     async def _ask(self, question: Callable[[Client], Awaitable[T]]) -> T:
         async with Client(self._address()) as node:
@@ -126,6 +132,9 @@ class Recording:
         raise _not_recorded()
 
     async def day(self) -> DayView:
+        raise _not_recorded()
+
+    async def prove(self, photograph: Snapshot, detail: EarningsDetail | None) -> ProvenView:
         raise _not_recorded()
 
 

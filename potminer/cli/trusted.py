@@ -102,11 +102,11 @@ class Examiner:
     async def _examine(
         self, node: Client, photograph: Snapshot | None, detail: EarningsDetail | None, *, exact: bool
     ) -> ProvenView:
+        followed = await self._followed(node)
         from potminer.node.proven import Said, examine
 
         photograph = photograph or await node.snapshot()
         detail = detail or await node.earnings(units=0)
-        followed = await self._followed(node)
         view = await examine(
             followed.follower, node, Said(photograph, detail), anchored=followed.path is not None, exact=exact,
             escrow_rounds=followed.genesis.parameters.escrow_rounds, clock=now_ms,

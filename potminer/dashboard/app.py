@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import ClassVar
 
@@ -14,6 +14,7 @@ from textual.screen import Screen
 
 from potminer.base.errors import PotminerError
 from potminer.dashboard.bridge import Bridge, Link
+from potminer.dashboard.proving import Proving, Subject
 from potminer.dashboard.screens.board import Board
 from potminer.dashboard.screens.doctor import Doctor, DoctorScreen
 from potminer.dashboard.screens.earnings import EarningsScreen
@@ -78,7 +79,8 @@ class DashboardApp(App[None]):
         self._clock = clock
         self._wide = False
         self._faults_only = False
-        self._bridge = Bridge(source, self.paint)
+        self._bridge = Bridge(source, self._news)
+        self.proving = Proving(self._berths, clock, self.paint)
         self._woken = asyncio.Event()
         labels = {action: key_label(key) for action, key in (self.actions() | self._own_keys).items()}
         self._recorded = recorded
@@ -92,7 +94,7 @@ class DashboardApp(App[None]):
                 TrainingScreen(pen),
                 NetworkScreen(pen),
                 EarningsScreen(pen),
-                RigsScreen(pen, self._berths, clock),
+                RigsScreen(pen, self._berths, clock, self.proving.of),
                 LogsScreen(pen),
                 SettingsScreen(pen),
                 DoctorScreen(pen, doctor),
@@ -116,6 +118,7 @@ class DashboardApp(App[None]):
         await self.push_screen("Overview")
         self._follow()
         self.run_worker(self._inquire(), name="questions")
+        self.run_worker(self.proving.run(self._subjects), name="proofs")
         self.set_interval(_PAINT_S, self.paint)
 
     @property
@@ -150,7 +153,22 @@ class DashboardApp(App[None]):
             results = await asyncio.gather(asking, woken, return_exceptions=True)
         if isinstance(results[0], Exception):
             raise results[0]
+        self._news()
+
+    def _news(self) -> None:
         self.paint()
+        self.proving.wake()
+
+    def _subjects(self) -> Iterator[Subject]:
+        """What stands on the screen: this rig, and all of them where all are shown."""
+        newest, board = self._bridge.newest, self._board
+        if newest is not None and self._bridge.link is Link.LIVE:
+            yield Subject(self._at, newest, board.detail if isinstance(board, EarningsScreen) else None)
+        if isinstance(board, RigsScreen):
+            now = self._clock()
+            for at, rig in enumerate(board.rigs):
+                if rig.photograph is not None and at != self._at and not rig.stale(now):
+                    yield Subject(at, rig.photograph, shown=False)
 
     def paint(self) -> None:
         """Show the newest photograph as it looks at this moment, on the screen on top."""
@@ -158,7 +176,8 @@ class DashboardApp(App[None]):
         if not (board.ready and self.is_running):
             return
         newest, trouble, now = self._bridge.newest, self._bridge.trouble, self._clock()
-        picture = None if newest is None else Picture(newest, overview(newest, now), self._bridge.history, now)
+        proven = self.proving.of(self._at)
+        picture = None if newest is None else Picture(newest, overview(newest, now), self._bridge.history, now, proven)
         what, hint = ("", "") if trouble is None else (clean(trouble.what), clean(trouble.hint))
         board.show(Seen(picture, self._bridge.link, what, hint, self._wide, self._faults_only))
 
@@ -188,7 +207,7 @@ class DashboardApp(App[None]):
         if number == self._at or not 0 <= number < len(self._berths):
             return
         self._at = number
-        self._bridge = Bridge(self._source, self.paint)
+        self._bridge = Bridge(self._source, self._news)
         for board in self._boards.values():
             board.forget()
             if isinstance(board, DoctorScreen):

@@ -8,6 +8,7 @@ from potminer.dashboard.bridge import Link
 from potminer.view.history import History
 from potminer.view.overview import Overview
 from potminer.wire.control import Snapshot
+from potminer.wire.proven import ProvenView
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class Picture:
     overview: Overview
     history: History
     now_ms: int
+    proven: ProvenView | None = None
+    """None before it was first looked at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from potminer.wire.answers import DayView, EarningsDetail, LogLevel, LogTail, NetworkView, SettingsView
 from potminer.wire.control import Command, Snapshot, TaskDetail, UnitOutcome
+from potminer.wire.proven import ProvenView
 
 
 class Source(Protocol):
@@ -38,6 +39,11 @@ class Source(Protocol):
     async def settings(self) -> SettingsView: ...
 
     async def day(self) -> DayView: ...
+
+    async def prove(self, photograph: Snapshot, detail: EarningsDetail | None) -> ProvenView:
+        """How what the node said in *photograph* and *detail* stands with what it can prove. It may take many seconds,
+        and holds up nobody."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

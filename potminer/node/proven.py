@@ -76,8 +76,9 @@ async def examine(
     follower: Follower, node: Client, said: Said, *, escrow_rounds: int, anchored: bool, clock: Callable[[], int],
     exact: bool = False, patience_s: float = 8.0, most_epochs: int = EPOCHS_ASKED,
 ) -> ProvenView:
-    """How *said* stands with what *node* can prove. *exact*: waits for the block that proves the very height it was
-    said of; else the newest that can be proven will do where it agrees. Never raises for what a node says or does."""
+    """How *said* stands with what *node* can prove. *exact*: waits, where that comes in time, for the block that proves
+    the very height it was said of; else the newest that can be proven will do where it
+    agrees. Never raises for what a node says or does."""
     photograph = said.photograph
     view = ProvenView(backing=Backing.WORD, taken_ms=clock(), key=photograph.node, anchored=anchored)
     try:
@@ -145,7 +146,9 @@ class _Look:
         self, key: bytes, height: int, newest: int, claims: Callable[[Holdings], Iterator[Claim]]
     ) -> tuple[Holdings, list[Contradiction]]:
         """What of *claims*, which were made after block *height*, does not agree with what is proven."""
-        at = height if self._exact else min(height, newest)
+        at = min(height, newest)
+        if self._exact and at < height and await self._reaches(height):
+            at = height
         standing = await self._at(key, at)
         wrong = _wrong(claims(standing), standing.height)
         if wrong and at < height:  # a block came between: only the very same one is a fair comparison
@@ -155,23 +158,23 @@ class _Look:
 
     async def _at(self, key: bytes, height: int) -> Holdings:
         if height not in self._known:
-            await self._wait(height)
+            if not await self._reaches(height):
+                raise PotminerError(f"what it says of block {height:,} could not be proven in {self._patience_s:g} s")
             self._known[height] = await holdings(
                 self._follower, self._node, key, height, escrow_rounds=self._escrow_rounds, first=self._named()
             )
         return self._known[height]
 
-    async def _wait(self, height: int) -> None:
-        """Until the state after block *height* can be proven: it takes the next block."""
+    async def _reaches(self, height: int) -> bool:
+        """Whether the state after block *height* can be proven in time: it takes the next block."""
         try:
             async with asyncio.timeout(self._patience_s):
                 while True:
                     if ((await self._node.chain()).provable_last or 0) >= height:
-                        return
+                        return True
                     await asyncio.sleep(_LOOK_S)
         except TimeoutError:
-            said = f"what it says of block {height:,} could not be proven within {self._patience_s:.0f} s"
-            raise PotminerError(said) from None
+            return False
 
     def _named(self) -> tuple[bytes, ...]:
         """The tasks that the daemon names: those which matter to this rig first."""

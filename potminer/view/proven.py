@@ -33,40 +33,39 @@ def backing_line(view: ProvenView | None) -> str:
     }[view.backing]
 
 
-def backing_facts(view: ProvenView | None) -> tuple[Fact, ...]:
-    """The same in a few letters, for a narrow box."""
+def backing_word(view: ProvenView | None) -> str:
+    """For a cell of a table, and for the line on top where it is loud."""
     if view is None:
-        return (Fact("proven", _ASKING, Tone.QUIET),)
-    tone = _TONES[view.backing]
-    if view.backing is not Backing.PROVEN:
-        word = {Backing.WORD: "no, its word", Backing.CONTRADICTED: "CONTRADICTED", Backing.FORGED: "FALSE PROOF"}
-        return (Fact("proven", word[view.backing], tone),)
-    return (Fact("proven at", text.count(view.height), tone), Fact("by", f"{_by(view)} validators", tone))
+        return _ASKING
+    words = {Backing.WORD: "its word", Backing.CONTRADICTED: "CONTRADICTED", Backing.FORGED: "FALSE PROOF"}
+    return words.get(view.backing) or f"{view.signers:,}/{view.members:,} sign"
 
 
-def proven_facts(view: ProvenView | None) -> tuple[Fact, ...]:
-    """Who vouches, and for what money; dashes where for none."""
-    dashes = tuple(Fact(each, text.UNKNOWN) for each in ("balance", "bond", "owed"))
-    return (*backing_facts(view), *(dashes if view is None else money_facts(view) or dashes))
+def backing_tone(view: ProvenView | None) -> tuple[str, Tone]:
+    """Sign and tone."""
+    if view is None:
+        return "○", Tone.QUIET
+    signs = {Backing.PROVEN: "●", Backing.WORD: "▲"}
+    return signs.get(view.backing, "✗"), _TONES[view.backing]
 
 
 def money_facts(view: ProvenView) -> tuple[Fact, ...]:
-    """What the committee vouches for of this rig's money; nothing where nothing is shown."""
-    if view.height is None:
+    """What the committee vouches for of this rig's money; nothing where nothing is proven."""
+    if view.height is None or not view.anchored:
         return ()
     least = "" if view.whole else "at least "
-    facts = [Fact("balance", _pot(view.balance)), Fact("bond", _pot(view.bond))]
-    facts += [Fact("unbonding", _pot(view.unbonding))] if view.unbonding else []
+    facts = [Fact("balance", _pot(view.balance)), Fact("owed", f"{least}{_pot(view.owed)}")]
     facts += [Fact("held", _pot(view.held), Tone.WARNING)] if view.held else []
+    facts.append(Fact("bond", _pot(view.bond)))
+    facts += [Fact("unbonding", _pot(view.unbonding))] if view.unbonding else []
     facts += [Fact("as validator", _pot(view.validator_bond))] if view.validator_bond else []
-    facts.append(Fact("owed", f"{least}{_pot(view.owed)}"))
     facts.append(Fact("goes to", text.clean(view.payout or "", 80)[:12] + "…", Tone.QUIET))
     return tuple(facts)
 
 
 def owed_by_task(view: ProvenView | None) -> Mapping[str, int] | None:
     """Proven grains that each task owes, by its id; None where nothing is proven."""
-    if view is None or view.height is None:
+    if view is None or view.height is None or not view.anchored:
         return None
     owed: dict[str, int] = {}
     for each in view.rounds:

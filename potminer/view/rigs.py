@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from potminer.view import text
 from potminer.view.history import known_sum
 from potminer.view.overview import STALE_MS
+from potminer.view.proven import LOUD, backing_line, backing_word
 from potminer.view.select import Fact, Tone
 from potminer.view.sentence import sentence
 from potminer.view.table import FLEX, Column, Look, Row, Table
 from potminer.wire.control import AlertLevel, DeviceState, DeviceView, Snapshot
+from potminer.wire.proven import ProvenView
 
 _COLUMNS = (
     Column("rig", 14, look=Look.BOLD),
@@ -28,6 +30,11 @@ _COLUMNS = (
 )
 
 
+_PROVEN = Column("proven", 12)
+_BESIDE = 2
+"""It stands after the state."""
+
+
 @dataclass(frozen=True, slots=True)
 class RigSeen:
     """One rig: its newest photograph (None: never seen) and why it cannot be reached now (empty: it can)."""
@@ -40,8 +47,22 @@ class RigSeen:
         return self.photograph is None or bool(self.trouble) or now_ms - self.photograph.taken_ms > STALE_MS
 
 
-def rig_table(rigs: Sequence[RigSeen], now_ms: int) -> Table:
-    return Table(_COLUMNS, tuple(_row(at, rig, now_ms) for at, rig in enumerate(rigs)))
+def rig_table(rigs: Sequence[RigSeen], now_ms: int, proven: Sequence[ProvenView | None] = ()) -> Table:
+    """*proven* is what stands behind each rig's numbers; without it no column speaks of it."""
+    rows = tuple(_row(at, rig, now_ms) for at, rig in enumerate(rigs))
+    if not proven:
+        return Table(_COLUMNS, rows)
+    backed = (_backed(row, rig, view) for row, rig, view in zip(rows, rigs, proven, strict=True))
+    return Table((*_COLUMNS[:_BESIDE], _PROVEN, *_COLUMNS[_BESIDE:]), tuple(backed))
+
+
+def _backed(row: Row, rig: RigSeen, view: ProvenView | None) -> Row:
+    word = text.UNKNOWN if rig.photograph is None and view is None else backing_word(view)
+    row = replace(row, cells=(*row.cells[:_BESIDE], word, *row.cells[_BESIDE:]))
+    if view is None or view.backing not in LOUD:
+        return row
+    cells = (row.cells[0], "✗ lies", *row.cells[2:-1], backing_line(view))
+    return replace(row, cells=cells, tone=Tone.FAULT, note=backing_line(view))
 
 
 def _row(at: int, rig: RigSeen, now_ms: int) -> Row:
@@ -92,8 +113,15 @@ def _training(devices: Sequence[DeviceView]) -> int:
     return sum(device.state is DeviceState.TRAINING for device in devices)
 
 
-def totals(rigs: Sequence[RigSeen], now_ms: int) -> tuple[Fact, ...]:
-    """Of the rigs that answer now: a number nobody vouches for is in no sum."""
+def totals(
+    rigs: Sequence[RigSeen], now_ms: int, proven: Sequence[ProvenView | None] = ()
+) -> tuple[Fact, ...]:
+    """Of the rigs that answer now: a number nobody vouches for is in no sum, and no money of a rig that lies."""
+    liars = {at for at, view in enumerate(proven) if view is not None and view.backing in LOUD}
+    honest = [
+        rig.photograph for at, rig in enumerate(rigs)
+        if at not in liars and rig.photograph is not None and not rig.stale(now_ms)
+    ]  # fmt: skip
     live = [rig.photograph for rig in rigs if rig.photograph is not None and not rig.stale(now_ms)]
     devices = [device for seen in live for device in seen.devices]
     lost = len(rigs) - len(live)
@@ -103,6 +131,6 @@ def totals(rigs: Sequence[RigSeen], now_ms: int) -> tuple[Fact, ...]:
         Fact("samples", text.samples_rate(known_sum([d.samples_per_s_milli for d in devices]))),
         Fact("hashes", text.hash_rate(known_sum([d.hashrate_hs for d in devices]))),
         Fact("power", text.watts(known_sum([d.power_mw for d in devices]))),
-        Fact("today", text.pot(sum(seen.earnings.today for seen in live)) if live else text.UNKNOWN),
-        Fact("pending", text.pot(sum(seen.earnings.pending for seen in live)) if live else text.UNKNOWN),
+        Fact("today", text.pot(sum(seen.earnings.today for seen in honest)) if honest else text.UNKNOWN),
+        Fact("pending", text.pot(sum(seen.earnings.pending for seen in honest)) if honest else text.UNKNOWN),
     )

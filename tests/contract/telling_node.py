@@ -10,6 +10,7 @@ from typing import cast
 from msgspec.structs import replace
 
 from potminer.base.address import encode_address
+from potminer.base.errors import Unreachable
 from potminer.core.ledger.apply import Applied
 from potminer.node.answers import Answers, Books, Prices
 from potminer.node.daybook import Daybook
@@ -137,3 +138,10 @@ class ForgingNode(TellingNode):
         certificate = told.certified.certificate
         thin = replace(certificate, signatures=certificate.signatures[:2])
         return replace(told, certified=replace(told.certified, certificate=thin))
+
+
+class MuteNode(TellingNode):
+    """Shows nothing."""
+
+    async def show(self, keys: Sequence[bytes], height: int | None) -> Shown:
+        raise Unreachable("it has forgotten")

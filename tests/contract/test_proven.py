@@ -13,6 +13,9 @@ import pytest
 from potminer.base.address import encode_address
 from potminer.base.errors import Exit
 from potminer.cli.main import main
+from potminer.cli.place import Place
+from potminer.cli.sources import Daemon
+from potminer.cli.trusted import Examiner
 from potminer.core.light.trust import Terms
 from potminer.node.believed import recall
 from potminer.node.follower import Follower
@@ -26,6 +29,7 @@ from tests.contract.telling_node import (
     OWN,
     BoastfulNode,
     ForgingNode,
+    MuteNode,
     RichNode,
     SlyNode,
     StrayNode,
@@ -124,7 +128,7 @@ async def test_without_the_next_block_it_stays_the_daemons_word(tmp_path: Path) 
     async with telling(tmp_path, BoastfulNode) as (world, _, client):
         view = await looked(world, client, patience_s=0.05)
         assert (view.backing, view.contradictions) == (Backing.WORD, ())
-        assert "could not be proven within" in view.why
+        assert "could not be proven in" in view.why
 
 
 async def test_a_certificate_without_a_quorum_is_no_proof(tmp_path: Path) -> None:
@@ -259,3 +263,33 @@ async def test_a_damaged_memory_is_said_and_hides_nothing(tmp_path: Path, capsys
         (place / "believed").write_bytes(b"nonsense")
         code, seen = await told(capsys, node, client, place, "status")
         assert (code, "is damaged" in " ".join(seen.split()), "today" in seen) == (Exit.OK, True, True), seen
+
+
+# ---- the dashboard -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "backing"), [(TellingNode, Backing.PROVEN), (RichNode, Backing.CONTRADICTED)])
+async def test_the_dashboard_compares_what_it_paints(
+    tmp_path: Path, kind: type[TellingNode], backing: Backing
+) -> None:
+    """Own and far rigs are one path, and one light client; what is in memory is not followed again."""
+    async with telling(tmp_path, kind) as (world, node, client):
+        source = Daemon(lambda: client.address, Examiner(Place(datadir=own_folder(tmp_path, world))))
+        painted = await client.snapshot()
+        asking = asyncio.create_task(source.prove(painted, None))
+        await node.waited.wait()
+        await node.step()
+        view = await asking
+        assert (view.backing, view.height) == (backing, painted.chain.height)
+        asking = asyncio.create_task(source.prove(await client.snapshot(), await client.earnings(units=9)))
+        node.forget_questions()
+        await node.waited.wait()
+        await node.step()
+        assert (await asking).backing is backing
+
+
+async def test_a_daemon_that_shows_nothing_is_its_word_and_not_a_lie(tmp_path: Path) -> None:
+    async with telling(tmp_path, MuteNode) as (world, _, client):
+        examiner = Examiner(Place(datadir=own_folder(tmp_path, world)))
+        view = await examiner.examine(client, await client.snapshot())
+        assert (view.backing, view.height, view.why) == (Backing.WORD, None, "it has forgotten")

@@ -11,6 +11,7 @@ import pytest
 from potminer.base.errors import PotminerError
 from potminer.wire.answers import DayView, EarningsDetail, LogLevel, LogTail, NetworkView, SettingsView
 from potminer.wire.control import SNAPSHOT_BYTES, Command, Snapshot, TaskDetail, UnitOutcome, from_json
+from potminer.wire.proven import ProvenView
 from tests.snapshot import answers
 
 PHOTOGRAPHS = Path(__file__).parent / "photographs"
@@ -19,11 +20,13 @@ PHOTOGRAPHS = Path(__file__).parent / "photographs"
 class Scripted:
     """A Source that shows *photographs*, then keeps the line open; or fails with *trouble*.
 
-    It answers as ``tests/snapshot/answers.py`` says; *hostile* text stands wherever a peer could have put it.
+    It proves *proof*; without one it is asked in vain. It answers as ``tests/snapshot/answers.py`` says; *hostile*
+    text stands wherever a peer could have put it.
     """
 
     def __init__(
-        self, *photographs: Snapshot, trouble: PotminerError | None = None, priced: bool = False, hostile: str = ""
+        self, *photographs: Snapshot, trouble: PotminerError | None = None, priced: bool = False, hostile: str = "",
+        proof: ProvenView | None = None,
     ) -> None:
         self.photographs = photographs
         self.trouble = trouble
@@ -31,6 +34,7 @@ class Scripted:
         self.asked: list[str] = []
         self.priced = priced
         self.hostile = hostile
+        self.proof = proof
 
     async def watch(self) -> AsyncGenerator[Snapshot, None]:
         for photograph in self.photographs:
@@ -75,6 +79,12 @@ class Scripted:
     async def day(self) -> DayView:
         self._ask("day")
         return answers.day()
+
+    async def prove(self, photograph: Snapshot, detail: EarningsDetail | None) -> ProvenView:
+        if self.proof is None:
+            await asyncio.Event().wait()
+        assert self.proof is not None
+        return self.proof
 
     def _ask(self, what: str) -> None:
         if self.trouble is not None:

@@ -18,6 +18,8 @@ from potminer.dashboard.bridge import LEGAL_MOVES, Link
 from potminer.dashboard.screens.help import HelpScreen
 from potminer.dashboard.screens.overview import OverviewScreen
 from potminer.wire.control import ControlView, Mode, Pause, Resume, SetMode, Snapshot
+from potminer.wire.proven import ProvenView
+from tests.snapshot.answers import LIE, PROVEN
 
 NOW = 1_780_000_000_900
 SMALL, LARGE = (80, 24), (120, 40)
@@ -25,6 +27,14 @@ Load = Callable[[str], Snapshot]
 
 
 async def settle(pilot: Pilot[None]) -> None:
+    await pilot.pause()
+
+
+async def proven(pilot: Pilot[None]) -> None:
+    """Until the rig was looked at."""
+    assert isinstance(pilot.app, DashboardApp)
+    while pilot.app.proving.of(0) is None:
+        await pilot.pause(0.01)
     await pilot.pause()
 
 
@@ -38,6 +48,15 @@ def app(source: Any, *, now: int = NOW, ascii_only: bool = False, theme: str = "
 @pytest.mark.parametrize("name", ["training", "empty", "trouble"])
 def test_overview(snap_compare: Any, photograph: Load, scripted: Any, name: str, size: tuple[int, int]) -> None:
     assert snap_compare(app(scripted(photograph(name))), terminal_size=size, run_before=settle)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
+@pytest.mark.parametrize("proof", [PROVEN, LIE], ids=["proven", "lie"])
+def test_what_is_proven_stands_below_the_numbers_and_a_lie_on_top(
+    snap_compare: Any, photograph: Load, scripted: Any, proof: ProvenView, size: tuple[int, int]
+) -> None:
+    shown = app(scripted(photograph("training"), proof=proof))
+    assert snap_compare(shown, terminal_size=size, run_before=proven)
 
 
 @pytest.mark.parametrize("theme", ["potminer-light", "potminer-contrast"])

@@ -6,6 +6,7 @@ After a wanted change: ``pytest tests/snapshot --snapshot-update``, and look at 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,15 +14,18 @@ from msgspec.structs import replace
 from textual.pilot import Pilot
 
 from potminer.base.errors import NotPermitted, Unreachable
+from potminer.cli.sources import Recording
 from potminer.dashboard.app import DashboardApp
+from potminer.dashboard.proving import Proving, Subject
 from potminer.dashboard.screens.board import Board
 from potminer.dashboard.source import Berth
 from potminer.dashboard.widgets.grid import Grid
 from potminer.dashboard.widgets.heading import SCREENS
 from potminer.view.doctor import Finding
 from potminer.view.select import Tone
-from potminer.wire.control import Alert, AlertLevel, Snapshot
-from tests.snapshot.answers import HOSTILE, MINERS, richer
+from potminer.wire.control import Alert, AlertLevel, Snapshot, to_json
+from potminer.wire.proven import Backing
+from tests.snapshot.answers import HOSTILE, LIE, MINERS, PROVEN, richer
 
 NOW = 1_780_000_000_900
 Load = Callable[[str], Snapshot]
@@ -49,6 +53,14 @@ def app(photograph: Load, scripted: Any, *, name: str = "training", **how: Any) 
 async def settle(pilot: Pilot[None]) -> None:
     for _ in range(4):
         await pilot.pause()
+
+
+async def proven(pilot: Pilot[None], at: int) -> None:
+    """Until rig *at* was looked at."""
+    assert isinstance(pilot.app, DashboardApp)
+    while pilot.app.proving.of(at) is None:
+        await pilot.pause(0.01)
+    await settle(pilot)
 
 
 def walk(*keys: str) -> Callable[[Pilot[None]], Awaitable[None]]:
@@ -277,3 +289,56 @@ async def test_terminals_of_any_size(photograph: Load, scripted: Any, size: tupl
         await walk("4", "tab")(pilot)
         assert any("My units" in line for line in lines(pilot))
         assert board(pilot).query(Grid)
+
+
+# ---- what is proven ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+def test_earnings_say_who_vouches_for_what(
+    snap_compare: Any, photograph: Load, scripted: Any, size: tuple[int, int]
+) -> None:
+    async def look(pilot: Pilot[None]) -> None:
+        await pilot.press("6")
+        await proven(pilot, 0)
+
+    assert snap_compare(app(photograph, scripted, proof=PROVEN), terminal_size=size, run_before=look)
+
+
+def test_a_rig_that_lies_stands_out_among_the_others(snap_compare: Any, photograph: Load, scripted: Any) -> None:
+    async def look(pilot: Pilot[None]) -> None:
+        await pilot.press("7")
+        await proven(pilot, 1)
+
+    others = (Berth("basement", scripted(photograph("trouble"), proof=LIE)),)
+    shown = DashboardApp(scripted(richer(photograph("training")), proof=PROVEN), lambda: NOW, others=others)
+    assert snap_compare(shown, terminal_size=(120, 40), run_before=look)
+
+
+async def test_who_lied_once_stays_accused_whatever_it_proves_afterwards(photograph: Load, scripted: Any) -> None:
+    source, now = scripted(photograph("training"), proof=LIE), [0]
+    proving = Proving((Berth("this rig", source),), lambda: NOW, lambda: now.append(1))
+    subject = Subject(0, photograph("training"))
+    proving._take(0, await proving._look(subject))
+    source.proof = PROVEN
+    proving._take(0, await proving._look(subject))
+    assert (proving.of(0), len(now)) == (LIE, 3)
+
+
+async def test_a_source_that_proves_nothing_is_its_word_with_the_reason(photograph: Load, tmp_path: Path) -> None:
+    file = tmp_path / "day.jsonl"
+    file.write_bytes(to_json(photograph("training")))
+    proving = Proving((Berth("recording", Recording(file)),), lambda: NOW, lambda: None)
+    view = await proving._look(Subject(0, photograph("training")))
+    assert (view.backing, view.why) == (Backing.WORD, "a recording holds photographs only")
+
+
+async def test_a_look_that_takes_long_holds_up_no_paint(photograph: Load, scripted: Any) -> None:
+    """This source never answers what it is to prove; keys, screens and numbers go on."""
+    async with app(photograph, scripted).run_test(size=(80, 24)) as pilot:
+        for key in ("1", "6", "7", "1"):
+            await pilot.press(key)
+            await settle(pilot)
+        said = "\n".join(lines(pilot))
+    assert "the daemon's word, not proven: being asked" in said
+    assert "2 of 4 GPUs training" in said

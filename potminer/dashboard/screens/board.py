@@ -94,7 +94,10 @@ class Board(Screen[None]):
         """Everything at once; panels that show the same already stay as they are."""
         self._seen = seen
         picture = seen.picture
-        self.query_one(Heading).show(None if picture is None else picture.overview, seen.link, self.refusal)
+        self.query_one(Heading).show(
+            None if picture is None else picture.overview, seen.link, self.refusal,
+            None if picture is None else picture.proven,
+        )  # fmt: skip
         body, notice = self.query_one("#body"), self.query_one(Notice)
         body.display, notice.display = picture is not None, picture is None
         notice.show(seen.trouble, seen.hint)

@@ -12,8 +12,10 @@ from potminer.dashboard.widgets.chart import Chart, Values
 from potminer.dashboard.widgets.drawing import Pen
 from potminer.dashboard.widgets.facts import Facts
 from potminer.dashboard.widgets.grid import Grid
+from potminer.dashboard.widgets.vouched import Vouched
 from potminer.view import text
 from potminer.view.earnings import day_bars, day_table, device_table, energy_facts, task_table
+from potminer.view.proven import owed_by_task
 from potminer.view.table import Table
 from potminer.view.training import unit_table
 from potminer.wire.answers import EarningsDetail
@@ -30,28 +32,31 @@ class EarningsScreen(Board):
 
     def __init__(self, pen: Pen) -> None:
         super().__init__(pen)
-        self._detail: EarningsDetail | None = None
+        self.detail: EarningsDetail | None = None
+        """What stands in the tables."""
 
     def panels(self) -> ComposeResult:
         with Horizontal(id="money"):
             yield Facts(self.pen, id="earnings", title="Earnings")
             yield Facts(self.pen, id="energy", title="Energy")
             yield Chart(self.pen, id="perday", title="Per day", style="$accent", grounded=True, least=3)
+        yield Vouched(self.pen)
         yield Grid(self.pen, id="days", title="Days")
         yield Grid(self.pen, id="tasks", title="Tasks")
         yield Grid(self.pen, id="units", title="Units")
         yield Grid(self.pen, id="bydevice", title="Devices")
 
     async def question(self, source: Source) -> None:
-        self._detail = await source.earnings(units=_UNITS)
+        self.detail = await source.earnings(units=_UNITS)
 
     def forget(self) -> None:
         super().forget()
-        self._detail = None
+        self.detail = None
 
     def draw(self, picture: Picture) -> None:
         self.query_one("#earnings", Facts).show(picture.overview.earnings)
-        detail = self._detail
+        self.query_one(Vouched).show(picture.proven)
+        detail = self.detail
         if detail is None:
             waiting = Table((), (), (self.refusal or "Asking the node.",))
             for name in self.PAGES:
@@ -62,7 +67,7 @@ class EarningsScreen(Board):
         self.query_one("#energy", Facts).show(energy_facts(detail))
         self.query_one("#perday", Chart).show(day_bars(detail.days, picture.now_ms, _DAYS), _caption)
         self.fill("days", day_table(detail))
-        self.fill("tasks", task_table(detail))
+        self.fill("tasks", task_table(detail, owed_by_task(picture.proven)))
         self.fill("units", unit_table(detail.units))
         self.fill("bydevice", device_table(detail))
 

@@ -12,6 +12,8 @@ from potminer.dashboard.widgets.devices import Devices
 from potminer.dashboard.widgets.facts import Facts
 from potminer.dashboard.widgets.strip import StateStrip
 from potminer.dashboard.widgets.training import Training
+from potminer.dashboard.widgets.vouched import Vouched
+from potminer.view.proven import backing_alerts
 
 
 class OverviewScreen(Board):
@@ -23,6 +25,7 @@ class OverviewScreen(Board):
             yield Training(self.pen)
             yield Facts(self.pen, id="earnings", title="Earnings")
             yield Facts(self.pen, id="chain", title="Chain")
+        yield Vouched(self.pen, money=False)
         yield StateStrip(self.pen)
         yield Alerts(self.pen)
 
@@ -32,5 +35,6 @@ class OverviewScreen(Board):
         self.query_one(Training).show(seen)
         self.query_one("#earnings", Facts).show(seen.earnings)
         self.query_one("#chain", Facts).show(seen.chain)
+        self.query_one(Vouched).show(picture.proven)
         self.query_one(StateStrip).show(picture.history, picture.now_ms)
-        self.query_one(Alerts).show(seen.alerts)
+        self.query_one(Alerts).show((*backing_alerts(picture.proven, picture.now_ms), *seen.alerts))

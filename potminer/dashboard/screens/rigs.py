@@ -18,6 +18,7 @@ from potminer.dashboard.widgets.facts import Facts
 from potminer.dashboard.widgets.grid import Grid
 from potminer.view.rigs import RigSeen, rig_table, totals
 from potminer.view.text import clean
+from potminer.wire.proven import ProvenView
 
 _PATIENCE_S = 5.0
 
@@ -35,11 +36,15 @@ class RigsScreen(Board):
             super().__init__()
             self.number = number
 
-    def __init__(self, pen: Pen, berths: Sequence[Berth], clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, pen: Pen, berths: Sequence[Berth], clock_ms: Callable[[], int],
+        proven: Callable[[int], ProvenView | None],
+    ) -> None:
         super().__init__(pen)
         self._berths = tuple(berths)
         self._clock_ms = clock_ms
-        self._rigs = [RigSeen(berth.name, None) for berth in berths]
+        self._proven = proven
+        self.rigs = [RigSeen(berth.name, None) for berth in berths]
 
     def panels(self) -> ComposeResult:
         yield Facts(self.pen, id="totals", title="Together", columns=True)
@@ -49,14 +54,14 @@ class RigsScreen(Board):
         await asyncio.gather(*(self._ask(at) for at in range(len(self._berths))))
 
     async def _ask(self, at: int) -> None:
-        berth, last = self._berths[at], self._rigs[at].photograph
+        berth, last = self._berths[at], self.rigs[at].photograph
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                self._rigs[at] = RigSeen(berth.name, await berth.source.snapshot())
+                self.rigs[at] = RigSeen(berth.name, await berth.source.snapshot())
         except TimeoutError:
-            self._rigs[at] = RigSeen(berth.name, last, f"no answer for {_PATIENCE_S:.0f} s")
+            self.rigs[at] = RigSeen(berth.name, last, f"no answer for {_PATIENCE_S:.0f} s")
         except PotminerError as error:
-            self._rigs[at] = RigSeen(berth.name, last, clean(error.what))
+            self.rigs[at] = RigSeen(berth.name, last, clean(error.what))
 
     def show(self, seen: Seen) -> None:
         super().show(seen)
@@ -69,8 +74,9 @@ class RigsScreen(Board):
         self._fill_rigs(picture.now_ms)
 
     def _fill_rigs(self, now_ms: int) -> None:
-        self.query_one("#totals", Facts).show(totals(self._rigs, now_ms))
-        self.fill("rigs", rig_table(self._rigs, now_ms))
+        proven = [self._proven(at) for at in range(len(self.rigs))]
+        self.query_one("#totals", Facts).show(totals(self.rigs, now_ms, proven))
+        self.fill("rigs", rig_table(self.rigs, now_ms, proven))
 
     @on(Grid.Chosen)
     def _visit(self, message: Grid.Chosen) -> None:

@@ -6,7 +6,9 @@ from potminer.dashboard.bridge import Link
 from potminer.dashboard.widgets.drawing import EMPTY, Line, Pen
 from potminer.dashboard.widgets.panel import Panel
 from potminer.view.overview import Overview
+from potminer.view.proven import LOUD, backing_word
 from potminer.view.text import UNKNOWN, shorten
+from potminer.wire.proven import ProvenView
 
 _LINK = {
     Link.LIVE: ("● live", "$success"),
@@ -37,8 +39,11 @@ class Heading(Panel):
         self._sentence = ""
         self._right = _LINK[Link.CONNECTING]
 
-    def show(self, seen: Overview | None, link: Link, refusal: str = "") -> None:
-        """*refusal*: why the node did not answer what this screen asked, empty where it did."""
+    def show(
+        self, seen: Overview | None, link: Link, refusal: str = "", proven: ProvenView | None = None
+    ) -> None:
+        """*refusal*: why the node did not answer what this screen asked, empty where it did. A node that was found to
+        lie is called so on every screen."""
         sign, style = (self.pen.live, _LINK[link][1]) if link is Link.LIVE else _LINK[link]
         if seen is None:
             self._place, self._sentence = "", UNKNOWN
@@ -48,6 +53,8 @@ class Heading(Panel):
                 sign, style = f"{sign} · {seen.age}", "bold $warning"
             elif refusal:
                 sign, style = f"▲ {shorten(refusal, 40)}", "bold $warning"
+        if proven is not None and proven.backing in LOUD:
+            sign, style = f"✗ {backing_word(proven)}", "bold reverse $error"
         self._right = (sign, style)
         self.changed((self._place, self._sentence, self._right))
 
