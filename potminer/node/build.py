@@ -181,8 +181,8 @@ async def _compose(
     votes = config.node.role == "validator" or sits or may_sit
     reached = stack.enter_context(Reached(paths.keys / f"{NODE_KEY}.reached", chain))
     memory = await remember(
-        journal, store.persist, head, used=votes and mark_used(paths.keys / NODE_KEY), now=unix_ms(),
-        reached=reached.height if votes else 0, silent_s=config.node.silent_s, note=LOG.warning,
+        journal, store.persist, head, votes=votes, used=votes and mark_used(paths.keys / NODE_KEY), now=unix_ms(),
+        reached=reached.height, silent_s=config.node.silent_s, note=LOG.warning,
     )  # fmt: skip
     trains = config.node.role == "trainer" and not sits
     onions = OwnOnions(key, known, paths.keys / f"{NODE_KEY}.onions") if votes else None

@@ -35,14 +35,19 @@ async def claim(journal: dict[bytes, bytes], key: bytes, persist: Persist) -> No
 
 
 async def remember(
-    journal: dict[bytes, bytes], persist: Persist, head: Head, *, used: bool, reached: int, now: int, silent_s: int,
-    note: Callable[[str], None],
+    journal: dict[bytes, bytes], persist: Persist, head: Head, *, votes: bool, used: bool, reached: int, now: int,
+    silent_s: int, note: Callable[[str], None],
 ) -> Memory:
-    """How far back a replica on this disk remembers what its key signed. *used*: the key has signed before. *reached*:
-    the newest block that this disk has had, as far as is known outside of its database; 0 where nothing is."""
+    """How far back a replica on this disk remembers what its key signed. *votes*: there is one now. *used*: the key has
+    signed before. *reached*: the newest block that this disk has had, as far as is known outside of its database; 0
+    where nothing is.
+
+    A disk that begins without a replica has fetched blocks before one lives on it, so no first block can show that the
+    chain is older than the disk, nor is its key's mark looked at. So it is taken for one that may have forgotten:
+    its replica is silent below a minute of the chain after the disk began, which is long past for who is new."""
     begun: Memory | None = None
     if SINCE not in journal and not head.height:
-        begun = Memory(now, lost=used)
+        begun = Memory(now, lost=used or not votes)
     elif reached > head.height:
         begun = Memory(now, lost=True)
         note(f"this disk went back from block {reached} to {head.height}: what its key signed since is not known")
@@ -52,6 +57,6 @@ async def remember(
     memory = Memory.of(journal, silent_ms=1_000 * silent_s)
     if not silent_s:  # its operator knows what it signed
         return replace(memory, lost=False)
-    if used and not memory.reaches(head):
+    if votes and used and not memory.reaches(head):
         note(f"this key is older than its disk: it says nothing for {silent_s} s of the chain")
     return memory

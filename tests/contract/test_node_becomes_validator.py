@@ -9,6 +9,7 @@ from pathlib import Path
 from potminer.base.digest import Domain, digest
 from potminer.base.errors import PotminerError
 from potminer.core.ledger.apply import RULES
+from potminer.core.pbft.memory import Memory
 from potminer.node.build import open_node
 from potminer.node.config import load_config
 from potminer.node.genesisfile import write_genesis
@@ -76,4 +77,7 @@ async def test_a_daemon_whose_key_became_a_candidate_begins_again_with_a_replica
         stop.set()
         await life
         assert len(begun) == 2, "once as what it was, once with a replica, and no more"
+        async with Store.open(new.database, rules=RULES) as store:
+            memory = Memory.of(await store.load_journal())
+        assert memory.lost, "a disk that began without a replica does not know what its key has signed elsewhere"
         running.cancel()

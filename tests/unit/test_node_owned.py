@@ -56,12 +56,14 @@ def head(height: int, time_ms: int = NOW - 1) -> Head:
 
 
 async def remembered(
-    disk: Disk, at: Head, *, used: bool = True, reached: int = 0, now: int = NOW, silent_s: int = 60
+    disk: Disk, at: Head, *, votes: bool = True, used: bool = True, reached: int = 0, now: int = NOW,
+    silent_s: int = 60,
 ) -> tuple[Memory, list[str]]:
     said: list[str] = []
     journal = dict(disk.journal)
     memory = await remember(
-        journal, disk.persist, at, used=used, reached=reached, now=now, silent_s=silent_s, note=said.append
+        journal, disk.persist, at, votes=votes, used=used, reached=reached, now=now, silent_s=silent_s,
+        note=said.append,
     )
     assert journal == disk.journal, "what is remembered is on the disk"
     return memory, said
@@ -95,6 +97,28 @@ async def test_a_new_disk_of_an_old_key_is_lost_as_before() -> None:
     fresh, said = await remembered(Disk(), head(0, 0), used=False)
     assert fresh.reaches(head(0, 0))
     assert not said
+
+
+async def test_a_disk_that_began_without_a_replica_is_silent_when_its_key_has_a_seat_again() -> None:
+    """A trainer whose key sits loses its disk: its new one begins without a replica, for at the genesis its key was
+    nobody. Once the chain comes to where it was elected it begins again with one, and has forgotten what it signed."""
+    disk = Disk()
+    await remembered(disk, head(0, 0), votes=False, used=False, reached=900)
+    memory, said = await remembered(disk, head(500, NOW - 60_000), reached=500, now=NOW + 5_000)
+    assert not memory.reaches(head(500, NOW - 60_000))
+    assert not memory.reaches(head(901, NOW + 4_000)), "its key may have signed there"
+    assert "says nothing" in said[0]
+    assert memory.reaches(head(960, NOW + SILENT_MS)), "and for who is new that is long past when it is elected"
+
+
+async def test_a_disk_that_went_back_to_before_its_key_was_elected_is_silent_as_well() -> None:
+    """The note beside the key is overwritten while the chain is fetched again, so it is read before there is a
+    replica."""
+    disk = Disk()
+    await remembered(disk, head(0), votes=False, used=False, now=1)
+    await remembered(disk, head(300, 400), votes=False, used=False, reached=900)
+    memory, _ = await remembered(disk, head(500, NOW - 60_000), reached=500, now=NOW + 5_000)
+    assert not memory.reaches(head(901, NOW + 4_000))
 
 
 def test_the_note_beside_the_key_is_of_one_chain_and_survives_what_damages_it(tmp_path: Path) -> None:
