@@ -63,6 +63,8 @@ MEMPOOL_TRANSACTIONS = 20_000
 MEMPOOL_BYTES = 33_554_432
 """Eight full blocks. Twenty thousand of the largest transactions would be 640 MiB, with their fees alone before it."""
 MEMPOOL_PER_SENDER = 256
+MEMPOOL_GAPS = 4
+"""Of the pool, one part in so many may wait for a nonce that is not here: it pays nothing, and may wait for ever."""
 
 BLOB_BYTES = 8 * 1024**3
 PIECE_MESSAGE_BYTES = 1_048_576 + 4_096

@@ -153,13 +153,78 @@ def test_one_sender_has_room_for_so_many_and_all_for_so_many_more() -> None:
     def unsigned(sender: bytes, nonce: int) -> SignedTransaction:
         return SignedTransaction(Transaction(world.chain, sender, nonce, 0, 10**9, WORK), bytes(64))
 
-    senders = [blob("sender", i) for i in range(limits.MEMPOOL_TRANSACTIONS // limits.MEMPOOL_PER_SENDER + 1)]
-    refusals = [
-        mempool.add(unsigned(sender, nonce), free) for sender in senders for nonce in range(limits.MEMPOOL_PER_SENDER)
-    ]
+    senders = [blob("sender", i) for i in range(80)]
+    each = limits.MEMPOOL_TRANSACTIONS // 80
+    assert [mempool.add(unsigned(sender, nonce), free) for sender in senders for nonce in range(each)] == (
+        [None] * limits.MEMPOOL_TRANSACTIONS
+    )
+    assert len(mempool) == limits.MEMPOOL_TRANSACTIONS
+    assert mempool.add(unsigned(senders[0], each), free) == Refusal.POOL_FULL, "who has its share gets no more"
     assert mempool.add(unsigned(senders[0], limits.MEMPOOL_PER_SENDER), free) == Refusal.BAD_NONCE
-    assert refusals.count(None) == len(mempool) == limits.MEMPOOL_TRANSACTIONS
-    assert set(refusals) == {None, Refusal.POOL_FULL}
+    late = [mempool.add(unsigned(blob("late"), nonce), free) for nonce in range(limits.MEMPOOL_PER_SENDER)]
+    assert late[:100] == [None] * 100, "who has little gets in: whoever has most gives way"
+    assert late[-1] == Refusal.POOL_FULL, "up to half of a share"
+    assert len(mempool) == limits.MEMPOOL_TRANSACTIONS
+    assert min(len(mempool.of(sender)) for sender in senders) >= each - 2
+
+
+def test_what_waits_for_a_missing_nonce_keeps_nobody_out_however_many_keys_send_it() -> None:
+    """It pays nothing and never leaves: eighty keys, free to register, would shut every mempool for good."""
+    world = World()
+    mempool = Mempool(lambda signed: True)
+    free = State(world.chain, replace(world.genesis.parameters, minimum_fee=0), world.state.tree)
+    part = limits.MEMPOOL_TRANSACTIONS // limits.MEMPOOL_GAPS
+
+    def unsigned(sender: bytes, nonce: int) -> SignedTransaction:
+        return SignedTransaction(Transaction(world.chain, sender, nonce, 0, 10**9, WORK), bytes(64))
+
+    crowd = [blob("gap", i) for i in range(80)]
+    refusals = [mempool.add(unsigned(s, n), free) for s in crowd for n in range(1, limits.MEMPOOL_PER_SENDER)]
+    assert refusals.count(None) == len(mempool) == part
+    assert set(refusals[part:]) == {Refusal.POOL_FULL}
+    assert mempool.add(unsigned(blob("new"), 1), free) == Refusal.POOL_FULL
+    assert [mempool.add(unsigned(blob("new"), nonce), free) for nonce in range(100)] == [None] * 100
+    assert mempool.add(unsigned(crowd[0], 0), free) is None, "a gap that closes makes room for others"
+    assert mempool.add(unsigned(blob("other"), 1), free) is None
+    assert len(list(mempool.ready(free))) == 100 + limits.MEMPOOL_PER_SENDER
+
+
+def test_what_becomes_a_gap_later_counts_as_one() -> None:
+    """The first is affordable until the one before it is executed; what follows it can then never happen."""
+    world = World()
+    mempool = Mempool(lambda signed: True)
+    free = State(world.chain, replace(world.genesis.parameters, minimum_fee=0), world.state.tree)
+    part = limits.MEMPOOL_TRANSACTIONS // limits.MEMPOOL_GAPS
+    crowd = [blob("late gap", i) for i in range(80)]
+    first = SignedTransaction(Transaction(world.chain, crowd[0], 0, 0, 5, WORK), bytes(64))
+    assert mempool.add(first, free) is None
+    for sender in crowd:
+        for nonce in range(1, limits.MEMPOOL_PER_SENDER):
+            if len(mempool) < part:
+                made = Transaction(world.chain, sender, nonce, 0, 10**9, WORK)
+                assert mempool.add(SignedTransaction(made, bytes(64)), free) is None
+    for nonce in range(1, 250):
+        made = Transaction(world.chain, crowd[79], nonce - 1, 0, 10**9 if nonce > 1 else 5, WORK)
+        assert mempool.add(SignedTransaction(made, bytes(64)), free) is None
+    assert len(mempool) == part + 249
+    late = State(world.chain, free.parameters, trie.update(
+        free.tree, [(records.CHAIN, encode(replace(free.head, height=6)))]
+    ))  # fmt: skip
+    mempool.settle(late)
+    assert len(mempool) == part, "both first ones expired; what waits behind them is within its part"
+
+
+def test_a_forged_signature_makes_nobody_give_way() -> None:
+    world = World()
+    mempool = Mempool(lambda signed: signed.signature == bytes(64))
+    free = State(world.chain, replace(world.genesis.parameters, minimum_fee=0), world.state.tree)
+    for at in range(limits.MEMPOOL_TRANSACTIONS):
+        made = Transaction(world.chain, blob("sender", at // 250), at % 250, 0, 10**9, WORK)
+        assert mempool.add(SignedTransaction(made, bytes(64)), free) is None
+    before = {blob("sender", at): len(mempool.of(blob("sender", at))) for at in range(80)}
+    forged = SignedTransaction(Transaction(world.chain, blob("late"), 0, 0, 10**9, WORK), b"x" * 64)
+    assert mempool.add(forged, free) == Refusal.BAD_SIGNATURE
+    assert before == {sender: len(mempool.of(sender)) for sender in before}
 
 
 def test_what_waits_weighs_no_more_than_it_may_and_room_comes_back() -> None:
@@ -174,16 +239,22 @@ def test_what_waits_weighs_no_more_than_it_may_and_room_comes_back() -> None:
     each = len(unsigned(0, 0).encoded)
     most = limits.MEMPOOL_BYTES // each
     assert most < limits.MEMPOOL_TRANSACTIONS
-    refusals = [mempool.add(unsigned(at // 256, at % 256, expiry=20), free) for at in range(most + 40)]
+    refusals = [mempool.add(unsigned(at % 56, at // 56, expiry=20), free) for at in range(most + 40)]
     assert refusals.count(None) == len(mempool)
     assert most - 20 <= len(mempool) <= most + 20, "nonces and expiries of other lengths weigh a byte or two"
     assert refusals[-1] == Refusal.POOL_FULL
     assert mempool.add(unsigned(0, 1), free) == Refusal.BAD_NONCE
-    light = next(at for at in range(10**6) if mempool.add(unsigned(500 + at // 256, at % 256, WORK), free) is not None)
+    light = next(
+        at for at in range(56)
+        if mempool.add(unsigned(at, mempool.next_nonce(blob("sender", at), free), WORK), free) is not None
+    )  # fmt: skip
     assert light * len(unsigned(500, 0, WORK).encoded) < each + 200
+    held = len(mempool)
+    assert mempool.add(unsigned(500, 0, WORK), free) is None, "by weight as well, whoever has most gives way"
+    assert len(mempool) == held
     late = replace(free.head, height=21)
     mempool.settle(State(free.chain, free.parameters, trie.update(free.tree, [(records.CHAIN, encode(late))])))
-    assert len(mempool) == light
+    assert len(mempool) == light, "the last of the heaviest was a light one"
     assert mempool.add(unsigned(0, 0), free) is None
 
 

@@ -19,18 +19,27 @@ SWEEP = 16
 
 
 class Mempool:
-    """First come, first served; one transaction per sender and nonce.
+    """First come, first served; one transaction per sender and nonce. Where it is full, whoever has most in it gives
+    way to who has little, and what waits for a nonce that is not here never has more than its part.
 
     Signatures are checked once, at the door, and remembered while the transaction waits.
     """
 
-    __slots__ = ("_by_digest", "_by_leaf", "_by_sender", "_bytes", "_patience", "_verifier")
+    __slots__ = (
+        "_behind", "_by_digest", "_by_leaf", "_by_sender", "_bytes", "_gaps", "_patience", "_verifier", "_weights",
+    )  # fmt: skip
 
     def __init__(self, verifier: Callable[[SignedTransaction], bool] = signature_holds) -> None:
         self._by_digest: dict[bytes, SignedTransaction] = {}
         self._by_leaf: dict[bytes, SignedTransaction] = {}
         self._by_sender: dict[bytes, dict[int, bytes]] = {}
         self._bytes = 0
+        self._weights: dict[bytes, int] = {}
+        """Bytes that wait, by sender."""
+        self._gaps: dict[bytes, tuple[int, int]] = {}
+        """What waits behind a missing nonce, by sender: how many, and their bytes."""
+        self._behind = (0, 0)
+        """The same of all."""
         self._patience = Patience()
         self._verifier = verifier
 
@@ -56,23 +65,97 @@ class Mempool:
             return flaw
         if transaction.nonce in waiting:
             return Refusal.BAD_NONCE
-        if self._is_full(signed) or len(waiting) >= limits.MEMPOOL_PER_SENDER:
+        gap = transaction.nonce > _run(waiting, state.account(transaction.sender).nonce)
+        if len(waiting) >= limits.MEMPOOL_PER_SENDER or (gap and self._is_full_of_gaps(signed)):
+            return Refusal.POOL_FULL
+        full = self._is_full(signed)
+        if full and not self._is_below_its_share(transaction.sender, len(waiting)):
             return Refusal.POOL_FULL
         if not self._verifier(signed):
             return Refusal.BAD_SIGNATURE
         if isinstance(transaction.body, Evidence) and not evidence_holds(transaction.body, chain=transaction.chain):
             # True or false for ever, so this leaves no gap in the nonces of anybody honest. Old news has to pass.
             return Refusal.BAD_EVIDENCE
+        while full:
+            if not self._give_way(transaction.sender):
+                return Refusal.POOL_FULL
+            full = self._is_full(signed)
         self._by_digest[digest] = self._by_leaf[signed.leaf] = signed
-        self._by_sender.setdefault(transaction.sender, {})[transaction.nonce] = digest
-        self._bytes += len(signed.encoded)
+        waiting = self._by_sender.setdefault(transaction.sender, {})
+        waiting[transaction.nonce] = digest
+        self._weigh(transaction.sender, len(signed.encoded))
+        if gap or transaction.sender in self._gaps:
+            self._count_gap(transaction.sender, state)
         self._patience.begin(transaction.sender)
         return None
+
+    # ---- room ----------------------------------------------------------------------------
 
     def _is_full(self, signed: SignedTransaction) -> bool:
         """Whether there is no room for one of that size."""
         many = len(self._by_digest) >= limits.MEMPOOL_TRANSACTIONS
         return many or self._bytes + len(signed.encoded) > limits.MEMPOOL_BYTES
+
+    def _is_full_of_gaps(self, signed: SignedTransaction) -> bool:
+        """Whether what waits behind missing nonces has its part already."""
+        return self._are_too_many(self._behind[0] + 1, self._behind[1] + len(signed.encoded))
+
+    @staticmethod
+    def _are_too_many(count: int, size: int) -> bool:
+        part = limits.MEMPOOL_GAPS
+        return count > limits.MEMPOOL_TRANSACTIONS // part or size > limits.MEMPOOL_BYTES // part
+
+    def _is_below_its_share(self, sender: bytes, count: int) -> bool:
+        """Whether *sender* has less than half of what each of those here would have, by number and by weight. Only
+        then is it worth looking for who gives way, which costs a look at all of them."""
+        senders = len(self._by_sender) + (sender not in self._by_sender)
+        few = 2 * count < limits.MEMPOOL_TRANSACTIONS // senders
+        return few and 2 * self._weights.get(sender, 0) < limits.MEMPOOL_BYTES // senders
+
+    def _give_way(self, to: bytes) -> bool:
+        """Lets the last go of whoever has most, by weight where the weight is the limit. False: that is *to*."""
+        many = len(self._by_digest) >= limits.MEMPOOL_TRANSACTIONS
+        most = max(self._by_sender, key=lambda s: len(self._by_sender[s]) if many else self._weights[s], default=to)
+        if most == to:
+            return False
+        self._drop_last(most)
+        return True
+
+    def _drop_last(self, sender: bytes) -> None:
+        """What comes last is behind the gap, if there is one."""
+        waiting = self._by_sender[sender]
+        count, size = self._gaps.get(sender, (0, 0))
+        gone = self._drop(sender, waiting, max(waiting))
+        if count and waiting:
+            self._set_gap(sender, count - 1, size - len(gone.encoded))
+
+    def _drop(self, sender: bytes, waiting: dict[int, bytes], nonce: int) -> SignedTransaction:
+        gone = self._by_digest.pop(waiting.pop(nonce))
+        del self._by_leaf[gone.leaf]
+        self._weigh(sender, -len(gone.encoded))
+        if not waiting:
+            del self._by_sender[sender], self._weights[sender]
+            self._set_gap(sender, 0, 0)
+            self._patience.forget(sender)
+        return gone
+
+    def _weigh(self, sender: bytes, size: int) -> None:
+        self._bytes += size
+        self._weights[sender] = self._weights.get(sender, 0) + size
+
+    def _count_gap(self, sender: bytes, state: State) -> None:
+        waiting = self._by_sender[sender]
+        first = _run(waiting, state.account(sender).nonce)
+        behind = [digest for nonce, digest in waiting.items() if nonce > first]
+        self._set_gap(sender, len(behind), sum(len(self._by_digest[digest].encoded) for digest in behind))
+
+    def _set_gap(self, sender: bytes, count: int, size: int) -> None:
+        before = self._gaps.pop(sender, (0, 0))
+        self._behind = self._behind[0] + count - before[0], self._behind[1] + size - before[1]
+        if count:
+            self._gaps[sender] = count, size
+
+    # ---- what waits ----------------------------------------------------------------------
 
     def verified(self, signed: SignedTransaction) -> bool:
         """Whether the signature holds; free for what waits here byte for byte."""
@@ -100,10 +183,7 @@ class Mempool:
 
     def next_nonce(self, sender: bytes, state: State) -> int:
         """The nonce that *sender*'s next transaction should carry."""
-        waiting, nonce = self._by_sender.get(sender, {}), state.account(sender).nonce
-        while nonce in waiting:
-            nonce += 1
-        return nonce
+        return _run(self._by_sender.get(sender, {}), state.account(sender).nonce)
 
     def get(self, digest: bytes) -> SignedTransaction | None:
         return self._by_digest.get(digest)
@@ -128,14 +208,17 @@ class Mempool:
             if min(waiting) < nonce:
                 self._by_sender[sender] = self._by_sender.pop(sender)
                 self._patience.served(sender)
+            hopeless = False
             for used, digest in list(waiting.items()):
-                if used < nonce or ((sweeps or used == nonce) and self._is_hopeless(state, digest, height)):
-                    gone = self._by_digest.pop(waiting.pop(used))
-                    self._bytes -= len(gone.encoded)
-                    del self._by_leaf[gone.leaf]
-            if not waiting:
-                del self._by_sender[sender]
-                self._patience.forget(sender)
+                if used < nonce:
+                    self._drop(sender, waiting, used)
+                elif (sweeps or used == nonce) and self._is_hopeless(state, digest, height):
+                    self._drop(sender, waiting, used)
+                    hopeless = True
+            if waiting and (hopeless or sender in self._gaps):
+                self._count_gap(sender, state)
+                while sender in self._gaps and self._are_too_many(*self._behind):
+                    self._drop_last(sender)
         if room:
             self._patience.left_out(state.head.time_ms, partial(self._next_that_pays, state))
 
@@ -162,3 +245,10 @@ class Mempool:
         digest = self._by_sender.get(sender, {}).get(account.nonce)
         signed = None if digest is None else self._by_digest[digest]
         return None if signed is None or signed.transaction.fee > account.balance else signed
+
+
+def _run(waiting: dict[int, bytes], nonce: int) -> int:
+    """The first nonce from *nonce* on that is missing: what is beyond it cannot be executed yet."""
+    while nonce in waiting:
+        nonce += 1
+    return nonce
