@@ -95,12 +95,13 @@ class TimerFired(Note, frozen=True, gc=False):
 
 
 class Executed(Note, frozen=True, gc=False):
-    """A block was applied and stored; *state_root* is the root after it."""
+    """A block of *size* bytes was applied and stored; *state_root* is the root after it."""
 
     height: int
     digest: bytes
     state_root: bytes
     time_ms: int
+    size: int = 0
 
 
 class PeerUp(Note, frozen=True, gc=False):

@@ -357,7 +357,7 @@ class Engine:
         self._commit_ms.append(max(0, now - header.time_ms))
         if (making := self._m.leaper.snapshots.after(applied.state, certified)) is not None:
             self._spawn(making)
-        executed = words.Executed(header.height, ledger.head, applied.state.root, header.time_ms)
+        executed = words.Executed(header.height, ledger.head, applied.state.root, header.time_ms, len(block.encoded))
         if self._seats.look():
             self._epoch_began(header.height)
         self._soon.append((To.REPLICA, executed))

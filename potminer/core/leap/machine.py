@@ -35,6 +35,7 @@ from potminer.core.leap.events import (
     SendManifest,
     Shun,
 )
+from potminer.core.leap.need import FAR_BLOCKS, Need
 from potminer.core.leap.peers import Peer, Peers, Question
 from potminer.core.machine import (
     CancelTimer,
@@ -64,10 +65,10 @@ from potminer.wire.proof import CertifiedHeader
 from potminer.wire.sync import Asked, Busy, Head
 
 TIMER: Final = "sync/leap"
-FAR_BLOCKS: Final = 1_000
-"""Whoever misses more asks for a snapshot: those are executed in seconds to minutes, so a leap would gain little."""
 PEERS_ASKED: Final = 4
 REST_MS: Final = 30_000
+HOLD_MS: Final = 300_000
+"""So long blocks are not asked for while a snapshot is fetched; then besides, or who sends it slowly holds us up."""
 REFUSED_KEPT: Final = 16
 OF_CLOCKS: Final = ("future", "expired", "stale")
 """Flaws of light clients (spec/light.md §3) that no forger needs."""
@@ -116,7 +117,7 @@ class Leap:
     def __init__(
         self, tip: int, judge: Callable[[], Judge], *, far: int = FAR_BLOCKS, kept: Kept | None = None
     ) -> None:
-        self._tip, self._make_judge, self._far, self._kept = tip, judge, far, kept
+        self._need, self._make_judge, self._kept = Need(tip, far), judge, kept
         self._judge = judge()
         self._stage = Stage.RESTING
         self._peers = Peers()
@@ -125,6 +126,7 @@ class Leap:
         self._target: Target | None = None
         self._refused: dict[bytes, None] = {}
         self._rest_until = 0
+        self._hold_until: int | None = None
         self._deadline: int | None = None
         self._out: list[Effect] = []
 
@@ -140,6 +142,7 @@ class Leap:
 
     def handle(self, event: Event, now: int) -> list[Effect]:
         self._rest_until = min(self._rest_until, now + REST_MS)  # less where the clock was set back
+        self._need.look(now)
         self._react(event, now)
         self._look(now)
         self._set_timer(now)
@@ -165,15 +168,15 @@ class Leap:
                 if peer is not None:
                     self._message(event.peer, peer, event, now)
             case Executed():
-                self._tip = max(self._tip, event.height)
-                if self._chosen is not None and self._chosen.header.height - 1 <= self._tip:
+                self._need.rise(event.height, now, size=event.size)
+                if self._chosen is not None and self._chosen.header.height - 1 <= self._need.tip:
                     self._rest("blocks came faster", now)
             case Leapt():
-                self._tip = max(self._tip, event.height)
+                self._need.rise(event.height, now)
                 self._chosen = self._target = None
                 self._move(Stage.RESTING)
                 self._rest_until = now + REST_MS
-                self._out.append(Hold(False))
+                self._hold(None)
             case TimerFired():
                 if event.name == TIMER:
                     self._deadline = None
@@ -200,7 +203,7 @@ class Leap:
         question = peer.question
         match event.message:
             case Head():
-                peer.claimed = event.message.height
+                peer.claimed, peer.lacks = event.message.height, 0
             case Pruned():
                 peer.first = event.message.first
             case SnapshotWanted() | ManifestWanted() | ChunkWanted():
@@ -234,29 +237,23 @@ class Leap:
 
     # ---- whether, and to where -----------------------------------------------------------
 
-    def _needed(self) -> bool:
-        """Somebody is far ahead, or all who are ahead let go of the block that we need next. A claim costs a
-        question, no more."""
-        if self._peers.highest() <= self._tip:
-            return False
-        ahead = [peer for _, peer in self._peers.able() if peer.claimed > self._tip]
-        return any(peer.claimed - self._tip > self._far for peer in ahead) or self._stuck()
-
-    def _stuck(self) -> bool:
-        ahead = [peer for _, peer in self._peers.able() if peer.claimed > self._tip]
-        return bool(ahead) and all(peer.first > self._tip + 1 for peer in ahead)
-
-    def _gains(self, certified: CertifiedHeader) -> bool:
-        gained = certified.header.height - 1 - self._tip
+    def _gains(self, certified: CertifiedHeader, now: int) -> bool:
         refused = block_digest(certified.header) in self._refused
-        return not refused and gained > (0 if self._stuck() else self._far // 2)
+        return not refused and self._need.is_gain(certified.header.height - 1, self._peers, now)
+
+    def _hold(self, until: int | None) -> None:
+        """Blocks are not asked for until then; None: they are."""
+        self._hold_until = until
+        self._out.append(Hold(until is not None))
 
     def _look(self, now: int) -> None:
         """Applies every rule to what is known, in the order in which one enables the next."""
-        if self._stage is Stage.RESTING and now >= self._rest_until and self._needed():
+        if self._stage is Stage.RESTING and now >= self._rest_until and self._need.is_needed(self._peers, now):
             self._ask_around(now)
         if self._stage is Stage.ASKING and not self._peers.open():
             self._choose(now)
+        if self._hold_until is not None and not self._hold_until - HOLD_MS <= now < self._hold_until:
+            self._hold(None)
         if self._stage is Stage.LISTING:
             self._ask_manifest(now)
         if self._stage is Stage.FETCHING:
@@ -267,13 +264,14 @@ class Leap:
     def _ask_around(self, now: int) -> None:
         self._judge = self._make_judge()
         self._offers.clear()
-        able = [(key, peer) for key, peer in self._peers.able() if peer.claimed > self._tip]
+        able = [(key, peer) for key, peer in self._peers.able() if peer.claimed > self._need.tip]
         free = [(key, peer) for key, peer in able if peer.free_ms(now) <= now][:PEERS_ASKED]
         if not free:
             self._rest_until = now + REST_MS // 10
             return
         self._move(Stage.ASKING)
         for key, peer in free:
+            peer.vain += 1
             self._ask_offer(key, peer, now)
 
     def _ask_offer(self, key: bytes, peer: Peer, now: int) -> None:
@@ -313,18 +311,20 @@ class Leap:
         """What an earlier life began, if that still gains; or the newest that was offered."""
         kept, self._kept = self._kept, None
         if kept is not None and kept.certified.header.epoch <= self._judge.newest_epoch:
-            sound = self._judge.flaw(kept.certified, now=now) is None and self._gains(kept.certified)
+            sound = self._judge.flaw(kept.certified, now=now) is None and self._gains(kept.certified, now)
             plan = Plan.proven(kept.manifest, kept.certified.header.state_root) if sound else None
             if plan is not None:
+                self._hold(now + HOLD_MS)
                 self._aim(kept.certified, kept.manifest, plan, kept.chunks)
                 return
-        offers = [certified for certified in self._offers.values() if self._gains(certified)]
+        offers = [certified for certified in self._offers.values() if self._gains(certified, now)]
         if not offers:
             self._move(Stage.RESTING)
-            self._rest_until = now + REST_MS
+            untried = any(not peer.vain and peer.claimed > self._need.tip for _, peer in self._peers.able())
+            self._rest_until = now + (REST_MS // 10 if untried else REST_MS)
             return
         self._chosen = max(offers, key=lambda each: (each.header.height, block_digest(each.header)))
-        self._out.append(Hold(True))
+        self._hold(now + HOLD_MS)
         self._move(Stage.LISTING)
 
     # ---- one snapshot --------------------------------------------------------------------
@@ -363,8 +363,6 @@ class Leap:
 
     def _aim(self, certified: CertifiedHeader, told: Manifest, plan: Plan, found: dict[bytes, Items]) -> None:
         """Chunks at hand are judged like any other: a disk is believed no more than a peer."""
-        if self._stage is Stage.ASKING:
-            self._out.append(Hold(True))
         self._move(Stage.FETCHING)
         self._chosen = certified
         self._target = Target(certified, told, plan, plan.wanted()[::-1])
@@ -421,7 +419,7 @@ class Leap:
                 self._back(question)
                 self._shun(key, "a chunk that is not of the state")
             return
-        peer.proved()
+        peer.brought()
         self._out.append(KeepChunk(target.plan.digests[told.index], told.items))
 
     def _finish(self, now: int) -> None:
@@ -448,7 +446,8 @@ class Leap:
             if peer is not None and question.height is not None:
                 peer.question = None
         if self._stage in (Stage.LISTING, Stage.FETCHING):
-            self._out += [GiveUp(why), Hold(False)]
+            self._out.append(GiveUp(why))
+            self._hold(None)
         self._chosen = self._target = None
         self._move(Stage.RESTING)
         self._rest_until = now + REST_MS // 10
@@ -467,8 +466,12 @@ class Leap:
 
     def _set_timer(self, now: int) -> None:
         moments = [question.until_ms for _, question in self._peers.open()]
-        if self._stage is Stage.RESTING and self._rest_until > now and self._needed():
-            moments.append(self._rest_until)
+        wakes = self._need.wakes_ms(self._peers)
+        if self._stage is Stage.RESTING and self._need.is_needed(self._peers, now):
+            moments += [self._rest_until] if self._rest_until > now else []
+        elif self._stage is Stage.RESTING and wakes is not None:
+            moments.append(max(wakes, self._rest_until))
+        moments += [] if self._hold_until is None else [self._hold_until]
         if self._stage in (Stage.LISTING, Stage.FETCHING):
             moments += [peer.free_ms(now) for _, peer in self._peers.able() if peer.free_ms(now) > now]
         due = min(moments, default=None)

@@ -32,12 +32,23 @@ class Peer(Patience):
     first: int = 0
     question: Question | None = None
     lacks: int = 0
-    """The height of a snapshot that it said it has not."""
+    """The height of a snapshot that it said it has not, and did not say anything new since."""
+    vain: int = 0
+    """How often it was asked what it offers since it last brought a chunk."""
     asks: Pace = field(default_factory=lambda: answering(QUESTIONS_PER_WINDOW, WINDOW_MS))
+
+    @property
+    def worth(self) -> tuple[int, int, int, int]:
+        """The least is asked first. Claims cost nothing, so whoever was asked in vain goes behind who was not."""
+        return self.failures, self.vain, self.busy, -self.claimed
 
     def failed(self, now: int) -> None:
         self.rest(now)
         self.question = None
+
+    def brought(self) -> None:
+        self.proved()
+        self.vain = 0
 
 
 class Peers:
@@ -72,7 +83,7 @@ class Peers:
     def able(self) -> Iterator[tuple[bytes, Peer]]:
         """Those that may be believed to answer, the best first."""
         trusted = [(key, peer) for key, peer in self._peers.items() if key not in self._shunned]
-        yield from sorted(trusted, key=lambda item: (item[1].failures, item[1].busy, -item[1].claimed, item[0]))
+        yield from sorted(trusted, key=lambda item: (*item[1].worth, item[0]))
 
     def open(self) -> list[tuple[bytes, Question]]:
         return [(key, peer.question) for key, peer in self._peers.items() if peer.question is not None]
