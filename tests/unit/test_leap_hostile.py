@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from potminer.core.leap.events import Hold
 from potminer.core.leap.machine import HOLD_MS, REST_MS, Stage
 from potminer.core.leap.need import FAR_BYTES, STUCK_MS
-from potminer.core.leap.events import Hold
 from potminer.core.machine import Executed, Send, TimerFired
 from potminer.wire.codec import Wire
 from potminer.wire.leap import Chunk, Manifest, Pruned, SnapshotOffer, SnapshotWanted

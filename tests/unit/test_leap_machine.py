@@ -328,15 +328,13 @@ def test_the_newest_that_is_proven_is_chosen_and_an_old_one_gains_nothing() -> N
     assert not alone.said(Install)
 
 
-def test_a_clock_that_is_behind_bans_nobody() -> None:
+def test_a_clock_that_is_behind_bans_nobody_and_keeps_nobody_from_leaping() -> None:
+    """Who executes blocks does not ask it either: what a quorum certified is final whatever our clock says."""
     of = world()
     node = Node(of)
-    node.now -= 3_600_000
+    node.now = 1
     node.meets(A, Server(of))
-    assert not node.said(Install)
     assert not node.shunned
-    node.now += 3_600_000
-    node.waits(REST_MS)
     node.landed()
 
 

@@ -57,6 +57,18 @@ class CommitteeClock:
                 return ahead[seat]
         raise AssertionError("some seat is in the middle")
 
+    def behind_ms(self, committee: Committee, me: int) -> int | None:
+        """By how much we are behind at least: as much as a weak quorum of the others says, so one that is honest does.
+        None where too few were heard."""
+        seats = committee.seats
+        said = [(max(words), seats[key]) for key, words in self._ahead.items() if key in seats and seats[key] != me]
+        heard: list[int] = []
+        for ahead_ms, seat in sorted(said, reverse=True):
+            heard.append(seat)
+            if committee.is_weak_quorum(heard):
+                return ahead_ms
+        return None
+
     def forget_all_but(self, members: tuple[bytes, ...]) -> None:
         self._ahead = {key: words for key, words in self._ahead.items() if key in members}
 

@@ -198,8 +198,9 @@ class Replica(Timing):
         committee = self._application.committee
         if committee.epoch == self._committee.epoch:
             self._committee = committee  # the same, but for who is skipped
-            self._member = self._me >= 0 and self._memory.reaches(self._head)
+            self._regain_memory()
             return
+        self._memory = self._memory.elsewhere()
         self._sit(committee, self._voice.records)
         self._checkpoints = Checkpoints()
         self._clock.forget_all_but(committee.members)
@@ -237,7 +238,7 @@ class Replica(Timing):
         """What members say now, and members of the next epoch early. The network lets nobody speak who never
         sits; whoever sat before is late, and no offender."""
         if not self._member or peer not in self._committee.seats:
-            self._keep_early(peer, message)
+            self._keep_early(peer, message, now)
             return
         match message:
             case Vote():

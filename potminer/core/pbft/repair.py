@@ -71,6 +71,21 @@ class Repair:
             self._memory, written = self._memory.met(time_ms)
             self._out += written
 
+    def _hear_clock(self, peer: bytes, status: Status, now: int) -> None:
+        """A member's clock; whoever may have forgotten what it signed learns from it how old its disk is."""
+        self._clock.hear(peer, status.time_ms - now)
+        behind_ms = self._clock.behind_ms(self._committee, self._me) if self._memory.lost else None
+        if behind_ms is not None:
+            self._memory, written = self._memory.told(behind_ms)
+            self._out += written
+            self._regain_memory()
+
+    def _regain_memory(self) -> None:
+        """Whether this key speaks at this height."""
+        self._memory, written = self._memory.regained(self._head)
+        self._out += written
+        self._member = self._me >= 0 and self._memory.reaches(self._head)
+
     def _take_checkpoint(self) -> None:
         if not self._member or self._head.height % self._parameters.checkpoint_blocks:
             return
@@ -139,15 +154,18 @@ class Repair:
         del self._at.wanted[digest]
         self._at.keep(message.block, self._voice.said)
 
-    def _keep_early(self, peer: bytes, message: Wire) -> None:
+    def _keep_early(self, peer: bytes, message: Wire, now: int) -> None:
         """Of somebody without a seat, or to us without one: a word for the next height, where a seat may begin.
         Whoever lost its seat meanwhile is pointed to our head."""
         height = message.header.height if isinstance(message, PrePrepare) else getattr(message, "height", 0)
         if isinstance(message, Vote | ViewChange | NewView | PrePrepare) and height == self.height + 1:
             if peer in (*self._committee.members, *self._application.following.members):
                 self._ahead.keep(peer, height, message)
-        elif isinstance(message, Status) and height < self.height:
-            self._point_to_head(peer)
+        elif isinstance(message, Status):
+            if peer in self._committee.seats:
+                self._hear_clock(peer, message, now)
+            if height < self.height:
+                self._point_to_head(peer)
 
     def _point_to_head(self, peer: bytes) -> None:
         if self._once(peer, "head"):
@@ -157,7 +175,7 @@ class Repair:
         """Says again to a peer at our height what it may have missed; points one below it to our head."""
         member = self._committee.seats[peer]
         self._ahead.claim(peer, status.height)
-        self._clock.hear(peer, status.time_ms - now)
+        self._hear_clock(peer, status, now)
         height = self._at.height
         if status.height > height:
             self._tell_behind(height + 1)
