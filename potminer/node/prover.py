@@ -101,6 +101,7 @@ class Prover:
         name = signed.digest
         (refusal,) = self._submit([signed])
         if refusal is not None and not await self._is_done(name):
+            await self._check_known(signed)
             raise NotPermitted(f"the transaction is refused: {refusal}", "Nothing was sent and no money moved.")
         view = await self.receipt(name, wait_ms=wait_ms, until=until)
         if view is None:
@@ -121,6 +122,16 @@ class Prover:
     async def _is_done(self, name: bytes) -> bool:
         """Whether a block holds the transaction already."""
         return name in self._past.newest or await self._store.receipt(name) is not None
+
+    async def _check_known(self, signed: SignedTransaction) -> None:
+        """Of a used nonce who leapt over blocks, or let them go with their receipts, cannot say who used it: the same
+        transaction may have been done in one of them. Unreachable then, and never that no money moved."""
+        sent, missing = signed.transaction, await self._store.lowest() - 1
+        if missing and sent.nonce < self._ledger.state.account(sent.sender).nonce:
+            raise Unreachable(
+                f"this node cannot know whether the transaction is done: blocks 1 to {missing} are not here",
+                "Its nonce is used, perhaps by itself. Ask a validator that keeps all blocks before sending another.",
+            )
 
     async def receipt(self, name: bytes, *, wait_ms: int, until: Until) -> ReceiptView | None:
         """What became of a transaction; with *wait_ms*, as soon as *until* can be proven."""

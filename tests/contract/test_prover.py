@@ -16,6 +16,7 @@ from potminer.core.light.shown import Fate, facts, fate
 from potminer.core.light.trust import Terms, from_genesis
 from potminer.node.courier import proof_of
 from potminer.node.follower import Follower, anchored
+from potminer.node.past import HEADER, MODELS, OUTCOMES, Past
 from potminer.node.prover import Prover
 from potminer.wire import record as records
 from potminer.wire.block import block_digest
@@ -24,7 +25,7 @@ from potminer.wire.control import ReceiptStatus, ReceiptView, Until
 from potminer.wire.proof import TransactionProof
 from potminer.wire.record import Account
 from potminer.wire.tx import AggregateResult, Transfer, Unbond, transaction_digest
-from potminer.world.api.attach import Client
+from potminer.world.api.attach import Client, NotFound
 from tests.contract.chain_node import chain_nodes
 from tests.unit.ledger_world import key
 from tests.unit.light_world import Certified
@@ -54,6 +55,32 @@ async def test_one_reply_to_a_transaction_proves_it_and_the_next_block_its_outco
         told = checked(world, await asking)
         assert isinstance(told, Fate)
         assert (told.decided, told.refusal) == (True, "not-registered")
+
+
+async def test_who_does_not_have_the_block_never_says_that_no_money_moved(tmp_path: Path) -> None:
+    """After a leap, or when receipts went with their blocks, the same bytes again are neither done nor refused."""
+    async with chain_nodes(tmp_path) as (world, [(node, address)]), Client(address) as client:
+        signed = world.sign("rich", Transfer(TO, 5))
+        await client.post(signed)
+        await node.step()
+        for _ in range(2):
+            await node.step()
+        while await node.store.prune(3, 9, OUTCOMES):
+            pass
+        await node.store.forget(3, HEADER, MODELS, 9)
+        fresh = Prover(
+            world.genesis, node.ledger, Past(node.ledger.state), node.store, node._take, dict, lambda: world.now
+        )
+        with pytest.raises(Unreachable, match="blocks 1 to 2 are not here") as told:
+            await fresh.submit(signed, wait_ms=0, until=Until.DECIDED)
+        assert "no money moved" not in told.value.hint
+        early = world.sign("poor", Transfer(TO, 5))
+        with pytest.raises(NotPermitted, match="is refused"):
+            await fresh.submit(early, wait_ms=0, until=Until.DECIDED)
+        assert await fresh.receipt(signed.digest, wait_ms=0, until=Until.DECIDED) is None
+        with pytest.raises(NotFound) as unknown:
+            await client.receipt("ab" * 32)
+        assert "a validator that keeps all" in unknown.value.hint
 
 
 async def test_without_patience_the_answer_is_pending(tmp_path: Path) -> None:

@@ -84,7 +84,8 @@ class Chain:
     async def receipt(self, _: web.Request, asked: Asked) -> ReceiptView:
         found = await self._backend.receipt(asked["id"], wait_ms=asked["wait_ms"], until=Until(asked["until"]))
         if found is None:
-            raise Refused(404, "this node has not heard of that transaction")
+            hint = "It may be in a block that this node leapt over or let go: ask a validator that keeps all."
+            raise Refused(404, "this node has not heard of that transaction", hint)
         return found
 
     async def chain(self, _: web.Request, __: Asked) -> ChainStatus:
