@@ -110,3 +110,7 @@ class Inbox:
     def offence(self, peer: bytes, offence: str, detail: str) -> None:
         self._note("warning", f"peer {peer.hex()[:12]} refused: {offence} ({detail})")
         self.post(To.GOSSIP, gossip.Offended(peer, words.Offence(offence)))
+
+    def other_version(self, host: str, detail: str) -> None:
+        """Nobody is proven to be there, so nobody is blamed; but it is said why there is no link."""
+        self._note("warning", f"no link with the node at {host}: {detail}")

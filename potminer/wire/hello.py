@@ -9,7 +9,9 @@ from msgspec import Meta
 from potminer.base.bounded import U16, Height, PublicKey, Signature
 from potminer.wire.codec import Wire
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
+"""Of what is said on links. Goes up with every change that an older end would not understand. 2: frames are deflated,
+and the first message of a greeting says the version."""
 
 
 class Identity(Wire, frozen=True):

@@ -31,6 +31,7 @@ class Recorder:
     down: list[bytes] = field(default_factory=list)
     messages: list[tuple[bytes, Wire]] = field(default_factory=list)
     offences: list[tuple[bytes, str, str]] = field(default_factory=list)
+    versions: list[tuple[str, str]] = field(default_factory=list)
     on_message: Callable[[bytes, Wire], None] | None = None
     on_offence: Callable[[bytes], None] | None = None
     on_down: Callable[[bytes], None] | None = None
@@ -56,6 +57,10 @@ class Recorder:
         self.offences.append((peer, offence, detail))
         if self.on_offence:
             self.on_offence(peer)
+        self.changed.set()
+
+    def other_version(self, host: str, detail: str) -> None:
+        self.versions.append((host, detail))
         self.changed.set()
 
     async def until(self, holds: Callable[[], bool], seconds: float = 20) -> None:

@@ -9,6 +9,7 @@ import pytest
 from potminer.wire import blob, gossip, pbft, sync
 from potminer.wire.codec import Wire
 from potminer.wire.frame import FRAGMENT_BYTES
+from potminer.wire.hello import PROTOCOL_VERSION
 from potminer.world.net.link import Pulse
 from potminer.world.net.network import NetworkLimits
 from potminer.world.net.refusal import LinkRefused, Refusal
@@ -42,6 +43,39 @@ async def test_two_nodes_find_each_other_by_key() -> None:
         assert not b.network.peers()[0].outbound
     assert a.heard.down == [b.key]
     assert b.heard.down == [a.key]
+
+
+@pytest.mark.parametrize(
+    ("first", "word"),
+    [(bytes(32), "version 1 of"), (bytes(32) + b"\x00\x01", "version 1 of"), (bytes(32) + b"\x00\x03", "version 3 of")],
+)
+async def test_a_peer_of_another_version_is_told_so_and_so_are_we(first: bytes, word: str) -> None:
+    """The first message of version 1 says no version. Before, all of this ended as a handshake that failed."""
+    async with node("a") as a:
+        reader, writer = await asyncio.open_connection("127.0.0.1", a.port)
+        writer.write(len(first).to_bytes(2, "big") + first)
+        assert await reader.read() == b"\x00\x02" + PROTOCOL_VERSION.to_bytes(2, "big"), "and it hangs up"
+        writer.close()
+        await a.heard.until(lambda: len(a.heard.versions) == 1)
+        assert word in a.heard.versions[0][1]
+        older = "it has to be updated" if "1" in word else "this node has to be updated"
+        assert older in a.heard.versions[0][1]
+        assert not a.heard.offences
+
+
+async def test_who_dials_a_newer_node_learns_that_it_is_old() -> None:
+    async def newer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(2 + 34)
+        writer.write(b"\x00\x02\x00\x09")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(newer, "127.0.0.1", 0)
+    async with node("a") as a, server:
+        with pytest.raises(LinkRefused, match="version 9 of the protocol, this node 2: this node has") as refused:
+            await a.network.dial("127.0.0.1", server.sockets[0].getsockname()[1])
+        assert refused.value.reason is Refusal.OTHER_VERSION
+        assert [host for host, _ in a.heard.versions] == ["127.0.0.1"]
 
 
 async def test_every_kind_of_message_arrives_as_it_was_said() -> None:

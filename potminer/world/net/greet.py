@@ -1,7 +1,8 @@
 """The greeting: a Noise handshake over a socket, identities proven, and a Hello each way.
 
 The static keys are fresh per process; each side's Ed25519 node key vouches for its own inside
-the handshake. The prologue binds chain and version: peers of two chains never understand each other.
+the handshake. The prologue binds chain and version: peers of two chains never understand each other. The version is
+said in the clear as well, first of all: two ends that differ in it can tell each other so, and nothing else.
 """
 
 from __future__ import annotations
@@ -23,9 +24,14 @@ from potminer.world.net.refusal import LinkRefused, Refusal
 
 SEALED_BYTES = FRAME_BYTES + SHELL_BYTES + TAG_BYTES
 _IDENTITY_BYTES = len(encode(Identity(bytes(32), bytes(64))))
-_FIRST_BYTES = KEY_BYTES
+_VERSION_BYTES = 2
+_FIRST_BYTES = KEY_BYTES + _VERSION_BYTES
+_SILENT_BYTES = KEY_BYTES
+"""The first message of version 1, which did not say its version."""
 _SECOND_BYTES = KEY_BYTES + (KEY_BYTES + TAG_BYTES) + (_IDENTITY_BYTES + TAG_BYTES)
 _THIRD_BYTES = (KEY_BYTES + TAG_BYTES) + (_IDENTITY_BYTES + TAG_BYTES)
+
+_VERSION = PROTOCOL_VERSION.to_bytes(_VERSION_BYTES, "big")
 
 Admit = Callable[[bytes, bytes], None]
 """Sees (peer key, peer static key) as soon as they are proven; raises LinkRefused to go no further."""
@@ -41,7 +47,7 @@ class Introduction:
 
     @property
     def prologue(self) -> bytes:
-        return b"potminer/link" + PROTOCOL_VERSION.to_bytes(2, "big") + self.chain
+        return b"potminer/link" + _VERSION + self.chain
 
     def identity(self) -> bytes:
         """Handshake payload: the node key's signature over the static key."""
@@ -94,17 +100,25 @@ class Greeter:
 
     async def dialling(self) -> Greeted:
         noise = self._noise(initiator=True)
-        await self._send(noise.write(b""))
-        payload = self._read_noise(noise, await self._receive(exactly=_SECOND_BYTES))
+        await self._send(noise.write(_VERSION))
+        second = await self._receive(_SECOND_BYTES, _VERSION_BYTES)  # version 1 hangs up instead
+        if len(second) == _VERSION_BYTES:
+            raise _other_version(second)
+        payload = self._read_noise(noise, second)
         peer = self._identify(payload, noise.remote_static)
         await self._send(noise.write(self._us.identity()))
         return await self._exchange_hellos(peer, noise)
 
     async def listening(self) -> Greeted:
         noise = self._noise(initiator=False)
-        self._read_noise(noise, await self._receive(exactly=_FIRST_BYTES))
+        first = await self._receive(_FIRST_BYTES, _SILENT_BYTES)
+        spoken = first[KEY_BYTES:] or (1).to_bytes(_VERSION_BYTES, "big")
+        if spoken != _VERSION:
+            await self._send(_VERSION)
+            raise _other_version(spoken)
+        self._read_noise(noise, first)
         await self._send(noise.write(self._us.identity()))
-        payload = self._read_noise(noise, await self._receive(exactly=_THIRD_BYTES))
+        payload = self._read_noise(noise, await self._receive(_THIRD_BYTES))
         peer = self._identify(payload, noise.remote_static)
         return await self._exchange_hellos(peer, noise)
 
@@ -118,7 +132,7 @@ class Greeter:
         try:
             return noise.read(message)
         except Malformed as error:
-            raise LinkRefused(Refusal.BAD_HANDSHAKE, f"another chain or version, or damaged: {error}") from error
+            raise LinkRefused(Refusal.BAD_HANDSHAKE, f"another chain, or damaged: {error}") from error
 
     def _identify(self, payload: bytes, static: bytes) -> bytes:
         try:
@@ -150,14 +164,22 @@ class Greeter:
         except OSError as error:
             raise LinkRefused(Refusal.CLOSED, str(error)) from error
 
-    async def _receive(self, *, exactly: int = 0, at_most: int = 0) -> bytes:
+    async def _receive(self, *sizes: int, at_most: int = 0) -> bytes:
+        """A message of one of *sizes*, or of *at_most* so many bytes."""
         try:
             size = int.from_bytes(await self._reader.readexactly(2), "big")
-            if size > at_most if at_most else size != exactly:
+            if size > at_most if at_most else size not in sizes:
                 raise LinkRefused(Refusal.BAD_HANDSHAKE, "a message of impossible length")
             return await self._reader.readexactly(size)
         except (asyncio.IncompleteReadError, OSError) as error:
             raise LinkRefused(Refusal.CLOSED, "the other end hung up") from error
+
+
+def _other_version(said: bytes) -> LinkRefused:
+    theirs = int.from_bytes(said, "big")
+    older = "it" if theirs < PROTOCOL_VERSION else "this node"
+    detail = f"it speaks version {theirs} of the protocol, this node {PROTOCOL_VERSION}: {older} has to be updated"
+    return LinkRefused(Refusal.OTHER_VERSION, detail)
 
 
 def _decode_hello(data: bytes) -> Hello:

@@ -43,6 +43,8 @@ class NetworkHandler(Protocol):
 
     def offence(self, peer: bytes, offence: OffenceWord, detail: str) -> None: ...
 
+    def other_version(self, host: str, detail: str) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkLimits:
@@ -248,6 +250,8 @@ class Network:
         except TimeoutError as error:
             raise LinkRefused(Refusal.TIMEOUT, f"{host} did not answer in time") from error
         except LinkRefused as refused:
+            if refused.reason is Refusal.OTHER_VERSION:
+                self._handler.other_version(host, refused.detail)
             raise self._blame(refused, claimed) from refused
         finally:
             self._dialling.difference_update(claimed)
@@ -290,6 +294,8 @@ class Network:
         """Failures before authentication are held against the address, later ones against the key."""
         if isinstance(refused, TimeoutError) or refused.peer is None:
             self._guard.charge(host, self._clock())
+            if isinstance(refused, LinkRefused) and refused.reason is Refusal.OTHER_VERSION:
+                self._handler.other_version(host, refused.detail)
         elif refused.reason is Refusal.MISBEHAVED:
             self._guard.charge(host, self._clock())
             self._handler.offence(refused.peer, "malformed", refused.detail)
