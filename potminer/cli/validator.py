@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -96,12 +97,16 @@ def unbond(
 @_JSON
 @click.pass_obj
 def status(place: Place, *, socket: str | None, as_json: bool) -> None:
-    """How this node stands with consensus: bond, candidacy, seats. Proven, not the daemon's word."""
+    """How this node stands with consensus: bond, candidacy, seats. Proven, but for the line *voice*: that is the
+    daemon's word."""
     seen, genesis = _standing(place, socket, to_vote=False)
+    voice = _voice(place, socket)
     if as_json:
-        print_json(_as_json(seen, genesis))
+        print_json({**_as_json(seen, genesis), **_voice_json(voice)})
         return
     for line in _lines(seen, genesis):
+        say(line)
+    for line in _voice_lines(voice):
         say(line)
 
 
@@ -131,6 +136,47 @@ def _lines(seen: ProvenValidator, genesis: Genesis) -> list[str]:
         free = f"{date(each.time_ms)} {clock(each.time_ms)}"
         lines.append(f"leaving    {_money(each.amount)}, free after {free} and in epoch {each.epoch}")
     return [*lines, f"balance    {_money(seen.balance)}", f"proven     after block {seen.height:,}"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Voice:
+    """Of a daemon that does not vote: the block time from which on it does, and whom of the committee it hears."""
+
+    until_ms: int
+    seen_ms: int
+    linked: int
+    others: int
+
+
+def _voice(place: Place, socket: str | None) -> _Voice | None:
+    """None where nothing keeps it from voting, or where it is another key's: not ours would say nothing."""
+    from potminer.base.address import encode_address
+
+    own = encode_address(_node_key(place).public)
+
+    async def converse(node: Client) -> _Voice | None:
+        photograph = await node.snapshot()
+        until = photograph.chain.silent_until_ms
+        if photograph.node != own or until is None:
+            return None
+        others = [each.linked for each in (await node.network()).committee if each.linked is not None]
+        return _Voice(until, photograph.taken_ms, sum(others), len(others))
+
+    return ask(place, converse, socket=socket)
+
+
+def _voice_json(voice: _Voice | None) -> dict[str, object]:
+    if voice is None:
+        return {"silent_until_ms": None}
+    return {"silent_until_ms": voice.until_ms, "members_linked": voice.linked, "members_others": voice.others}
+
+
+def _voice_lines(voice: _Voice | None) -> list[str]:
+    from potminer.view.silence import silence
+
+    if voice is None:
+        return []
+    return [f"voice      {silence(voice.until_ms, voice.seen_ms, linked=voice.linked, others=voice.others)}"]
 
 
 def _seat(power: int | None) -> str:

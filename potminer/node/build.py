@@ -56,6 +56,7 @@ from potminer.node.rig import Rig, RigHands
 from potminer.node.rigform import price_micro
 from potminer.node.seats import Seats
 from potminer.node.settings import settings_view
+from potminer.node.silence import Silence
 from potminer.node.terms import pay_of
 from potminer.wire import record as records
 from potminer.wire.codec import decode, encode
@@ -292,12 +293,17 @@ async def _compose(
     books = Books(log, daybook, settings_view(config, paths.config, os.environ), _prices(config), gaps)
     answers = Answers(key.public, ledger, history, network, engine, books, unix_ms)
     prover = Prover(genesis, ledger, past, store, engine.submit, lambda: machines.sync.heads, unix_ms)
-    publisher = Publisher(identity, ledger, history, rig, blobs, network, engine, answers, prover, unix_ms)
+    silence = Silence(
+        lambda: None if machines.replica is None else machines.replica.silent_until_ms,
+        lambda: set(seats.committee.members) - {key.public}, lambda: [peer.key for peer in network.peers()], note,
+    )
+    publisher = Publisher(identity, ledger, history, rig, blobs, network, engine, answers, prover, silence, unix_ms)
 
     def look() -> None:
         now = unix_ms()
         daybook.look(rig.devices(now), now)
         publisher.heed_network()
+        silence.look(now)
 
     await stack.enter_async_context(network)
     await stack.enter_async_context(exchange)

@@ -19,6 +19,7 @@ from potminer.node.engine import Engine
 from potminer.node.history import History, TaskHistory
 from potminer.node.prover import Prover
 from potminer.node.rig import Rig
+from potminer.node.silence import Silence
 from potminer.wire import record as records
 from potminer.wire.answers import (
     ChainStatus,
@@ -91,6 +92,7 @@ class Publisher:
         engine: Engine,
         answers: Answers,
         prover: Prover,
+        silence: Silence,
         clock: Callable[[], int],
     ) -> None:
         self._identity = identity
@@ -102,6 +104,7 @@ class Publisher:
         self._engine = engine
         self._answers = answers
         self._prover = prover
+        self._silence = silence
         self._clock = clock
         self._changed = asyncio.Event()
         self._alerts: dict[str, Alert] = {}
@@ -145,7 +148,7 @@ class Publisher:
             losses=self._losses(),
             earnings=self._answers.money(),
             chain=self._chain(),
-            alerts=tuple(self._alerts.values()),
+            alerts=(*self._silence.alerts, *self._alerts.values()),
             next_check_ms=self._rig.next_check_ms(now),
         )
 
@@ -180,6 +183,7 @@ class Publisher:
             received_bytes=traffic.total_received,
             mempool=len(self._ledger.mempool),
             standing=self._engine.standing,
+            silent_until_ms=self._silence.until_ms,
         )
 
     def _newest(self) -> tuple[bytes, TaskHistory] | None:

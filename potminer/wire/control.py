@@ -210,6 +210,8 @@ class ChainView(Photo, frozen=True, kw_only=True):
     mempool: U63 = 0
     target_height: Height | None = None
     standing: Standing = Standing.NONE
+    silent_until_ms: Millis | None = None
+    """The time of a block from which on this validator votes again: its disk is younger than its key's votes."""
 
 
 class AlertLevel(StrEnum):

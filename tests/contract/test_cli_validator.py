@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from potminer.base.address import encode_address
 from potminer.base.errors import Exit
 from potminer.cli.main import main
 from potminer.node.onions import onion_of
+from potminer.view.silence import PATIENCE_MS
 from potminer.wire import record as records
+from potminer.wire.answers import MemberView, NetworkView
 from potminer.wire.control import Snapshot
 from potminer.wire.record import Validator
 from potminer.world.keys import create_key
@@ -75,3 +78,47 @@ async def test_a_node_becomes_a_candidate_and_unbonds(tmp_path: Path, capsys: py
         people = ["--datadir", str(mine), "validator", "status", "--socket", str(address)]
         assert await asyncio.to_thread(main, people) == Exit.OK
         assert "potminer validator register" in capsys.readouterr().out
+
+
+class Wiped(Standby):
+    """Its disk is younger than its key's votes."""
+
+    until_ms: int | None = None
+    late_ms = 0
+
+    async def snapshot(self) -> Snapshot:
+        found = await super().snapshot()
+        until = None if self.until_ms is None else found.taken_ms - self.late_ms
+        return replace(found, chain=replace(found.chain, silent_until_ms=until))
+
+    async def network(self) -> NetworkView:
+        own, others = encode_address(key("rich").public), (True, True, False)
+        members = tuple(MemberView(key=f"pot1{at}", power=1, linked=each) for at, each in enumerate(others))
+        return NetworkView(taken_ms=0, committee=(MemberView(key=own, power=1, linked=None), *members))
+
+
+async def test_a_wiped_member_is_said_to_be_silent_and_what_ends_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine"
+    create_key(mine / "keys/node.key", seed=RICH)
+    async with chain_nodes(tmp_path, Wiped, epoch_blocks=8) as (_, [(node, address)]):
+        assert isinstance(node, Wiped)
+        await node.step()
+        await node.step()
+
+        async def shown(*more: str) -> str:
+            words = ["--datadir", str(mine), "validator", "status", "--socket", str(address), *more]
+            assert await asyncio.to_thread(main, words) == Exit.OK
+            return capsys.readouterr().out
+
+        assert "voice" not in await shown()
+        node.until_ms = 0
+        said = await shown()
+        assert "voice      silent until a block of" in said
+        assert "Two at once" not in said
+        node.late_ms = PATIENCE_MS + 1
+        assert "none comes, 2 of 3 others are linked. See docs/validators.md, Two at once" in await shown()
+        told = json.loads(await shown("--json"))
+        assert (told["members_linked"], told["members_others"]) == (2, 3)
+        assert told["silent_until_ms"] > 0

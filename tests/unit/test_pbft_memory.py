@@ -79,6 +79,7 @@ def test_a_wiped_replica_follows_and_says_nothing_until_the_chain_is_younger_tha
     chain = Chain(head=genesis(CHAIN), committee=committee_of(4), counts_turns=False)
     one = wiped(chain, Memory(SINCE_MS, lost=True))
     late = SINCE_MS + SILENT_MS
+    assert one.silent_until_ms == late
     assert not says(one.handle(Started(), SINCE_MS))
     clocks(one, late, 0, 0)
     for height, time_ms in ((1, GENESIS_MS + 5), (2, SINCE_MS), (3, late - 1)):
@@ -86,6 +87,7 @@ def test_a_wiped_replica_follows_and_says_nothing_until_the_chain_is_younger_tha
         assert not says(one.handle(TimerFired(STATUS), late + height))
     assert Persist(LOST, None) in one.handle(Executed(4, bytes([4]) * 32, bytes(32), late), late)
     assert one.height == 5
+    assert one.silent_until_ms is None
     assert says(one.handle(TimerFired(STATUS), late + 1_000))
 
 

@@ -46,6 +46,11 @@ class Memory:
         since = int.from_bytes(journal.get(SINCE, b""), "big")
         return Memory(since, LOST in journal, silent_ms, int.from_bytes(journal.get(TRUE, b""), "big"))
 
+    @property
+    def until_ms(self) -> int:
+        """The time of a head above which nothing is forgotten."""
+        return max(self.since_ms, self.true_ms) + self.silent_ms
+
     def begun(self) -> list[tuple[bytes, bytes]]:
         """What a new disk is to hold."""
         lost = [(LOST, b"\x01")] if self.lost else []
@@ -72,8 +77,7 @@ class Memory:
 
     def reaches(self, head: Head) -> bool:
         """Whether all that this key ever signed above *head* is known."""
-        began_ms = max(self.since_ms, self.true_ms)
-        return not self.lost or (self.heard and head.time_ms >= began_ms + self.silent_ms)
+        return not self.lost or (self.heard and head.time_ms >= self.until_ms)
 
     def regained(self, head: Head) -> tuple[Memory, list[Persist]]:
         """Above *head* everything is known, and it is on this disk: nothing more has to be heard, in later lives

@@ -65,6 +65,11 @@ class Repair:
         """The height being agreed on: one above the head."""
         return self._head.height + 1
 
+    @property
+    def silent_until_ms(self) -> int | None:
+        """The time of a block from which on this member speaks again; None where no forgetting keeps it from it."""
+        return None if self._me < 0 or self._memory.reaches(self._head) else self._memory.until_ms
+
     def _meet_chain(self, time_ms: int) -> None:
         """The head moves: the first block that comes to this disk may show that the chain is older than it."""
         if self._head.height == 0 and not self._voice.said.messages():
