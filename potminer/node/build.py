@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +106,8 @@ class Node:
     look: Callable[[], None]
     """Note for the day's picture what the rig does now."""
     save_day: Callable[[], Awaitable[None]]
+    until_damaged: Callable[[], Coroutine[None, None, None]]
+    """Raises once the disk gave back something else than was written, whoever asked it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +317,7 @@ async def _compose(
         lambda: store.save_addresses([encode(record) for record in machines.gossip.records()]),
         look,
         lambda: store.persist([(DAY_KEY, daybook.saved())]),
+        store.until_damaged,
     )
 
 

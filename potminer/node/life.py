@@ -81,12 +81,14 @@ def _spare_collector() -> None:
 
 async def _run(node: Node, stop: asyncio.Event) -> bool:
     """Engine, rig and housekeeping until *stop*, or until the node has to begin again (True); a fault of our own in
-    either ends the node."""
+    either ends the node, and so does a damaged disk, also where only somebody's question met it: what was signed lies
+    on it too."""
     work = [
         asyncio.create_task(node.engine.run(), name="engine"),
         asyncio.create_task(node.rig.run(node.journal), name="rig"),
         asyncio.create_task(_keep_addresses(node), name="addresses"),
         asyncio.create_task(_keep_day(node), name="day"),
+        asyncio.create_task(node.until_damaged(), name="disk"),
     ]
     stopping = asyncio.create_task(stop.wait(), name="stop")
     outgrown = asyncio.create_task(node.engine.outgrown.wait(), name="outgrown")

@@ -45,6 +45,10 @@ class StoreError(PotminerError):
     """The disk or the database refused. Nothing of the failed call was written."""
 
 
+class Damaged(ConfigError):
+    """The file is not what was written to it. Nothing in it can be trusted any more, what a replica signed included."""
+
+
 class Store:
     """Open with ``Store.open``. Calls may overlap; they are executed one after another."""
 
@@ -52,6 +56,7 @@ class Store:
         self._engine, self._thread, self._connection, self._where = engine, thread, connection, where
         self._unwritten: list[tuple[tuple[Entry, ...], asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
+        self._damage: asyncio.Future[Damaged] = asyncio.get_running_loop().create_future()
 
     @staticmethod
     @asynccontextmanager
@@ -74,6 +79,10 @@ class Store:
                 await store._close()
         finally:
             thread.shutdown()
+
+    async def until_damaged(self) -> None:
+        """Raises Damaged once any call has met damage, whoever made it; until then it only waits."""
+        raise await asyncio.shield(self._damage)
 
     # ---- chain ---------------------------------------------------------------------------
 
@@ -220,7 +229,12 @@ class Store:
 
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._transact, work, arguments)
+        try:
+            return await loop.run_in_executor(self._thread, self._transact, work, arguments)
+        except Damaged as damage:
+            if not self._damage.done():
+                self._damage.set_result(damage)
+            raise
 
     def _transact(self, work: Callable[..., T], arguments: Sequence[Any]) -> T:
         try:
@@ -333,7 +347,7 @@ def _explain(error: DBAPIError, where: str) -> PotminerError:
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return AlreadyRunning(f"another process holds {where}", "Is a node already running on this data folder?")
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-        return ConfigError(
+        return Damaged(
             f"{where} is damaged or not a potminer store ({said})",
             "Move it away: the node fetches the chain again from its peers. Keys are kept elsewhere.",
         )
