@@ -21,8 +21,7 @@ def read_config(place: Place, flags: Mapping[str, object] | None = None) -> Conf
     from potminer.node.config import load_config
 
     path = place.paths().config
-    asked = place.config is not None or bool(os.environ.get("POTMINER_CONFIG"))
-    return load_config(path if asked or path.exists() else None, os.environ, flags)
+    return load_config(path if place.asks_for_config or path.exists() else None, os.environ, flags)
 
 
 @click.group()
@@ -31,19 +30,28 @@ def config() -> None:
 
 
 @config.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
-def check(place: Place) -> None:
+def check(place: Place, *, as_json: bool) -> None:
     """Read the config file and name every mistake in it."""
     read_config(place)
     path = place.paths().config
+    if as_json:
+        print_json({"file": str(path), "exists": path.exists(), "sound": True})
+        return
     say(f"{path} is sound" if path.exists() else f"there is no {path}: every setting has its default")
 
 
 @config.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
-def path(place: Place) -> None:
+def path(place: Place, *, as_json: bool) -> None:
     """Print where the config file lies."""
-    say(str(place.paths().config))
+    found = place.paths().config
+    if as_json:
+        print_json({"file": str(found), "exists": found.exists()})
+    else:
+        say(str(found))
 
 
 @config.command()

@@ -43,12 +43,12 @@ def dashboard(
     ssh -L /tmp/rig2.sock:/path/of/api.sock rig2; rigs that are always there go into dashboard.rigs.
     Behind a reverse proxy that adds TLS it is "https://HOST/PATH token=FILE" (docs/spec/api.md, 5).
 
-    A recording is what `potminer status --watch --json` writes.
+    A recording is what `potminer record` writes, or `potminer status --watch --json`.
     """
     if not sys.stdout.isatty():
         raise UsageError("the dashboard needs a terminal", "Use `potminer status`, with --json for scripts.")
     from potminer.cli.config import read_config
-    from potminer.cli.sources import Recording
+    from potminer.cli.recording import Recording
     from potminer.dashboard.app import DashboardApp
 
     theme = theme or read_config(place).dashboard.theme

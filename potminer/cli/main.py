@@ -42,6 +42,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "task": ("task:task", "Order training and fetch models."),
     "devnet": ("devnet:devnet", "Run a whole network on this computer."),
     "simulate": ("simulate:simulate", "Run the network in virtual time."),
+    "record": ("replay:record", "Record what the dashboard shows."),
+    "replay": ("replay:replay", "Show a recorded session again."),
     "miners": ("miners:miners", "Find the miners of this computer and test them."),
     "gpus": ("gpus:gpus", "Show the GPUs and which torch can use them."),
     "bench": ("bench:bench", "Measure what the devices of this rig do and would earn."),
@@ -100,13 +102,16 @@ def _exists(target: str) -> bool:
 @click.option("--datadir", type=click.Path(path_type=Path), help="Folder of keys, chain and blobs. [POTMINER_DATADIR]")
 @click.option("--config", type=click.Path(path_type=Path), help="Config file. [POTMINER_CONFIG]")
 @click.option("--network", help="Name of the network. [POTMINER_NETWORK]")
+@click.option("--profile", help="Settings from potminer.NAME.toml in the data folder. [POTMINER_PROFILE]")
 @click.pass_context
-def cli(ctx: click.Context, datadir: Path | None, config: Path | None, network: str | None) -> int | None:
+def cli(
+    ctx: click.Context, datadir: Path | None, config: Path | None, network: str | None, profile: str | None
+) -> int | None:
     """Idle mining rigs train models, under Proof of Training.
 
     Without a command, on a terminal: the dashboard, with a daemon of its own where none runs.
     """
-    ctx.obj = Place(datadir, config, network)
+    ctx.obj = Place(datadir, config, network, profile)
     if ctx.invoked_subcommand is not None:
         return None
     if sys.stdin.isatty() and sys.stdout.isatty() and _exists("dashboard:dashboard"):
@@ -165,7 +170,7 @@ def main(arguments: Sequence[str] | None = None, door: click.Group = cli) -> int
 
 
 def _said(ctx: click.Context) -> Place:
-    return Place(ctx.params.get("datadir"), ctx.params.get("config"), ctx.params.get("network"))
+    return Place(*(ctx.params.get(name) for name in ("datadir", "config", "network", "profile")))
 
 
 def _logs(place: Place) -> Path:

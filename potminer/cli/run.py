@@ -22,16 +22,14 @@ def run(place: Place, *, headless: bool, byzantine: str | None, record: Path | N
     """Run the daemon until Ctrl-C. Faces attach to it: `potminer dashboard`, `potminer status`."""
     import asyncio
     import gc
-    import os
 
     gc.disable()  # what is loaded and set up now, stays: node/life.py takes it up again
     try:
-        from potminer.node.config import load_config
+        from potminer.cli.config import read_config
         from potminer.node.life import live
 
-        paths = place.paths()
-        config = load_config(paths.config if paths.config.exists() else None, os.environ)
-        return asyncio.run(live(config, paths, byzantine=byzantine, spoken=not headless, record=record))
+        config = read_config(place)
+        return asyncio.run(live(config, place.paths(), byzantine=byzantine, spoken=not headless, record=record))
     finally:
         gc.enable()
 

@@ -127,10 +127,19 @@ def show(place: Place, *, task: str, as_json: bool, socket: str | None) -> None:
 
 @click.command()
 @click.argument("task")
+@click.option("--json", "as_json", is_flag=True, help="Each round as a line of JSON, and the whole task at its end.")
 @_socket
 @click.pass_obj
-def watch(place: Place, *, task: str, socket: str | None) -> None:
+def watch(place: Place, *, task: str, as_json: bool, socket: str | None) -> None:
     """Follow TASK round by round until it ends, then draw its loss."""
+    from msgspec.structs import asdict
+
+    def tell(view: RoundView, detail: TaskDetail) -> None:
+        if as_json:
+            print_json({"task": detail.task.task, **asdict(view)})
+        else:
+            say(_line(view, detail))
+        sys.stdout.flush()
 
     async def question(node: Client) -> TaskDetail:
         name = await find_task(node, task)
@@ -140,15 +149,18 @@ def watch(place: Place, *, task: str, socket: str | None) -> None:
             for view in reversed(detail.rounds):
                 if view.round not in said and (view.accuracy_ppm is not None or _is_old(view, detail)):
                     said.add(view.round)
-                    say(_line(view, detail))
+                    tell(view, detail)
             if detail.task.status != "open":
                 for view in reversed(detail.rounds):
                     if view.round not in said:
-                        say(_line(view, detail))
+                        tell(view, detail)
                 return detail
             await asyncio.sleep(POLL_S)
 
     detail = ask(place, question, socket=socket)
+    if as_json:
+        print_json(detail)
+        return
     from potminer.view import plot
 
     losses = [view.loss_micro for view in reversed(detail.rounds) if view.loss_micro is not None]

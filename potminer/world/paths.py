@@ -73,14 +73,16 @@ def locate(
     datadir: Path | None = None,
     config: Path | None = None,
     network: str | None = None,
+    profile: str | None = None,
 ) -> Paths:
-    """Paths for the flags given (None: not said) and the environment *environ*."""
+    """Paths for the flags given (None: not said) and the environment *environ*. A profile is another config file of the
+    same node: ``potminer.NAME.toml`` beside the usual one."""
     name = network or environ.get("POTMINER_NETWORK") or DEFAULT_NETWORK
-    if len(name) > 64 or not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name[0] in ".-_":
+    if not _is_name(name):
         raise UsageError(f"{name[:64]!r} is not the name of a network", "Use lower-case letters, digits, - and _.")
     said = datadir or _path(environ, "POTMINER_DATADIR")
     home = (said or Path(appdirs.user_data_dir(APP, appauthor=False)) / name).expanduser().absolute()
-    file = config or _path(environ, "POTMINER_CONFIG") or home / "potminer.toml"
+    file = _config(environ, home, config, profile)
     return Paths(name, home, file.expanduser().absolute(), _runtime(environ, home))
 
 
@@ -99,6 +101,26 @@ def private_folder(path: Path) -> Path:
     if stat.S_IMODE(found.st_mode) & 0o077:
         path.chmod(0o700)
     return path
+
+
+def _config(environ: Mapping[str, str], home: Path, config: Path | None, profile: str | None) -> Path:
+    """A flag wins over the environment; of one kind, a file and a profile contradict each other."""
+    of_environ = _path(environ, "POTMINER_CONFIG"), environ.get("POTMINER_PROFILE")
+    for file, name in ((config, profile), of_environ):
+        if file is not None and name:
+            raise UsageError("a config file and a profile were both named", "A profile is a config file: name one.")
+        if file is not None:
+            return file
+        if name:
+            if not _is_name(name):
+                raise UsageError(f"{name[:64]!r} is not the name of a profile", "Use letters, digits, - and _.")
+            return home / f"potminer.{name}.toml"
+    return home / "potminer.toml"
+
+
+def _is_name(name: str) -> bool:
+    plain = name.replace("-", "").replace("_", "").replace(".", "")
+    return len(name) <= 64 and plain.isalnum() and name[0] not in ".-_"
 
 
 def _path(environ: Mapping[str, str], name: str) -> Path | None:

@@ -49,6 +49,44 @@ def test_every_listed_command_can_be_loaded() -> None:
         assert command.name == name
 
 
+ACTS = {
+    "run", "dashboard", "pause", "resume", "finish", "mode", "payout set", "keys restore", "task cancel", "task new",
+    "config set", "service install", "service remove", "completion", "record",
+}  # fmt: skip
+"""Commands that do something, and answer with no more than that they did."""
+
+
+def leaves(command: click.Command, name: str, context: click.Context) -> dict[str, click.Command]:
+    if not isinstance(command, click.Group):
+        return {name: command}
+    found = {}
+    for each in command.list_commands(context):
+        inner = command.get_command(context, each)
+        assert inner is not None
+        found |= leaves(inner, f"{name} {each}".strip(), context)
+    return found
+
+
+def test_every_command_that_reads_speaks_json() -> None:
+    every = leaves(cli, "", click.Context(cli))
+    speaks = {name for name, command in every.items() if any("--json" in p.opts for p in command.params)}
+    assert set(every) - speaks == ACTS
+
+
+def test_the_commands_of_the_readme_are_there() -> None:
+    """The first words of every command that it shows, and those flags of theirs that it shows."""
+    every = leaves(cli, "", click.Context(cli))
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    shown = [line.split("#")[0].split() for line in readme.splitlines() if line.startswith("    potminer")]
+    assert len(shown) > 10
+    for words in shown:
+        said = " ".join(words[1:])
+        named = [name for name in every if (said + " ").startswith(name + " ")]
+        assert named or not words[1:], said
+        flags = [word for word in words if word.startswith("--")]
+        assert all(any(flag in p.opts for p in every[named[0]].params) for flag in flags), said
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
@@ -61,6 +99,9 @@ def test_every_listed_command_can_be_loaded() -> None:
         (["pause", "--for", "soon"], Exit.USAGE),
         (["dashboard"], Exit.USAGE),
         (["--network", "../x", "status"], Exit.USAGE),
+        (["--profile", "../x", "status"], Exit.USAGE),
+        (["--profile", "a", "--config", "b", "status"], Exit.USAGE),
+        (["--profile", "a", "config", "check"], Exit.CONFIG),
         (["version"], Exit.OK),
         (["completion", "bash"], Exit.OK),
     ],

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from potminer.base.errors import Exit, UsageError
 from potminer.cli.main import cli
+from potminer.cli.recording import Recording
 from potminer.cli.rigs import print_rigs
-from potminer.cli.sources import Recording
 from potminer.dashboard.app import DashboardApp
 from potminer.dashboard.themes import THEMES
 from potminer.view.rigs import RigSeen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from potminer.base.address import encode_address
-from potminer.base.errors import ConfigError, Exit
+from potminer.base.errors import ConfigError, Exit, UsageError
 from potminer.cli.main import cli, main
 from potminer.node.config import (
     MINERS,
@@ -29,6 +30,7 @@ from potminer.node.config import (
 )
 from potminer.node.source import MAX_BYTES, Source, parse_source, read_source
 from potminer.node.template import config_text
+from potminer.world.paths import locate
 
 KEY = bytes(range(32))
 
@@ -329,3 +331,36 @@ def test_config_without_a_file_shows_the_defaults(tmp_path: Path) -> None:
     assert code == 0
     assert json.loads(said)["value"] == plain(Config())
     assert Source("x", {}, {}).line(("a",)) == 0
+
+
+def test_a_profile_is_another_config_file_of_the_same_node(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    here = ["--datadir", str(tmp_path)]
+    assert main([*here, "init", "--yes"]) == Exit.OK
+    assert main([*here, "--profile", "night", "init", "--yes", "--idle-policy", "always"]) == Exit.OK
+    capsys.readouterr()
+    for flags, said in (([], "idle_only"), (["--profile", "night"], "always")):
+        assert main([*here, *flags, "config", "get", "idle.policy"]) == Exit.OK
+        assert capsys.readouterr().out.strip() == said
+    assert main([*here, "--profile", "night", "config", "check", "--json"]) == Exit.OK
+    assert json.loads(capsys.readouterr().out)["file"] == str(tmp_path / "potminer.night.toml")
+
+
+def test_the_command_line_names_the_config_before_the_environment_does(tmp_path: Path) -> None:
+    told = partial(locate, datadir=tmp_path)
+    night, other = tmp_path / "potminer.night.toml", tmp_path / "other.toml"
+    assert told({}).config == tmp_path / "potminer.toml"
+    assert told({"POTMINER_PROFILE": "night"}).config == night
+    assert told({"POTMINER_CONFIG": str(other)}, profile="night").config == night
+    assert told({"POTMINER_PROFILE": "night"}, config=other).config == other
+    with pytest.raises(UsageError, match="both named"):
+        told({"POTMINER_CONFIG": "a", "POTMINER_PROFILE": "b"})
+    with pytest.raises(UsageError, match="both named"):
+        told({}, config=other, profile="b")
+
+
+@pytest.mark.parametrize("flags", [["--config", "nowhere.toml"], ["--profile", "nowhere"]])
+def test_a_config_that_was_named_must_be_there_for_the_daemon_too(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--datadir", str(tmp_path), *flags, "run", "--headless"]) == Exit.CONFIG
+    assert "nowhere.toml: No such file" in capsys.readouterr().err
