@@ -10,14 +10,14 @@ import click
 from potminer import __version__
 from potminer.cli.output import print_json, say
 
-_PARTS = ("torch", "textual", "aiohttp", "sqlalchemy", "pynacl", "msgspec", "numpy")
+PARTS = ("torch", "textual", "aiohttp", "sqlalchemy", "pynacl", "msgspec", "numpy")
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def version(*, as_json: bool) -> None:
     """Show versions."""
-    parts = {name: _installed(name) for name in _PARTS}
+    parts = {name: _installed(name) for name in PARTS}
     if as_json:
         system = f"{platform.system()} {platform.machine()}"
         print_json({"potminer": __version__, "python": platform.python_version(), "system": system, "parts": parts})

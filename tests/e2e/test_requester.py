@@ -105,7 +105,8 @@ async def test_submit_watch_fetch_and_cancel(tmp_path: Path) -> None:
 
         second = json.loads(await run("task", "submit", str(task_file(tmp_path)), "--json", *pays))
         await run("task", "cancel", second["task"], *pays)
-        assert "cancelled" in await run("task", "watch", second["task"])
+        lines = [json.loads(line) for line in (await run("task", "watch", second["task"], "--json")).splitlines()]
+        assert lines[-1]["task"]["status"] == "cancelled"
 
         code, _, err = await command(home, "task", "cancel", ordered["task"], *pays)
         assert (code, "task-not-open" in err) == (Exit.FAILURE, True), err
