@@ -16,6 +16,7 @@ from potminer.cli.span import parse_span
 
 if TYPE_CHECKING:
     from potminer.cli.recording import Recording
+    from potminer.world.api.address import Address
 
 
 @click.command()
@@ -62,10 +63,14 @@ def record(place: Place, *, file: Path, for_ms: int | None, socket: str | None) 
     from potminer.cli.recording import Tape
     from potminer.cli.recording import record as run
     from potminer.cli.sources import Daemon
+    from potminer.cli.trusted import Examiner
     from potminer.world.api.address import address_from_flag
     from potminer.world.api.attach import find
 
-    source = Daemon(lambda: find(place.paths()) if socket is None else address_from_flag(socket))
+    def address() -> Address:
+        return find(place.paths()) if socket is None else address_from_flag(socket)
+
+    source = Daemon(address, Examiner(place))
 
     async def work(tape: Tape) -> None:
         await source.snapshot()  # where no daemon answers, nothing is recorded
