@@ -38,14 +38,18 @@ def check(file: Path, *, as_json: bool) -> None:
     say(f"money    {summary['budget']} in escrow; every unit of every round costs {summary['most']}")
     if sound.paid_rounds < sound.rounds:
         say(f"         with all {sound.max_trainers} trainers the budget ends after round {sound.paid_rounds:,}")
+    taskorder.say_audits(sound)
 
 
 def _summary(file: TaskFile) -> dict[str, object]:
+    from potminer.node.newcomers import audit_shares
     from potminer.node.taskfile import show_pot
     from potminer.train.shapes import training_bytes
+    from potminer.wire.genesis import Parameters
     from potminer.wire.model import parameter_count
 
     spec = file.to_spec(train=bytes(32), validation=bytes(32), initial_model=bytes(32))
+    early, audited = audit_shares(spec, Parameters())
     return {
         "name": file.name,
         "parameters": parameter_count(file.model),
@@ -56,6 +60,8 @@ def _summary(file: TaskFile) -> dict[str, object]:
         "most_units": file.most_units,
         "samples_per_unit": file.samples_per_unit,
         "paid_rounds": file.paid_rounds,
+        "audited_ppm": audited,
+        "newcomers_audited_ppm": early,
         "budget": show_pot(file.reward.budget),
         "most": show_pot(file.most_units * file.reward.price_per_unit),
     }

@@ -17,6 +17,7 @@ from potminer.cli.place import Place
 
 if TYPE_CHECKING:
     from potminer.node.requester import Requester
+    from potminer.node.taskfile import TaskFile
     from potminer.wire.control import RoundView, TaskDetail
     from potminer.wire.seal import SigningKey
     from potminer.world.api.attach import Client
@@ -61,6 +62,8 @@ def submit(
     from potminer.node.taskfile import load_task_file, show_pot
 
     task = load_task_file(file)
+    if not as_json:
+        say_audits(task)
     if not yes and not as_json and sys.stdin.isatty():
         question = f"Put {show_pot(task.reward.budget)} in escrow for {task.rounds:,} rounds of {task.name}?"
         click.confirm(question, abort=True)
@@ -78,6 +81,16 @@ def submit(
     needs = "1 trainer has" if task.min_trainers == 1 else f"{task.min_trainers} trainers have"
     say(f"it begins when {needs} joined; until then `potminer task show` says how many it needs")
     say(f"follow it with: potminer task watch {ordered.hex()[:12]}")
+
+
+def say_audits(task: TaskFile) -> None:
+    """What audits cost while trainers are new, where that is more than usual; with the usual parameters."""
+    from potminer.node.newcomers import say_newcomers
+    from potminer.wire.genesis import Parameters
+
+    spec = task.to_spec(train=bytes(32), validation=bytes(32), initial_model=bytes(32))
+    for at, line in enumerate(say_newcomers(spec, Parameters())):
+        say(f"{'         ' if at else 'audits   '}{line}")
 
 
 @click.command("list")
