@@ -91,7 +91,7 @@ def advice(spec: TaskSpec, parameters: Parameters) -> Advice | None:
 
 def _round_up(grains: int) -> int:
     """To two digits."""
-    unit = 10 ** max(0, len(str(grains)) - 2)
+    unit = int("1" + "0" * max(0, len(str(grains)) - 2))
     return -(-grains // unit) * unit
 
 
