@@ -315,6 +315,8 @@ class RoundRecord(Wire, frozen=True):
     audits: Annotated[tuple[Audit, ...], Meta(max_length=limits.AUDITS_PER_ROUND)]
     attestations: Annotated[tuple[Attestation, ...], Meta(max_length=limits.COMMITTEE)]
     slices: Annotated[int, Meta(ge=1, le=limits.COMMITTEE)] = 1
+    draws_at: Height = 0
+    """Height of the block that draws the audits; 0 while too few have proposed since the reveals."""
 
 
 class Opening(Wire, frozen=True):

@@ -279,7 +279,7 @@ class World:
         assert set(self.step(*bodies)) == {None}
 
     def until(self, phase: Phase) -> None:
-        for _ in range(10):
+        for _ in range(40):
             if self.round.phase == phase:
                 return
             self.step()

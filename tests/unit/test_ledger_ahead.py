@@ -73,7 +73,9 @@ def test_the_next_round_trains_on_what_was_attested_and_goes_on_when_nothing_was
     world.audit_all()
     assert world.record.round == 1
     assert world.record.model == blob("early"), "closed with what was attested: nobody aggregates again"
-    assert (world.round.number, world.round.base, world.round.phase) == (1, blob("early"), Phase.AUDIT)
+    assert (world.round.number, world.round.base) == (1, blob("early"))
+    assert 0 <= world.round.draws_at - world.state.head.height < 4, "enough have witnessed: chance picks the block"
+    world.until(Phase.AUDIT)
     (closed,) = world.happened(event.RoundClosed)
     assert (closed.accepted, closed.pot) == (6, 6 * PRICE)
     assert not world.happened(event.RoundFailed)

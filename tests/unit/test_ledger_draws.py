@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from potminer.core import trie
 from potminer.core.ledger.evaluate import take_score
 from potminer.core.ledger.penalty import expel
@@ -93,3 +95,25 @@ def test_an_evaluation_that_outlives_its_committee_keeps_the_words_of_who_sits()
     assert take_score(draft, judge, said) == Refusal.ALREADY_DONE
     assert draft.need(TaskRecord, records.task_key(world.task)).round == 1
     assert draft.need(RoundRecord, records.round_key(world.task, 1)).number == 1
+
+
+def test_the_block_of_the_draw_is_drawn_too_and_every_proposer_may_be_the_one() -> None:
+    """Who reveals last chooses which proposers witness: its own must not be the one that draws."""
+    waits, drawers = set(), set()
+    for after in range(1, 13):
+        world = waiting()
+        stirred = encode(replace(world.state.head, beacon=blob("beacon", after)))
+        world.state = State(
+            world.chain, world.state.parameters, trie.update(world.state.tree, [(records.CHAIN, stirred)])
+        )
+        heights = []
+        while world.round.phase == Phase.DRAW:
+            world.step()
+            heights.append(world.state.head.height)
+            assert len(heights) < 12
+        first = world.round.draws_at
+        assert first == world.state.head.height
+        waits.add(len(heights))
+        drawers.add(world.blocks[-1].header.proposer)
+    assert len(waits) > 2
+    assert len(drawers) > 2

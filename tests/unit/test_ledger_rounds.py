@@ -253,9 +253,7 @@ def test_a_single_trainer_is_judged_by_the_committee() -> None:
     world.submit(spec(min_trainers=1, units_per_trainer=1), trainers=("ann",))
     world.commit_all()
     world.reveal_all()
-    for _ in range(3):
-        world.step()
-    assert world.round.phase == Phase.DISPUTE
+    world.until(Phase.DISPUTE)
     world.judge(0, 2)
     world.attest()
     assert outcomes(world)[0] == Outcome.ACCEPTED

@@ -232,8 +232,7 @@ def test_a_trainer_that_repeats_its_own_update_is_expelled_even_where_the_round_
     world.step(*[("ann", world.commit_of(slot, reveals[slot])) for slot in range(2)])
     assert world.step(*[("ann", reveal) for reveal in reveals]) == [None, None]
     assert world.unit(1).judgement.outcome == Outcome.DUPLICATE  # type: ignore[union-attr]
-    for _ in range(3):
-        world.step()
+    world.until(Phase.DISPUTE)
     world.judge(0, 3)
     assert world.round.phase == Phase.AGGREGATE
     world.step(after_ms=10_001)

@@ -89,6 +89,7 @@ class Round(NamedTuple):
     audits: tuple[Audit, ...] = ()
     attestations: tuple[Attestation, ...] = ()
     slices: int = 1
+    draws_at: int = 0
 
 
 class PartAttestation(NamedTuple):

@@ -13,11 +13,17 @@ class Verdicts(Closing):
     # ---- §3: draws ------------------------------------------------------------------------------
 
     def _audits_drawn(self, task: bytes, current: Round) -> bool:
-        if not self.committee.is_weak_quorum(set(current.witnesses)):
+        draw = self.chain.beacon, task, current.number, current.attempt
+        if not current.draws_at:
+            if not self.committee.is_weak_quorum(set(current.witnesses)):
+                return False
+            waits = Words(*draw, b"turn").below(len(self.committee.members))
+            self.change("round", task, current.number % 2, draws_at=self.chain.height + waits)
+            return self._audits_drawn(task, self.get("round", task, current.number % 2))
+        if self.chain.height < current.draws_at:
             return False
         found, units = self.get("task", task), self.units(task, current)
         spec = found.spec
-        draw = self.chain.beacon, task, current.number, current.attempt
         playing = [slot for slot, unit in enumerate(units) if unit.judgement is None]
         in_play = sorted({units[slot].trainer for slot in playing})
         turns = [who for who in Words(*draw).order(in_play) if not self.get("trainer", who).expelled]

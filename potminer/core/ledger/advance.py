@@ -223,10 +223,19 @@ def _reveal(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord
 
 
 def _draw(draft: Draft, task_id: bytes, task: TaskRecord, current: RoundRecord, events: list[Event]) -> bool:
-    """Draw the audits once a weak quorum of proposers has stirred the beacon after the reveals."""
-    committee = draft.committee
-    power = sum(p for m, p in zip(committee.members, committee.powers, strict=True) if m in current.witnesses)
-    if not is_weak_quorum(power, sum(committee.powers)):
+    """Draw the audits once a weak quorum of proposers has stirred the beacon after the reveals, and then in a block
+    that chance picks among those of one turn of everybody. Or whoever reveals last could see to it that its own
+    validator draws, and lose its turn where the draw hits."""
+    committee, head = draft.committee, draft.head
+    if not current.draws_at:
+        power = sum(p for m, p in zip(committee.members, committee.powers, strict=True) if m in current.witnesses)
+        if not is_weak_quorum(power, sum(committee.powers)):
+            return False
+        place = (task_id, number(current.number), number(current.attempt))
+        wait = draw.below(draw.words(head.beacon, *place, b"turn"), len(committee.members))
+        current = replace(current, draws_at=head.height + wait)
+        draft.put(records.round_key(task_id, current.number), current)
+    if head.height < current.draws_at:
         return False
     audits = draw_audits(draft, task_id, task, current, units_in(draft, task_id, current))
     _remember_auditors(draft, task_id, current, audits)
