@@ -1,12 +1,14 @@
-"""The inbox: everything that happens to a node; consensus first, the rest in the order it came.
+"""The inbox: everything that happens to a node; consensus first, then sync, then the rest, each in the order it came.
 
-What peers say is bounded and dropped beyond; what our own hands answer is as bounded as what
+What peers say is bounded and dropped beyond, votes apart from all else and each peer's words apart from the others':
+no crowd keeps a member's vote out, nor an honest stranger's question. What our own hands answer is as bounded as what
 was asked of them and never dropped: a machine waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, deque
 from collections.abc import Callable
 from enum import Enum, auto
 
@@ -17,7 +19,12 @@ from potminer.wire.hello import Hello
 from potminer.wire.registry import BY_TYPE, Channel
 
 FROM_PEERS = 20_000
-"""Messages that may wait: seconds of full load; more means that we cannot keep up."""
+"""Votes that may wait, and other messages as many: seconds of full load; more means that we cannot keep up. Where half
+of the places are taken, nobody gets more than a share of that half."""
+LEAST_SHARE = 64
+SYNC_RUN = 8
+"""Questions in a row that go before what waits behind them: forty strangers within their rates ask more than we can
+answer, and transactions and rounds have to go on."""
 LARGE = 1_024
 """Kinds that may be larger than this are weighed; votes are not, and all small ones together are bounded by number."""
 BYTES_FROM_PEERS = 33_554_432
@@ -52,10 +59,15 @@ class Inbox:
         on_link_down: Callable[[bytes], None],
         note: Callable[[str, str], None],
     ) -> None:
-        self._queue: asyncio.PriorityQueue[tuple[int, int, To, object, int]] = asyncio.PriorityQueue()
+        self._lanes: dict[To, deque[tuple[object, bytes, int]]] = {to: deque() for to in To}
+        """Each machine's events, with whose they are (nobody's: our own) and what they weigh."""
+        self._places: dict[bool, Counter[bytes]] = {True: Counter(), False: Counter()}
+        """Of peers' messages, votes and others: how many wait, by peer."""
+        self._waiting = {True: 0, False: 0}
+        self._arrived = asyncio.Event()
+        self._run = 0
         self._weights = dict.fromkeys(To, 0)
         self._gossiped = False
-        self._posted = 0
         self._on_blob = on_blob
         self._on_link_down = on_link_down
         self._note = note
@@ -63,7 +75,7 @@ class Inbox:
 
     def post(self, to: To, event: object) -> None:
         """Queue an event of our own. A vote never waits behind what is gossiped."""
-        self._put(to, event, 0)
+        self._put(to, event, b"", 0)
 
     async def take(self) -> tuple[To, object]:
         """The most urgent event. Between two of gossip the links get a turn: a queue that is not empty gives without
@@ -71,15 +83,41 @@ class Inbox:
         if self._gossiped:
             self._gossiped = False
             await asyncio.sleep(0)
-        _, _, to, event, weight = await self._queue.get()
+        while (to := self._next()) is None:
+            self._arrived.clear()
+            await self._arrived.wait()
+        event, peer, weight = self._lanes[to].popleft()
         self._weights[to] -= weight
+        self._run = self._run + 1 if to is To.SYNC else 0 if to is not To.REPLICA else self._run
         self._gossiped = to is To.GOSSIP
+        if peer:
+            votes = to is To.REPLICA
+            self._waiting[votes] -= 1
+            places = self._places[votes]
+            places[peer] -= 1
+            if not places[peer]:
+                del places[peer]
         return to, event
 
-    def _put(self, to: To, event: object, weight: int) -> None:
-        self._posted += 1
+    def _next(self) -> To | None:
+        """Whose turn it is; None where nothing waits."""
+        waiting = [to for to in To if self._lanes[to]]
+        if len(waiting) > 1 and waiting[0] is To.SYNC and self._run >= SYNC_RUN:
+            return waiting[1]
+        return waiting[0] if waiting else None
+
+    def _put(self, to: To, event: object, peer: bytes, weight: int) -> None:
         self._weights[to] += weight
-        self._queue.put_nowait((to.value, self._posted, to, event, weight))
+        self._lanes[to].append((event, peer, weight))
+        self._arrived.set()
+
+    def _is_crowded(self, votes: bool, peer: bytes) -> bool:
+        """Whether there is no place for another message of *peer*."""
+        waiting, places = self._waiting[votes], self._places[votes]
+        if 2 * waiting < FROM_PEERS:
+            return False
+        share = max(LEAST_SHARE, FROM_PEERS // 2 // (len(places) or 1))
+        return waiting >= FROM_PEERS or places[peer] >= share
 
     # ---- what the network reports ---------------------------------------------------------
 
@@ -102,10 +140,13 @@ class Inbox:
             return
         weight = len(encode(message)) if row.max_bytes > LARGE else 0
         heavy = weight and self._weights[to] + weight > BYTES_FROM_PEERS
-        if heavy or self._queue.qsize() >= FROM_PEERS:
+        votes = to is To.REPLICA
+        if heavy or self._is_crowded(votes, peer):
             self.dropped += 1
             return
-        self._put(to, words.MessageArrived(peer, message), weight)
+        self._waiting[votes] += 1
+        self._places[votes][peer] += 1
+        self._put(to, words.MessageArrived(peer, message), peer, weight)
 
     def offence(self, peer: bytes, offence: str, detail: str) -> None:
         self._note("warning", f"peer {peer.hex()[:12]} refused: {offence} ({detail})")

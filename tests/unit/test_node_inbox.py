@@ -78,8 +78,46 @@ async def test_large_messages_weigh_no_more_than_they_may_and_keep_no_vote_out()
 
 async def test_messages_are_bounded_in_number_and_our_own_events_are_not_dropped() -> None:
     waiting = fresh()
-    for _ in range(inbox.FROM_PEERS + 3):
+    for _ in range(inbox.FROM_PEERS):
         waiting.message(PEER, Graft(Topic.TRANSACTION))
-    assert waiting.dropped == 3
+    assert waiting.dropped == inbox.FROM_PEERS // 2, "one peer has half of the places"
     waiting.post(To.ROUNDS, "ours")
     assert await waiting.take() == (To.ROUNDS, "ours")
+
+
+async def test_a_crowd_of_strangers_keeps_out_no_vote_and_no_honest_stranger() -> None:
+    """Forty of them, each within the rates of its link, say more than an engine reads: what was full for one was full
+    for all, members' votes included."""
+    waiting = fresh()
+    for _ in range(1_000):
+        for stranger in range(40):
+            waiting.message(bytes([stranger]) * 32, BlocksWanted(1, 2))
+    before = waiting.dropped
+    assert before > 0
+    for vote in range(inbox.FROM_PEERS // 4):
+        waiting.message(b"m" * 32, Status(vote, 2, 3))
+    waiting.message(b"h" * 32, BlocksWanted(7, 7))
+    assert waiting.dropped == before
+    told = [event for to, event in await taken(waiting, inbox.FROM_PEERS // 4) if to is To.REPLICA]
+    assert len(told) == inbox.FROM_PEERS // 4, "and they come first"
+
+
+async def test_a_crowd_of_questions_does_not_stop_transactions_and_rounds() -> None:
+    waiting = fresh()
+    for _ in range(100):
+        for stranger in range(40):
+            waiting.message(bytes([stranger]) * 32, BlocksWanted(1, 2))
+    waiting.post(To.GOSSIP, "our transaction")
+    waiting.post(To.ROUNDS, "our unit")
+    order = await taken(waiting, 2 * inbox.SYNC_RUN + 2)
+    assert [event for _, event in order if isinstance(event, str)] == ["our unit", "our transaction"]
+    assert order[0][0] is To.SYNC
+
+
+async def test_one_member_s_flood_of_votes_keeps_out_nobody_s() -> None:
+    waiting = fresh()
+    for view in range(2 * inbox.FROM_PEERS):
+        waiting.message(b"f" * 32, Status(1, view, 3))
+    waiting.message(b"m" * 32, Status(1, 1, 1))
+    order = await taken(waiting, inbox.FROM_PEERS // 2 + 1)
+    assert order[-1] == (To.REPLICA, words.MessageArrived(b"m" * 32, Status(1, 1, 1)))

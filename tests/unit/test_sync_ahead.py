@@ -7,7 +7,7 @@ from typing import ClassVar
 from potminer.core.asking import TIMEOUT_MS
 from potminer.core.machine import Executed, Offence, PeerDown, PeerUp, Send, SetTimer, TimerFired
 from potminer.core.sync.fan import STEP_MS, WIDTH
-from potminer.core.sync.machine import TIMER, Effect, ReadBlocks, Sync
+from potminer.core.sync.machine import SOON, TIMER, Effect, ReadBlocks, Sync
 from potminer.core.sync.requests import GRACE_MS
 from potminer.wire.block import block_digest
 from potminer.wire.sync import Asked, Busy, Head, NextWanted
@@ -118,6 +118,8 @@ def test_a_few_may_wait_and_are_brought_the_block_before_anybody_asks() -> None:
     node.meets(C, *outsiders, height=5)
     node.execute(node.hears(C, reply(CHAIN_OF_20, 1, 5)))
     for each in outsiders[:WIDTH]:
+        later = node.hears(each, NextWanted(5 + SOON + 1))
+        assert later == [Send(each, Busy(Asked.BLOCKS, STEP_MS))], "who waits for what is far away holds no place"
         assert node.hears(each, NextWanted(6)) == []
     assert node.hears(outsiders[0], NextWanted(6)) == [], "again: it takes nobody's place"
     assert node.hears(outsiders[WIDTH], NextWanted(6)) == [Send(outsiders[WIDTH], Busy(Asked.BLOCKS, STEP_MS))]

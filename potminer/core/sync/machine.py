@@ -33,6 +33,8 @@ from potminer.wire.leap import Pruned
 from potminer.wire.sync import RETRY_MS, Asked, Blocks, BlocksWanted, Busy, Head, NextWanted
 
 TIMER: Final = "sync/requests"
+SOON: Final = 2
+"""Above our head a block may be waited for: its asker may be one ahead of us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,8 @@ class Sync:
         if self._sources.get(peer) is None:
             return []
         busy = self._busy(peer, now)
+        if not busy and height > self._tip.height + SOON:
+            busy = [Send(peer, Busy(Asked.BLOCKS, STEP_MS))]  # it would hold its place for ever
         if not busy and peer not in self._waiting and len(self._waiting) >= WIDTH:
             busy = [Send(peer, Busy(Asked.BLOCKS, STEP_MS))]
         if not busy:
