@@ -47,7 +47,7 @@ from potminer.node.logbook import LogBook
 from potminer.node.onions import OwnOnions, secret_of
 from potminer.node.outbox import Outbox
 from potminer.node.outfit import Cards, outfit
-from potminer.node.owned import OWNER, claim, remember
+from potminer.node.owned import OWNER, claim, long_ago, remember
 from potminer.node.past import Past
 from potminer.node.prover import Prover
 from potminer.node.publish import Identity, Publisher
@@ -187,6 +187,8 @@ async def _compose(
         journal, store.persist, head, votes=votes, used=votes and mark_used(paths.keys / NODE_KEY), now=unix_ms(),
         reached=reached.height, silent_s=config.node.silent_s, note=LOG.warning,
     )  # fmt: skip
+    if word := long_ago(head, unbonding_ms=genesis.parameters.unbonding_ms, now=unix_ms()):
+        LOG.warning(word)
     trains = config.node.role == "trainer" and not sits
     onions = OwnOnions(key, known, paths.keys / f"{NODE_KEY}.onions") if votes else None
     ledger = Ledger(

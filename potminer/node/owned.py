@@ -16,6 +16,7 @@ from potminer.core.pbft.application import Head
 from potminer.core.pbft.memory import SINCE, Memory
 
 OWNER: Final = b"memory/key"
+DAY_MS: Final = 86_400_000
 
 Persist = Callable[[Sequence[tuple[bytes, bytes]]], Awaitable[None]]
 
@@ -60,3 +61,16 @@ async def remember(
     if votes and used and not memory.reaches(head):
         note(f"this key is older than its disk: it says nothing for {silent_s} s of the chain")
     return memory
+
+
+def long_ago(head: Head, *, unbonding_ms: int, now: int) -> str | None:
+    """What to tell an operator whose node stands where bonds of that time are released: whoever certified then may have
+    nothing to lose any more, and their keys may be for sale (docs/spec/light.md §3). None where it does not."""
+    age_ms = now - head.time_ms
+    if age_ms <= unbonding_ms:
+        return None
+    return (
+        f"the newest block here is {age_ms // DAY_MS} days old, and bonds are held for {unbonding_ms / DAY_MS:g}: old "
+        "keys could show another past from there. Compare a recent block with somebody you trust: "
+        "potminer chain verify --from HEIGHT:DIGEST"
+    )

@@ -10,7 +10,7 @@ import pytest
 from potminer.base.errors import ConfigError, Exit
 from potminer.core.pbft.application import Head
 from potminer.core.pbft.memory import SILENT_MS, Memory
-from potminer.node.owned import OWNER, claim, remember
+from potminer.node.owned import DAY_MS, OWNER, claim, long_ago, remember
 from potminer.world.reached import Reached
 
 OURS, THEIRS = b"o" * 32, b"t" * 32
@@ -119,6 +119,14 @@ async def test_a_disk_that_went_back_to_before_its_key_was_elected_is_silent_as_
     await remembered(disk, head(300, 400), votes=False, used=False, reached=900)
     memory, _ = await remembered(disk, head(500, NOW - 60_000), reached=500, now=NOW + 5_000)
     assert not memory.reaches(head(901, NOW + 4_000))
+
+
+def test_a_head_of_before_bonds_were_released_is_named_and_what_to_do() -> None:
+    assert long_ago(head(9, NOW), unbonding_ms=7 * DAY_MS, now=NOW + 7 * DAY_MS) is None
+    word = long_ago(head(9, NOW), unbonding_ms=7 * DAY_MS, now=NOW + 30 * DAY_MS)
+    assert word is not None
+    assert "30 days old, and bonds are held for 7" in word
+    assert "chain verify --from" in word
 
 
 def test_the_note_beside_the_key_is_of_one_chain_and_survives_what_damages_it(tmp_path: Path) -> None:
