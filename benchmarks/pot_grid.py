@@ -8,11 +8,12 @@ bandwidth is a link's, not a node's; --shared shapes each node's whole uplink in
 harder.
 
 Here: one client hands the batch to the validator whose turn it is (theirs goes to the one primary); the time
-ends when the last node has executed the last transaction. Real messages, cut into real frames; a line carries one
-frame at a time, of the most urgent channel first, does not queue what consensus repeats, and deflates frames while it
-is behind, as a link does (world/net); 60 bytes of headers a message. A committee has at most 31 members, so of 50
-nodes 19 only follow: each is linked with eight validators and asks for blocks with the node's own sync. Computing
-takes no virtual time; what it takes is in the column of CPU seconds, for all nodes together.
+ends when the last node has executed the last transaction. At every member the node's own gossip, sync and replica
+(a bare ledger under it); real messages, cut into real frames; a line carries one frame at a time, of the most urgent
+channel first, does not queue what consensus repeats, and deflates frames while it is behind, as a link does
+(world/net); 60 bytes of headers a message. A committee has at most 31 members, so of 50 nodes 19 only follow: each is
+linked with eight validators and asks for blocks with the node's own sync. Computing takes no virtual time; what it
+takes is in the column of CPU seconds, for all nodes together.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from clients import BLOCK_TRANSACTIONS, SENDERS
 from record import Figures, finish, parser
 
 from potminer.base.digest import Domain, digest, number
+from potminer.core.gossip import events as gossip
+from potminer.core.gossip.machine import Gossip
 from potminer.core.machine import (
     CancelTimer,
     Execute,
@@ -41,7 +44,8 @@ from potminer.core.machine import (
     TimerFired,
 )
 from potminer.core.pbft.application import Timers
-from potminer.core.pbft.events import WorkArrived
+from potminer.core.pbft.events import Behind, WorkArrived
+from potminer.core.pbft.terse import Terse
 from potminer.core.sync import machine as sync_machine
 from potminer.core.sync.machine import ReadBlocks, Sync
 from potminer.core.sync.proof import Tip
@@ -56,9 +60,17 @@ from potminer.wire.block import Block, Certificate, CertifiedBlock
 from potminer.wire.codec import Wire, encode
 from potminer.wire.deflate import LEAST_BYTES, Deflater
 from potminer.wire.frame import encode_frame, fragments
-from potminer.wire.gossip import Item, Push, Topic
+from potminer.wire.gossip import Item, Topic
 from potminer.wire.registry import Channel, pack
-from potminer.wire.tx import SignedTransaction, Transaction, Transfer, sign_transaction, transaction_digest
+from potminer.wire.tx import (
+    SignedTransaction,
+    Transaction,
+    Transfer,
+    decode_signed,
+    sign_transaction,
+    transaction_digest,
+)
+from potminer.world.net.link import BEHIND_S
 from potminer.world.net.outbox import LONG_BYTES
 
 PUBLISHED_S: dict[tuple[int, int], tuple[float | None, float, float]] = {
@@ -76,8 +88,6 @@ LEAST_MS, MOST_MS = 35, 350
 MESSAGE_BYTES = 60
 BEHIND_BYTES = 48 * 1024
 """What waits on a link before its line counts as behind: what the kernel and the transport take unsent."""
-PUSH = 64
-"""Transactions in one message of gossip."""
 COMMITTEE = 31
 PEERS = 8
 """Links of a node that only follows: as many as a node dials."""
@@ -124,6 +134,7 @@ class Queue:
     """Long messages of consensus that wait: they are not queued again."""
     waiting_bytes: int = 0
     busy: bool = False
+    behind_until: int = -1
     spent_ms: float = 0.0
     deflater: Deflater = field(default_factory=Deflater)
 
@@ -170,7 +181,9 @@ class Shaped(Network):
         sending = lane[0]
         frame = sending.said.frames[sending.gone]
         queue.waiting_bytes -= len(frame)
-        if queue.waiting_bytes > BEHIND_BYTES and len(frame) >= LEAST_BYTES:
+        if queue.waiting_bytes > BEHIND_BYTES:
+            queue.behind_until = self.clock.now + int(BEHIND_S * 1_000)
+        if self.clock.now < queue.behind_until and len(frame) >= LEAST_BYTES:
             frame = queue.deflater.shell(frame)
         size = len(frame) + (0 if sending.gone else MESSAGE_BYTES)
         self.sent[(sending.said.kind, *sending.ends)] += size
@@ -198,11 +211,12 @@ def said(message: Wire) -> Said:
 class Syncing:
     """The node's own sync (core/sync) at *name*, linked to *peers* by key."""
 
-    def __init__(self, grid: Grid, name: int, key: bytes, chain: Chain, *, follows: bool) -> None:
+    def __init__(self, grid: Grid, name: int, key: bytes, chain: Chain, *, follows: bool = True) -> None:
         self.name, self.key, self.chain = name, key, chain
         self.peers: dict[bytes, Syncing] = {}
         self._grid = grid
-        self._sync = Sync(CHAIN, chain.committee, Tip(0, chain.head.digest, chain.head.state_root), follows=follows)
+        tip = Tip(0, chain.head.digest, chain.head.state_root)
+        self._sync = Sync(CHAIN, chain.committee, tip, follows=follows, decides=not follows)
         self._timer = 0
         self.blamed = 0
         """How often an answer came after its time."""
@@ -254,8 +268,8 @@ class Syncing:
             self.hear(TimerFired(name))
 
 
-class Serving(Syncing):
-    """The same at a member: what consensus decides there, those who follow are told."""
+class Deciding(Syncing):
+    """The same at a member: what consensus decides there, others are told, and what it did not is asked for."""
 
     def __init__(self, grid: Grid, host: Host) -> None:
         super().__init__(grid, host.name, host.key.public, host.chain, follows=False)
@@ -265,8 +279,70 @@ class Serving(Syncing):
         self._host._execute(block, certificate)
 
 
+class Member(Host):
+    """A host whose sync is the node's."""
+
+    __slots__ = ()
+
+    def _sync(self, peer: bytes, message: Wire) -> None:
+        self.grid.syncing[self.key.public].hear(MessageArrived(peer, message))
+
+    def _perform_one(self, effect: object) -> None:
+        if isinstance(effect, Behind):
+            self.grid.syncing[self.key.public].hear(sync_machine.Behind(effect.height))
+        else:
+            super()._perform_one(effect)
+
+    @property
+    def grid(self) -> Grid:
+        if not isinstance(self.world, Grid):
+            raise AssertionError("a member of another world")
+        return self.world
+
+
+class Telling:
+    """The node's own gossip (core/gossip) at a member, linked with all others; what it accepts is for the mempool."""
+
+    def __init__(self, grid: Grid, host: Host) -> None:
+        self._grid, self._host = grid, host
+        self._gossip = Gossip(host.key.public, CHAIN, digest(Domain.DRAW, b"gossip", host.key.public))
+
+    def start(self) -> None:
+        others = [host.key.public for host in self._grid.hosts if host is not self._host]
+        self.hear(gossip.Seek(frozenset(others)))
+        for other in others:
+            self.hear(PeerUp(other, outbound=other < self._host.key.public))
+        self._grid.after(self._grid.shaped.chance.randrange(700), self.hear, gossip.Started())
+
+    def hear(self, event: gossip.Event) -> None:
+        soon = deque([event])
+        while soon:
+            for effect in self._gossip.handle(soon.popleft(), self._grid.clock.now):
+                match effect:
+                    case Send(peer, message):
+                        self._say(peer, message)
+                    case SetTimer(name, delay_ms):
+                        self._grid.after(delay_ms, self.hear, TimerFired(name))
+                    case gossip.Validate(items):
+                        soon.append(gossip.Validated(tuple((each, gossip.Verdict.ACCEPT) for each, _ in items)))
+                    case gossip.Deliver(items):
+                        bodies = (decode_signed(item.body) for item in items)
+                        _submit_all(self._host, [self._grid.batch.setdefault(each.leaf, each) for each in bodies])
+
+    def executed(self) -> None:
+        block = self._host.chain.blocks[-1].block
+        self.hear(gossip.Settled(tuple(signed.encoded for signed in block.transactions)))
+
+    def _say(self, peer: bytes, message: Wire) -> None:
+        other, self._grid.shaped.said = self._grid.telling[peer], said(message)
+        heard = MessageArrived(self._host.key.public, message)
+        self._grid.network.carry(self._host.name, other._host.name, other.hear, heard)
+
+
 class Grid(World):
     """A world on shaped links, with followers."""
+
+    host = Member
 
     def __init__(self, count: int, nodes: int, mbit: float, *, shared: bool) -> None:
         plan = Plan(name="grid", seed=nodes, powers=(1,) * min(nodes, COMMITTEE), transactions=0)
@@ -277,17 +353,27 @@ class Grid(World):
         shaped.mbit, shaped.shared, shaped.chance, shaped.queues = mbit, shared, Random(nodes), {}
         shaped.sent = Counter()
         self.shaped = shaped
-        self.serving = {host.key.public: Serving(self, host) for host in self.hosts}
+        self.telling = {host.key.public: Telling(self, host) for host in self.hosts}
+        self.batch: dict[bytes, SignedTransaction] = {}
+        """Every transaction once, however many hold it."""
+        self.syncing = {host.key.public: Deciding(self, host) for host in self.hosts}
+        for key, each in self.syncing.items():
+            each.peers.update((other, peer) for other, peer in self.syncing.items() if other != key)
         self.followers = [self._follower(index) for index in range(nodes - len(self.hosts))]
         for host in self.hosts:
             host.block_transactions = BLOCK_TRANSACTIONS
+            host.make = partial(Terse, busy=partial(self._is_behind, host))
+
+    def _is_behind(self, host: Host, peer: bytes) -> bool:
+        queue = self.shaped.queues.get((host.name, -1 if self.shaped.shared else self.syncing[peer].name))
+        return queue is not None and queue.waiting_bytes > 0
 
     def _follower(self, index: int) -> Syncing:
         key = NotedKey(digest(Domain.DRAW, b"follower", number(index)), self.notary).public
         chain = Chain(head=genesis(CHAIN), committee=self.committee)
-        follower = Syncing(self, FOLLOWER + index, key, chain, follows=True)
+        follower = Syncing(self, FOLLOWER + index, key, chain)
         for step in range(PEERS):
-            member = self.serving[self.hosts[(index + step * 4) % len(self.hosts)].key.public]
+            member = self.syncing[self.hosts[(index + step * 4) % len(self.hosts)].key.public]
             follower.peers[member.key], member.peers[key] = member, follower
         return follower
 
@@ -298,22 +384,18 @@ class Grid(World):
     def reached(self, host: Host) -> None:
         """*host* executed a block, and has it."""
         super().reached(host)
-        self.serving[host.key.public].executed()
+        self.syncing[host.key.public].executed()
+        self.telling[host.key.public].executed()
 
     def submit_all(self) -> None:
-        """The client's batch reaches one validator, which tells the others."""
+        """The client's batch reaches one validator, whose gossip tells the others."""
         door = self.hosts[self.committee.primary(height=1, view=0)]
         senders = [NotedKey(digest(Domain.DRAW, b"sender", number(index)), self.notary) for index in range(SENDERS)]
         batch = [_transfer(senders[serial % SENDERS], serial) for serial in range(self.count)]
         for signed in batch:
             self.witnesses.submitted(transaction_digest(signed.transaction))
-        for begin in range(0, len(batch), PUSH):
-            push = batch[begin : begin + PUSH]
-            items = tuple(Item(Topic.TRANSACTION, signed.encoded) for signed in push)
-            self.shaped.said = said(Push(items))
-            for other in self.hosts:
-                if other is not door:
-                    self.network.carry(door.name, other.name, _submit_all, other, push)
+        items = tuple(Item(Topic.TRANSACTION, signed.encoded) for signed in batch)
+        self.telling[door.key.public].hear(gossip.Publish(items))
         _submit_all(door, batch)
 
     def megabytes(self) -> Figures:
@@ -327,8 +409,9 @@ class Grid(World):
         """From the client's batch to the last node's last transaction."""
         for host in self.hosts:
             host.start()
-        for node in (*self.serving.values(), *self.followers):
-            node.start()
+        parts: list[Telling | Syncing] = [*self.telling.values(), *self.syncing.values(), *self.followers]
+        for part in parts:
+            part.start()
         self.clock.after(BEGIN_MS, self.submit_all)
         nodes: list[Host | Syncing] = [*self.hosts, *self.followers]
         while self.clock.step(PATIENCE_MS):

@@ -38,6 +38,8 @@ TRANSACTION_BYTES = 32_768
 """SubmitTask carries a whole task specification; everything else is below 2 KiB."""
 
 BATCH_TRANSACTIONS = 256
+NARROW_TRANSACTIONS = 512
+"""A block of so many leaves nobody out: whoever leads on slow lines may propose no more."""
 BATCH_BYTES = 1_048_576
 """What one request may hand in together: as much as one sender may have waiting, and some 30 largest transactions."""
 

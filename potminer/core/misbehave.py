@@ -6,7 +6,7 @@ outside a devnet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from enum import StrEnum
 
 from potminer.base.digest import Domain, digest
@@ -166,8 +166,8 @@ class Censoring:
     def following(self) -> Committee:
         return self._inner.following
 
-    def build(self, *, height: int, parent: Head, proposer: bytes, now: int) -> Block | None:
-        block = self._inner.build(height=height, parent=parent, proposer=proposer, now=now)
+    def build(self, *, height: int, parent: Head, proposer: bytes, now: int, most: int) -> Block | None:
+        block = self._inner.build(height=height, parent=parent, proposer=proposer, now=now, most=most)
         if block is None:
             return None
         kept = tuple(t for t in block.transactions if t.transaction.sender not in self._victims)
@@ -187,6 +187,9 @@ class Censoring:
 
     def left_out(self, block: Block) -> bytes | None:
         return None
+
+    def leaves(self) -> Collection[bytes]:
+        return self._inner.leaves()
 
     def transactions(self, leaves: Sequence[bytes]) -> Sequence[SignedTransaction | None]:
         return self._inner.transactions(leaves)

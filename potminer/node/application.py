@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from potminer.core.committee import Committee
 from potminer.core.ledger.ledger import Ledger
@@ -23,8 +23,8 @@ class LedgerApplication:
     def following(self) -> Committee:
         return self._ledger.following
 
-    def build(self, *, height: int, parent: Head, proposer: bytes, now: int) -> Block | None:
-        return self._ledger.build(height=height, parent=parent.digest, proposer=proposer, now=now)
+    def build(self, *, height: int, parent: Head, proposer: bytes, now: int, most: int) -> Block | None:
+        return self._ledger.build(height=height, parent=parent.digest, proposer=proposer, now=now, most=most)
 
     def refusal(self, block: Block, *, fresh: bool, now: int) -> str | None:
         return self._ledger.refusal(block, fresh=fresh, now=now)
@@ -40,6 +40,9 @@ class LedgerApplication:
 
     def left_out(self, block: Block) -> bytes | None:
         return self._ledger.left_out(block)
+
+    def leaves(self) -> Collection[bytes]:
+        return self._ledger.mempool.leaves()
 
     def transactions(self, leaves: Sequence[bytes]) -> Sequence[SignedTransaction | None]:
         return [self._ledger.mempool.at_leaf(leaf) for leaf in leaves]

@@ -23,8 +23,8 @@ from potminer.core.ledger.ledger import Ledger
 from potminer.core.ledger.state import State, genesis_state, restored
 from potminer.core.misbehave import Censoring, Kind, Misbehaviour
 from potminer.core.pbft.application import Application, Head, Timers
-from potminer.core.pbft.machine import Replica
 from potminer.core.pbft.memory import Memory
+from potminer.core.pbft.terse import Terse
 from potminer.core.rounds.conduct import conduct_of
 from potminer.core.rounds.events import DutyChanged
 from potminer.core.rounds.machine import Rounds
@@ -250,9 +250,13 @@ async def _compose(
     )
     machines = Machines(
         ledger=ledger,
-        replica=_replica(key, chain, _application(ledger, fault, seats), head, journal, memory) if votes else None,
+        replica=_replica(
+            key, chain, _application(ledger, fault, seats), head, journal, memory, network.is_behind
+        ) if votes else None,
         gossip=Gossip(key.public, chain, os.urandom(32)),
-        sync=Sync(chain, seats.committee, Tip(head.height, head.digest, head.state_root), follows=not votes),
+        sync=Sync(
+            chain, seats.committee, Tip(head.height, head.digest, head.state_root), follows=not votes, decides=votes
+        ),
         leap=Leap(head.height, lambda: LightJudge.at_head(ledger), kept=recalled(await store.target())),
         leaper=Leaper(ledger, past, _snapshots(store, note, genesis, config), gaps, note),
         rounds=Rounds(
@@ -378,12 +382,13 @@ async def _following(onions: OwnOnions | None, revealed: bytes) -> Onion:
 
 def _replica(
     key: SigningKey, chain: bytes, application: Application, head: Head, journal: dict[bytes, bytes], memory: Memory,
-) -> Replica:
+    busy: Callable[[bytes], bool],
+) -> Terse:
     others = (b"work/", b"duty/", OWED, DAY_KEY, LEAPT, OWNER)
     persisted = {name: value for name, value in journal.items() if not name.startswith(others)}
-    return Replica(
+    return Terse(
         key=key, chain=chain, application=application, head=head, persisted=persisted,
-        parameters=Timers(), memory=memory,
+        parameters=Timers(), memory=memory, busy=busy,
     )
 
 

@@ -362,6 +362,7 @@ class Engine:
             self._epoch_began(header.height)
         self._soon.append((To.REPLICA, executed))
         self._soon.append((To.SYNC, executed))
+        self._soon.append((To.GOSSIP, gossip.Settled(tuple(each.encoded for each in block.transactions))))
         self._see_tasks(ended=open_before)
         await self._see_seat()
         for each in applied.events:
@@ -372,8 +373,7 @@ class Engine:
         """From the next height on another committee decides. The replica asks the ledger itself."""
         committee = self._seats.committee
         sits = self._seats.sits(self._own)
-        ours = "us among them" if sits else "not us"
-        self._hands.note("info", f"epoch {committee.epoch}: {len(committee.members)} members, {ours}")
+        self._hands.note("info", f"epoch {committee.epoch}: {len(committee.members)} members, us among them: {sits}")
         self._soon.append((To.SYNC, sync.CommitteeKnown(height + 1, committee)))
         self._soon.append((To.ROUNDS, rounds.SeatChanged(sits)))
         peers = self._seats.peers_of(self._own)

@@ -24,6 +24,7 @@ from potminer.core.misbehave import Censoring
 from potminer.core.pbft.application import Application, Head, Timers
 from potminer.core.pbft.machine import Replica
 from potminer.core.pbft.memory import SINCE, Memory
+from potminer.core.pbft.terse import Terse
 from potminer.core.rounds.machine import Rounds
 from potminer.core.steward import Steward
 from potminer.core.sync.machine import Sync
@@ -200,7 +201,7 @@ class Life:
         application: Application = LedgerApplication(self.ledger)
         if citizen.victims:
             application = Censoring(application, citizen.victims)
-        self.replica = Replica(
+        self.replica = Terse(
             key=key, chain=chain, application=application, head=head, persisted=journal,
             parameters=Timers(checkpoint_blocks=CHECKPOINT_BLOCKS), memory=self._memory(journal),
         )
@@ -216,7 +217,7 @@ class Life:
             ledger=self.ledger,
             replica=self.replica,
             gossip=Gossip(key.public, chain, digest(Domain.DRAW, b"gossip", key.public)),
-            sync=Sync(chain, seats.committee, Tip(head.height, head.digest, head.state_root)),
+            sync=Sync(chain, seats.committee, Tip(head.height, head.digest, head.state_root), decides=True),
             leap=Leap(
                 head.height, lambda: LightJudge.at_head(self.ledger), far=FAR_BLOCKS, kept=recalled(drawer.found())
             ),

@@ -84,7 +84,7 @@ class Host:
     mempool: Book | None = None
     fuse: int | None = None
     """Effects left until the crash."""
-    make: type[Replica] = Replica
+    make: Callable[..., Replica] = Replica
     """Which replica runs here; tests put a broken one."""
     lives: int = 0
     stops: int = 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Protocol
 
+from potminer.base import limits
 from potminer.base.digest import Domain, digest
 from potminer.core.committee import Committee
 from potminer.core.pbft.application import Application, Head
@@ -89,6 +90,7 @@ class TinyApplication:
     ) -> None:
         self._holds = holds
         self._most = most
+        self._narrow = min(most, limits.NARROW_TRANSACTIONS)
         self._chain = chain
         self._pending: dict[bytes, SignedTransaction] = {}
         self._leaves: dict[bytes, SignedTransaction] = {}
@@ -116,7 +118,7 @@ class TinyApplication:
         for name in gone:
             del self._leaves[self._pending.pop(name).leaf]
             self._since.pop(name, None)
-        if self._chain.blocks and len(self._chain.blocks[-1].block.transactions) < self._most:
+        if self._chain.blocks and len(self._chain.blocks[-1].block.transactions) < self._narrow:
             for name in self._pending:
                 self._since.setdefault(name, self._chain.head.time_ms)
 
@@ -130,8 +132,11 @@ class TinyApplication:
     def following(self) -> Committee:
         return self._chain.coming or self._chain.committee
 
-    def build(self, *, height: int, parent: Head, proposer: bytes, now: int) -> Block:
-        chosen = tuple(islice((t for n, t in self._pending.items() if n not in self._chain.executed), self._most))
+    def build(
+        self, *, height: int, parent: Head, proposer: bytes, now: int, most: int = limits.BLOCK_TRANSACTIONS
+    ) -> Block:
+        waiting = (t for n, t in self._pending.items() if n not in self._chain.executed)
+        chosen = tuple(islice(waiting, min(most, self._most)))
         header = Header(
             parent=parent.digest,
             height=height,
@@ -163,6 +168,9 @@ class TinyApplication:
         sound = all(known.get(n) == t or self._holds(t) for n, t in zip(names, block.transactions, strict=True))
         return None if sound else "a transaction that its sender did not sign"
 
+    def leaves(self) -> Collection[bytes]:
+        return self._leaves.keys()
+
     def transactions(self, leaves: Sequence[bytes]) -> Sequence[SignedTransaction | None]:
         return [self._leaves.get(leaf) for leaf in leaves]
 
@@ -171,7 +179,7 @@ class TinyApplication:
 
     def left_out(self, block: Block) -> bytes | None:
         names = {signed.digest for signed in block.transactions}
-        if len(names) >= self._most:
+        if len(names) >= self._narrow:
             return None
         return next((name for name in self._waiting(COMPLAINT_MS) if name not in names), None)
 

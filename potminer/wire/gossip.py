@@ -29,6 +29,25 @@ class Push(Wire, frozen=True):
     items: Annotated[tuple[Item, ...], Meta(min_length=1, max_length=64)]
 
 
+class Carry(Wire, frozen=True):
+    """Items that the sender brought in, to be passed on by the receiver to all other members of the committee."""
+
+    items: Annotated[tuple[Item, ...], Meta(min_length=1, max_length=64)]
+
+
+class Carried(Wire, frozen=True):
+    """The same, passed on: *origin* brought them in, and is told that they came."""
+
+    origin: PublicKey
+    items: Annotated[tuple[Item, ...], Meta(min_length=1, max_length=64)]
+
+
+class Got(Wire, frozen=True):
+    """The items that *lot* stands for have come, all of them."""
+
+    lot: Hash
+
+
 class Have(Wire, frozen=True):
     """Lazy announcement of recent items, to peers outside the mesh."""
 

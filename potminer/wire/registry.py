@@ -44,6 +44,7 @@ V, A = Speaker.VALIDATOR, Speaker.ANYONE
 
 REGISTRY: tuple[Row, ...] = (
     Row(1, hello.Hello, Channel.RPC, 256, 10, A),
+    Row(8, pbft.Brief, Channel.CONSENSUS, limits.NEW_VIEW_BYTES, 1_200, V),
     Row(9, pbft.VotesWanted, Channel.CONSENSUS, 64, 600, V),
     Row(10, pbft.PrePrepare, Channel.CONSENSUS, limits.PROPOSAL_BYTES, 1_200, V),
     Row(11, pbft.Vote, Channel.CONSENSUS, limits.VOTE_BYTES, 60_000, V),
@@ -79,6 +80,9 @@ REGISTRY: tuple[Row, ...] = (
     Row(42, blob.BlobMissing, Channel.BLOB, 64, 12_000, A),
     Row(43, blob.PieceWanted, Channel.BLOB, 64, 12_000, A),
     Row(44, blob.Piece, Channel.BLOB, limits.PIECE_MESSAGE_BYTES, 12_000, A),
+    Row(45, gossip.Carry, Channel.GOSSIP, 64 * limits.TRANSACTION_BYTES, 1_200, V),
+    Row(46, gossip.Carried, Channel.GOSSIP, 64 * limits.TRANSACTION_BYTES, 6_000, V),
+    Row(47, gossip.Got, Channel.GOSSIP, 64, 6_000, V),
 )
 
 BY_NUMBER = {row.number: row for row in REGISTRY}

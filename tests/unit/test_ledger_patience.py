@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from potminer.base import limits
 from potminer.core.ledger.ledger import COMPLAINT_MS, RELAY_MS, Ledger
 from potminer.core.ledger.state import State
 from potminer.wire.block import Block, transactions_root
@@ -98,6 +99,19 @@ def test_a_full_block_leaves_nobody_out() -> None:
     full = Block(replace(spare.header, transactions_root=transactions_root(many)), many)
     assert ours.left_out(spare) == signed.digest
     assert ours.left_out(full) is None
+
+
+def test_who_leads_on_slow_lines_may_stop_at_so_many() -> None:
+    world, ours, theirs = setting()
+    signed = pay(world)
+    assert ours.submit(signed) is None
+    for _ in range(7):
+        step(ours, theirs)
+    spare = following(theirs)
+    many = tuple(pay(world, nonce, fee=99) for nonce in range(1, limits.NARROW_TRANSACTIONS + 1))
+    for count, left_out in ((limits.NARROW_TRANSACTIONS - 1, signed.digest), (limits.NARROW_TRANSACTIONS, None)):
+        header = replace(spare.header, transactions_root=transactions_root(many[:count]))
+        assert ours.left_out(Block(header, many[:count])) == left_out
 
 
 def test_where_nothing_moves_whatever_is_ready_is_shown_to_others() -> None:

@@ -476,7 +476,7 @@ def test_who_can_propose_nothing_loses_its_turn_and_nothing_else() -> None:
     """Its onion is used up: the ledger builds it no block."""
 
     class UsedUp(TinyApplication):
-        def build(self, *, height: int, parent: Head, proposer: bytes, now: int) -> None:  # type: ignore[override]
+        def build(self, *, height: int, parent: Head, proposer: bytes, now: int, most: int) -> None:  # type: ignore[override]
             return None
 
     bench = Bench(me=1)

@@ -298,14 +298,14 @@ def test_a_lone_silent_peer_is_asked_again_after_a_growing_pause() -> None:
     node = Node()
     node.meets(A, height=5)
     pauses = []
-    for _ in range(8):
+    for turn in range(8):
         node.now += TIMEOUT_MS
         effects = node.does(TimerFired(TIMER))
         assert asked(effects) == []
         [timer] = [e for e in effects if isinstance(e, SetTimer)]
         pauses.append(timer.delay_ms)
         node.now += timer.delay_ms
-        assert asked(node.does(TimerFired(TIMER))) == [(A, 1, 5)]
+        assert asked(node.does(TimerFired(TIMER))) == [(A, 1, 1 if turn else 2)], "its line may be slow: for fewer"
     assert pauses == [2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000]
 
 

@@ -167,6 +167,9 @@ RECORD = gossip.AddressRecord(
 
 MESSAGES: tuple[Wire, ...] = (
     hello.Hello(agent="potminer/0.1.0", listen_port=9_333, height=70_000),
+    pbft.Brief(
+        view=1, view_changes=(VIEW_CHANGE,), header=HEADER, names=hash_of("names")[:12], signature=SIGNATURE
+    ),
     pbft.VotesWanted(height=70_001, view=2, opening=True, prepares=0b1001, commits=2**31 - 1, changes=0),
     PREPREPARE,
     pbft.Vote(
@@ -210,6 +213,11 @@ MESSAGES: tuple[Wire, ...] = (
     blob.BlobMissing(blob=BLOB),
     blob.PieceWanted(blob=BLOB, index=3),
     blob.Piece(blob=BLOB, index=3, data=b"weights", siblings=(hash_of("left"), hash_of("right"))),
+    gossip.Carry(items=(gossip.Item(topic=gossip.Topic.TRANSACTION, body=encode(SIGNED)),)),
+    gossip.Carried(
+        origin=KEY.public, items=(gossip.Item(topic=gossip.Topic.TRANSACTION, body=encode(SIGNED)),)
+    ),
+    gossip.Got(lot=hash_of("lot")),
 )
 
 PIPE: tuple[Wire, ...] = (

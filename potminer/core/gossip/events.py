@@ -49,6 +49,13 @@ class Validated:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """Items with these *bodies* stand in a block now: nobody needs to hear of them any more."""
+
+    bodies: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Offended:
     """Every ``Penalize``, from whichever machine, comes back as this: standing is kept in one place."""
 
@@ -104,6 +111,7 @@ Event = (
     Started
     | Publish
     | Validated
+    | Settled
     | Offended
     | DialFailed
     | Listening

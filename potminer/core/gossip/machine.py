@@ -13,6 +13,7 @@ from itertools import islice, takewhile
 
 from potminer.base import draw
 from potminer.core.gossip.addresses import AddressBook
+from potminer.core.gossip.carriers import Carriers, Load, lot_name, size_of
 from potminer.core.gossip.dialling import Dialling
 from potminer.core.gossip.events import (
     Ban,
@@ -27,6 +28,7 @@ from potminer.core.gossip.events import (
     Publish,
     Remembered,
     Seek,
+    Settled,
     Started,
     Validate,
     Validated,
@@ -54,6 +56,9 @@ from potminer.wire.gossip import (
     Addresses,
     AddressesWanted,
     AddressRecord,
+    Carried,
+    Carry,
+    Got,
     Graft,
     Have,
     Item,
@@ -87,6 +92,9 @@ class Gossip:
         )
         self._waiting = WaitingRoom(parameters)
         self._pushes = Pushes(parameters)
+        self._carriers = Carriers(parameters)
+        self._bulk: list[Held] = []
+        """What came to us in large company, for all other members, until the next flush."""
         self._wanted = WantedList(parameters)
         self._standing = Standing()
         self._book = AddressBook(chain, self_key, parameters, self._chance)
@@ -110,6 +118,9 @@ class Gossip:
                 return self._publish(event.items, now)
             case Validated():
                 return self._validated(event.verdicts, now)
+            case Settled():
+                self._cache.settle(event.bodies)
+                return []
             case Offended():
                 return self._offended(event, now)
             case _:
@@ -152,6 +163,7 @@ class Gossip:
         self._dialling.down(peer, now)
         self._cache.forget_peer(peer)
         self._pushes.gone(peer)
+        self._carriers.gone(peer)
         for mesh in self._meshes.values():
             mesh.gone(peer)
         return [*self._wanted.gone(peer, now)]
@@ -187,6 +199,13 @@ class Gossip:
         match message:
             case Push():
                 return self._pushed(peer, message.items, now)
+            case Carry():
+                return self._to_carry(peer, message.items, now)
+            case Carried():
+                return self._carried(peer, message, now)
+            case Got():
+                self._carriers.got(peer, message.lot)
+                return []
             case Have():
                 return self._announced(peer, message, now)
             case Want():
@@ -224,6 +243,27 @@ class Gossip:
             effects.append(Validate(tuple(fresh), peer))
         return effects
 
+    def _to_carry(self, peer: bytes, items: tuple[Item, ...], now: int) -> list[Effect]:
+        """Pushed, and to be passed on once it is judged: members do that for each other."""
+        effects = self._pushed(peer, items, now)
+        if peer in self._dialling.sought:
+            fresh = [item_id for effect in effects if isinstance(effect, Validate) for item_id, _ in effect.items]
+            self._carriers.take(peer, items, fresh, now)
+        return effects
+
+    def _carried(self, peer: bytes, message: Carried, now: int) -> list[Effect]:
+        """Pushed; who brought it in hears of it where nothing was left out on the way."""
+        effects = self._pushed(peer, message.items, now)
+        ids = [item_digest(item) for item in message.items]
+        origin = message.origin
+        if origin in self._peers and all(each in self._seen or each in self._waiting for each in ids):
+            effects.append(Send(origin, Got(lot_name(ids))))
+        return effects
+
+    def _pass_on(self, load: Load) -> list[Effect]:
+        others = [peer for peer in self._uppermost() if peer != load.origin]
+        return [Send(peer, Carried(load.origin, load.items)) for peer in others]
+
     def _seen_before(self, peer: bytes, item_id: bytes) -> list[Effect]:
         if self._seen.rejected(item_id):
             return [Penalize(peer, Offence.FORGED, "an item known to be invalid")]
@@ -255,13 +295,15 @@ class Gossip:
 
     def _publish(self, items: tuple[Item, ...], now: int) -> list[Effect]:
         published: list[tuple[Held, Collection[bytes]]] = []
+        loads: list[Load] = []
         for item in items:
             item_id = item_digest(item)
             waiting = self._waiting.take(item_id)
             self._wanted.came(item_id)
             held = self._hold(item_id, item, waiting.pushers if waiting else {}, now)
             published.append((held, self._first_targets(item)))
-        return self._forward(published, now)
+            loads += self._carriers.judged(item_id, accepted=True, rejected=False)
+        return [*(send for load in loads for send in self._pass_on(load)), *self._forward(published, now)]
 
     def _validated(self, verdicts: tuple[tuple[bytes, Verdict], ...], now: int) -> list[Effect]:
         effects: list[Effect] = []
@@ -269,10 +311,13 @@ class Gossip:
         delivered: dict[bytes, list[Item]] = {}
         targets: dict[tuple[Topic, bytes], Collection[bytes]] = {}
         for item_id, verdict in verdicts:
+            accept, reject = verdict is Verdict.ACCEPT, verdict is Verdict.REJECT
+            for load in self._carriers.judged(item_id, accepted=accept, rejected=reject):
+                effects += self._pass_on(load)
             waiting = self._waiting.take(item_id)
             if waiting is None:
                 continue
-            if verdict is Verdict.ACCEPT:
+            if accept:
                 first = next(iter(waiting.pushers))
                 held = self._hold(item_id, waiting.item, waiting.pushers, now)
                 way = (waiting.item.topic, first)
@@ -281,9 +326,8 @@ class Gossip:
                 accepted.append((held, targets[way]))
                 delivered.setdefault(first, []).append(waiting.item)
                 continue
-            rejected = verdict is Verdict.REJECT
-            self._seen.add(item_id, now, rejected=rejected)
-            pushers = waiting.pushers if rejected else {}
+            self._seen.add(item_id, now, rejected=reject)
+            pushers = waiting.pushers if reject else {}
             effects += [Penalize(peer, Offence.FORGED, "an invalid item") for peer in pushers]
         effects += [Deliver(tuple(items), peer) for peer, items in delivered.items()]
         return [*effects, *self._forward(accepted, now)]
@@ -317,16 +361,34 @@ class Gossip:
         return held
 
     def _forward(self, items: Sequence[tuple[Held, Collection[bytes]]], now: int) -> list[Effect]:
-        resting = not self._pushes.waiting
-        effects: list[Effect] = [
-            send
-            for held, targets in items
-            for peer in targets
-            if peer not in held.holders
-            for send in self._pushes.offer(peer, held, now)
-        ]
-        if resting and self._pushes.waiting:
+        resting = not (self._pushes.waiting or self._bulk)
+        effects: list[Effect] = []
+        if self._dialling.sought and sum(bool(targets) for _, targets in items) > self._parameters.alone_most:
+            room = self._parameters.bulk_items - len(self._bulk)
+            if size_of(self._bulk) < self._parameters.cache_bytes:
+                self._bulk += [held for held, targets in items if targets][:room]
+        else:
+            effects += [
+                send
+                for held, targets in items
+                for peer in targets
+                if peer not in held.holders
+                for send in self._pushes.offer(peer, held, now)
+            ]
+        if resting and (self._pushes.waiting or self._bulk):
             effects.append(SetTimer(FLUSH, self._parameters.push_flush_ms))
+        return effects
+
+    def _flush(self, now: int) -> list[Effect]:
+        """What waited for company. Much for all members goes by carriers."""
+        effects: list[Effect] = [*self._pushes.flush()]
+        bulk, members = self._bulk, self._uppermost()
+        self._bulk = []
+        able = self._carriers.may_carry(bulk, members, now)
+        if able:
+            return [*effects, *self._carriers.send(bulk, able, members, now)]
+        for peer in members:
+            effects += self._push(peer, [held.item for held in bulk if peer not in held.holders])
         return effects
 
     def _push(self, peer: bytes, items: list[Item]) -> list[Effect]:
@@ -336,7 +398,7 @@ class Gossip:
 
     def _rung(self, name: str, now: int) -> list[Effect]:
         if name == FLUSH:
-            return [*self._pushes.flush()]
+            return self._flush(now)
         return [*self._beat(now), self._timer()] if name == HEARTBEAT else []
 
     def _timer(self) -> SetTimer:
@@ -349,7 +411,10 @@ class Gossip:
         self._seen.expire(now)
         self._cache.expire(now)
         self._waiting.expire(now)
+        self._carriers.expire(now)
         effects: list[Effect] = [*self._wanted.beat(now)]
+        for peer, lot in self._carriers.late(now):
+            effects += self._push(peer, [held.item for held in lot if peer not in held.holders])
         for topic, mesh in self._meshes.items():
             effects += mesh.beat(self._peers, self._score(now), now)
             effects += self._announce(topic, now)
@@ -359,6 +424,8 @@ class Gossip:
     def _announce(self, topic: Topic, now: int) -> list[Effect]:
         """Recent ids to linked members of the committee; without any to some peers outside the mesh, in a small
         network to those inside."""
+        if self._dialling.sought:
+            return self._announce_late(topic, now)
         newest = list(takewhile(lambda entry: entry[1].announce_until_ms > now, self._cache.newest(topic)))
         if not newest:
             return []
@@ -370,6 +437,18 @@ class Gossip:
         effects: list[Effect] = []
         for peer in [*outside, *inside][: self._parameters.lazy]:
             ids = islice((item_id for item_id, held in newest if peer not in held.holders), most)
+            effects += self._have(peer, topic, list(ids))
+        return effects
+
+    def _announce_late(self, topic: Topic, now: int) -> list[Effect]:
+        """Among members, who were sent everything: what should be in a block by now, and is in none."""
+        few = self._parameters.announce_few
+        late = list(islice(self._cache.oldest(topic, now - self._parameters.announce_late_ms), 4 * few))
+        if not late:
+            return []
+        effects: list[Effect] = []
+        for peer in draw.shuffled(self._chance, sorted(self._uppermost()))[: self._parameters.lazy]:
+            ids = islice((item_id for item_id, held in late if peer not in held.holders), few)
             effects += self._have(peer, topic, list(ids))
         return effects
 

@@ -29,6 +29,10 @@ class Parameters:
     lazy: int = 6
     announce_beats: int = 3
     announce_items: int = 1_024
+    announce_late_ms: int = 1_400
+    announce_few: int = 32
+    """Among members, where an item is pushed to everybody: only what no block has taken after so long is announced, so
+    many a beat and peer, until it is let go of."""
     want_timeout_ms: int = 2_000
     wants_per_peer: int = 512
     announcers: int = 6
@@ -51,6 +55,17 @@ class Parameters:
     push_flush_ms: int = 50
     """How long the others wait for company."""
     pushes_waiting: int = 4_096
+    alone_most: int = 8
+    """What comes in larger company is never pushed alone."""
+    bulk_items: int = 16_384
+    """Items in such company that wait for the next flush; what is beyond is announced."""
+    carry_bytes: int = 32_768
+    """From so many bytes of items on, brought in at once, members carry them for each other: two seconds of a line of
+    0.1 Mbit/s, where one more hop costs a latency."""
+    carry_ms: int = 10_000
+    """After so long what was to be carried, and was not, is pushed directly, whatever became of the rest."""
+    carry_rest_ms: int = 60_000
+    """How long a member whose lots did not arrive is given none."""
     pending_ms: int = 30_000
     pending_items: int = 8_192
     pending_per_peer: int = 2_048

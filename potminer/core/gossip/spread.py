@@ -7,7 +7,7 @@ items between ``Validate`` and ``Validated``. Each is bounded in count, bytes or
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from potminer.core.gossip.parameters import Parameters
@@ -78,6 +78,8 @@ class Held:
     since_ms: int
     announce_until_ms: int
     holders: dict[bytes, None] = field(default_factory=dict)
+    settled: bool = False
+    """It stands in a block."""
 
 
 class Cache:
@@ -89,13 +91,14 @@ class Cache:
         self._order: deque[tuple[bytes, Held]] = deque()
         """As they came; an item that came again stands here twice, and only the later one is held."""
         self._bytes = 0
+        self._by_body: dict[bytes, Held] = {}
 
     def __len__(self) -> int:
         return len(self._items)
 
     def add(self, item_id: bytes, held: Held) -> None:
         self._drop(item_id)
-        self._items[item_id] = held
+        self._items[item_id] = self._by_body[held.item.body] = held
         self._order.append((item_id, held))
         self._bytes += len(held.item.body)
         while self._bytes > self._size or len(self._order) > self._count:
@@ -103,6 +106,21 @@ class Cache:
 
     def get(self, item_id: bytes) -> Held | None:
         return self._items.get(item_id)
+
+    def settle(self, bodies: Iterable[bytes]) -> None:
+        """Still served, and announced no more."""
+        for body in bodies:
+            held = self._by_body.get(body)
+            if held is not None:
+                held.settled = True
+
+    def oldest(self, topic: Topic, until_ms: int) -> Iterator[tuple[bytes, Held]]:
+        """What came until then and stands in no block, the oldest first."""
+        for item_id, held in self._items.items():
+            if held.since_ms > until_ms:
+                return
+            if not held.settled and held.item.topic == topic:
+                yield item_id, held
 
     def expire(self, now: int) -> None:
         while self._order and self._order[0][1].since_ms + self._keep_ms <= now:
@@ -124,6 +142,8 @@ class Cache:
         held = self._items.pop(item_id, None)
         if held is not None:
             self._bytes -= len(held.item.body)
+            if self._by_body.get(held.item.body) is held:
+                del self._by_body[held.item.body]
 
 
 @dataclass(slots=True)

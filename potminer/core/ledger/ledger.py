@@ -91,15 +91,17 @@ class Ledger:
         validator = self.state.get(Validator, validator_key(key))
         return validator is not None and validator.slashed
 
-    def build(self, *, height: int, parent: bytes, proposer: bytes, now: int) -> Block | None:
-        """A fresh block on our head, from the mempool, within every limit. None where our onion is used up,
+    def build(
+        self, *, height: int, parent: bytes, proposer: bytes, now: int, most: int = limits.BLOCK_TRANSACTIONS
+    ) -> Block | None:
+        """A fresh block on our head of at most *most* transactions, within all limits. None where our onion is used up,
         or is not the one the chain knows: then the turn is lost."""
         if height != self.state.head.height + 1 or parent != self.head:
             raise AssertionError("a block is built on our own head")
         preimage = self._preimage(proposer)
         if preimage is None:
             return None
-        transactions = self._fitting(height)
+        transactions = self._fitting(height, most)
         header = Header(
             parent, height, self.state.committee.epoch, transactions_root(transactions), self.state.root, proposer,
             max(now, self.state.head.time_ms + 1), preimage,
@@ -175,27 +177,30 @@ class Ledger:
         return apply_block(self.state, block, verifier=spot_checks(secret, block_digest(block.header)))
 
     def _has_room(self, block: Block) -> bool:
-        """Whether any transaction at all would have fitted."""
+        """Whether any transaction at all would have fitted, and its proposer had to take it."""
         most, size = self.state.parameters, len(block.encoded) + limits.TRANSACTION_BYTES + _HEADER_BYTES
-        return size <= most.block_bytes and len(block.transactions) < most.block_transactions
+        full = min(most.block_transactions, limits.NARROW_TRANSACTIONS)
+        return size <= most.block_bytes and len(block.transactions) < full
 
     def _preimage(self, proposer: bytes) -> bytes | None:
         validator = self.state.need(Validator, validator_key(proposer))
         revealed = validator.onion_in(self.state.committee.epoch)
         return self.onions.inside(revealed)
 
-    def _fitting(self, height: int) -> tuple[SignedTransaction, ...]:
-        """Ready transactions that may stand together in a block: fees stay affordable one after another."""
+    def _fitting(self, height: int, count: int) -> tuple[SignedTransaction, ...]:
+        """Ready transactions that may stand together in a block, at most *count*: fees stay affordable one after
+        another."""
         chosen: list[SignedTransaction] = []
         spent: dict[bytes, int] = {}
         stopped: set[bytes] = set()
         size, most = _HEADER_BYTES, self.state.parameters
+        count = min(count, most.block_transactions)
         for signed in self.mempool.ready(self.state):
             sender = signed.transaction.sender
             if sender in stopped:
                 continue
             size += len(signed.encoded)
-            if len(chosen) >= most.block_transactions or size > most.block_bytes:
+            if len(chosen) >= count or size > most.block_bytes:
                 break
             # What a sender's earlier transactions here may spend is counted at its most. Only the fee must
             # be left over: a body that cannot be paid is refused by its receipt.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 
 from potminer.base import limits
@@ -164,6 +164,10 @@ class Mempool:
     def at_leaf(self, leaf: bytes) -> SignedTransaction | None:
         """The transaction whose exact bytes, signature included, have this leaf."""
         return self._by_leaf.get(leaf)
+
+    def leaves(self) -> Collection[bytes]:
+        """Of everything that waits."""
+        return self._by_leaf.keys()
 
     def ready(self, state: State) -> Iterator[SignedTransaction]:
         """Transactions in an order their nonces allow: one of each sender in turn, or whoever sends many

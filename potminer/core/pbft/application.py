@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,8 +34,8 @@ class Application(Protocol):
         """The committee of the epoch after that block's. What its members say may be early."""
         ...
 
-    def build(self, *, height: int, parent: Head, proposer: bytes, now: int) -> Block | None:
-        """A fresh block of pending transactions on *parent*; its time is strictly above the parent's.
+    def build(self, *, height: int, parent: Head, proposer: bytes, now: int, most: int) -> Block | None:
+        """A fresh block of at most *most* pending transactions on *parent*; its time is strictly above the parent's.
         None where this key can propose nothing: its turn is lost."""
         ...
 
@@ -50,6 +50,10 @@ class Application(Protocol):
 
     def transactions(self, leaves: Sequence[bytes]) -> Sequence[SignedTransaction | None]:
         """What is at hand of the transactions with these leaves, place by place."""
+        ...
+
+    def leaves(self) -> Collection[bytes]:
+        """The leaves of all transactions at hand."""
         ...
 
     def neglected(self, *, stalled: bool) -> Sequence[SignedTransaction]:

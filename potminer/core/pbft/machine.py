@@ -24,6 +24,7 @@ from potminer.core.pbft import viewchange
 from potminer.core.pbft.ahead import Ahead
 from potminer.core.pbft.alarms import Alarms
 from potminer.core.pbft.application import Application, Head, Timers
+from potminer.core.pbft.breadth import Breadth
 from potminer.core.pbft.checkpoint import Checkpoints
 from potminer.core.pbft.clock import CommitteeClock
 from potminer.core.pbft.complaint import Complaints
@@ -53,9 +54,8 @@ from potminer.wire.pbft import (
 from potminer.wire.seal import Purpose, SigningKey
 
 _WAITING, _PREPARING, _CHANGING, _EXECUTING = Stage.WAITING, Stage.PREPARING, Stage.CHANGING, Stage.EXECUTING
-"""Asked for by every event; as globals they are a look-up less."""
 QUIET = frozenset({Status, VotesWanted, PreparedBlockWanted, TransactionsWanted, Relay})
-"""Messages that no rule reads: after them nothing is to be settled."""
+"""No rule reads these: after them nothing is to be settled."""
 
 
 class Replica(Timing):
@@ -81,6 +81,7 @@ class Replica(Timing):
         self._ahead = Ahead()
         self._clock = CommitteeClock()
         self._checkpoints = Checkpoints()
+        self._breadth = Breadth()
         self._complaints = Complaints()
         self._served: set[tuple[bytes, str]] = set()
         self._out: list[Effect] = []
@@ -148,7 +149,7 @@ class Replica(Timing):
             if at.stage is _PREPARING:
                 self._commit_when_prepared()
             if at.log.certifies:
-                self._execute_when_committed()
+                self._execute_when_committed(now)
         self._tend_timers()
 
     # ---- heights -------------------------------------------------------------------------
@@ -304,7 +305,7 @@ class Replica(Timing):
 
     def _fresh(self, now: int) -> Block | None:
         now = self._clock.read(now)
-        block = self._application.build(height=self.height, parent=self._head, proposer=self._key.public, now=now)
+        block = self._build(now)
         if block is None:
             self._out.append(ProposalRefused(self.height, self._at.view, "nothing can be proposed with this onion"))
             return None
@@ -407,7 +408,7 @@ class Replica(Timing):
             self._at.log.add(vote)
             self._at.move(Stage.COMMITTING)
 
-    def _execute_when_committed(self) -> None:
+    def _execute_when_committed(self, now: int) -> None:
         proof = self._at.log.committed()
         if proof is None:
             return
@@ -417,6 +418,7 @@ class Replica(Timing):
             return
         if block.header.height != self.height or block.header.parent != self._head.digest:
             raise AssertionError("a quorum committed to a block that does not follow our head")
+        self._widen(block, proof, now)
         self._at.decided = proof.digest
         self._at.move(Stage.EXECUTING)
         self._out.append(Execute(block, proof))
@@ -424,6 +426,7 @@ class Replica(Timing):
     # ---- view change ---------------------------------------------------------------------
 
     def _change_view(self, view: int) -> None:
+        self._breadth.view_failed()
         change, records = self._voice.change(view)
         self._at.enter(view, Stage.CHANGING)
         self._out += [*records, Broadcast(change), ViewEntered(self.height, view, changing=True)]

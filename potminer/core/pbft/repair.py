@@ -108,13 +108,15 @@ class Repair:
         off_ms = self._clock.weigh(self._committee, self._me)
         self._out += [] if off_ms is None else [ClockOff(off_ms)]
         self._out += self._at.ask_again()
-        stalled = self._at.due and now - self._at.due_ms >= STALLED_MS
-        waiting = self._application.neglected(stalled=stalled)
+        waiting = self._application.neglected(stalled=self._is_stalled(now))
         self._out += [Broadcast(relay) for relay in self._complaints.relay(waiting)]
         checkpoint = self._voice.said_checkpoint()
         if checkpoint is not None and checkpoint.height > self._checkpoints.stable:
             self._out.append(Broadcast(checkpoint))
         self._tell_behind(self.height)
+
+    def _is_stalled(self, now: int) -> bool:
+        return self._at.due and now - self._at.due_ms >= STALLED_MS
 
     def _tell_behind(self, least: int) -> None:
         """Asks for blocks where a weak quorum is done with height *least* or a later one."""

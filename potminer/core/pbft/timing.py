@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from potminer.core.pbft import viewchange
 from potminer.core.pbft.alarms import Alarms
+from potminer.core.pbft.breadth import Breadth
 from potminer.core.pbft.height import Stage
 from potminer.core.pbft.repair import Repair
+from potminer.wire.block import Block, Certificate
+from potminer.wire.seal import SigningKey
 
 _WAITING, _GATHERING, _CHANGING = Stage.WAITING, Stage.GATHERING, Stage.CHANGING
 
@@ -14,6 +17,8 @@ class Timing(Repair):
     """The part of a replica (``machine.py``) that waits, on the same state."""
 
     _alarms: Alarms
+    _breadth: Breadth
+    _key: SigningKey
     _tended: tuple[object, ...] | None
     """What the running timers are for; None where one has fired since."""
     _seen: tuple[object, ...] | None
@@ -29,6 +34,16 @@ class Timing(Repair):
         if not self._at.due and self._application.wants_block(self._clock.read(now)):
             self._at.due, self._at.due_ms = True, now
             self._at.batched = self._at.batched or self._application.waits(self._clock.read(now))
+
+    def _build(self, now: int) -> Block | None:
+        return self._application.build(
+            height=self.height, parent=self._head, proposer=self._key.public, now=now, most=self._breadth.most
+        )
+
+    def _widen(self, block: Block, proof: Certificate, now: int) -> None:
+        """A block came: ours may be a little longer, where it came in good time."""
+        took_ms, view_ms = self._clock.read(now) - block.header.time_ms, self._parameters.view_base_ms
+        self._breadth.decided(len(block.transactions), view=proof.view, took_ms=took_ms, view_ms=view_ms)
 
     def _may_propose(self) -> bool:
         return self._at.is_primary and self._at.view == 0 and self._voice.said.accepted is None

@@ -27,7 +27,7 @@ from potminer.core.machine import (
 )
 from potminer.core.sync.fan import STEP_MS, WIDTH, Fan
 from potminer.core.sync.proof import Tip, fault_in_block, fault_in_range
-from potminer.core.sync.requests import READS_PER_WINDOW, WINDOW_MS, Sources
+from potminer.core.sync.requests import GRACE_MS, READS_PER_WINDOW, WINDOW_MS, Sources
 from potminer.wire.block import CertifiedBlock
 from potminer.wire.leap import Pruned
 from potminer.wire.sync import RETRY_MS, Asked, Blocks, BlocksWanted, Busy, Head, NextWanted
@@ -92,9 +92,12 @@ class _Held:
 
 class Sync:
     """*tip* is the last block executed and stored; *committee* is the one of the next block's epoch. *follows*: no
-    consensus runs here, so the next block is asked for before it exists."""
+    consensus runs here, so the next block is asked for before it exists. *decides*: consensus runs here and brings the
+    next block itself, so it is not asked for at once."""
 
-    def __init__(self, chain: bytes, committee: Committee, tip: Tip, *, follows: bool = False) -> None:
+    def __init__(
+        self, chain: bytes, committee: Committee, tip: Tip, *, follows: bool = False, decides: bool = False
+    ) -> None:
         self._chain = chain
         self._committees = {tip.height + 1: committee}
         self._tip = tip
@@ -103,7 +106,9 @@ class Sync:
         self._executing: int | None = None
         self._reads: dict[bytes, Pace] = {}
         self._fan = Fan()
-        self._follows = follows
+        self._follows, self._decides = follows, decides
+        self._since_ms: int | None = None
+        """Since when somebody is one block ahead of us, and no more."""
         self._waiting: dict[bytes, int] = {}
         """Who asked for a block that does not exist yet, and for which."""
         self._deadline: int | None = None
@@ -230,7 +235,7 @@ class Sync:
             return [Penalize(peer, Offence.MALFORMED, fault)]
         if not reply.blocks:
             return self._empty(peer, request.first, now)
-        source.answered(len(reply.blocks), request.count)
+        self._sources.answered(peer, len(reply.blocks), now)
         for certified in reply.blocks:
             if certified.block.header.height > self._tip.height:
                 self._held.setdefault(certified.block.header.height, _Held(certified, peer, request.first))
@@ -305,6 +310,7 @@ class Sync:
         self._tip = Tip(event.height, event.digest, event.state_root)
         self._fan.rose(event.height)
         self._sources.rose(event.height)
+        self._since_ms = None
         self._executing = None
         self._held.pop(event.height, None)
         current = self._committee()
@@ -322,8 +328,17 @@ class Sync:
 
     # ---- asking --------------------------------------------------------------------------
 
+    def _is_coming(self, now: int) -> bool:
+        """Whether all that we lack is one block, which consensus is about to decide here too."""
+        if not self._decides or self._held or self._sources.highest != self._tip.height + 1:
+            self._since_ms = None
+            return False
+        if self._since_ms is None or self._since_ms > now:
+            self._since_ms = now
+        return now - self._since_ms < GRACE_MS
+
     def _ask(self, now: int) -> list[Effect]:
-        if self._paused:
+        if self._paused or self._is_coming(now):
             return []
         held = self._held if self._executing is None else {*self._held, self._executing}
         replies = len({entry.reply for entry in self._held.values()})
@@ -336,6 +351,8 @@ class Sync:
 
     def _set_timer(self, now: int) -> list[Effect]:
         due = self._sources.next_deadline(tip=self._tip.height, now=now)
+        if self._since_ms is not None and now - self._since_ms < GRACE_MS:
+            due = min(self._since_ms + GRACE_MS, self._since_ms + GRACE_MS if due is None else due)
         moment = None if due is None else max(due, now + 1)
         if moment == self._deadline:
             return []

@@ -18,6 +18,8 @@ WHOLE: Final = 4
 READS_PER_WINDOW: Final = 60
 WINDOW_MS: Final = 10_000
 """Of one peer; six replies a second are more than can be executed."""
+SPARE: Final = 2
+"""No more is asked for than came in this part of an answer's time before, and after one that never came this part."""
 GRACE_MS: Final = 500
 """Somebody else has a block that was asked for ahead: so long who was asked may still bring it before others are."""
 
@@ -30,6 +32,7 @@ class Request:
     first: int
     count: int
     until_ms: int | None
+    since_ms: int
     ahead: bool = False
 
 
@@ -44,6 +47,8 @@ class Source(Patience):
     first: int = 0
     span: int = BLOCKS_PER_REPLY
     """As many blocks as fitted into its last answer: what is beyond is asked of others meanwhile."""
+    known: bool = False
+    """It was asked before."""
     whole: int = 0
     """Answers in a row that held all that was asked for."""
     request: Request | None = None
@@ -51,13 +56,16 @@ class Source(Patience):
     def may_hold(self, height: int) -> bool:
         return self.first <= height <= max(self.claimed, self.supposed)
 
-    def answered(self, blocks: int, of: int) -> None:
+    def answered(self, blocks: int, of: int, now: int) -> None:
+        self.known = True
+        took = 1 if self.request is None else max(1, now - self.request.since_ms)
         self.request = None
         self.whole = self.whole + 1 if blocks >= of else 0
         if not self.whole:
             self.span = max(1, blocks)
         elif self.whole % WHOLE == 0:
             self.span = min(BLOCKS_PER_REPLY, 2 * self.span)
+        self.span = min(self.span, max(1, blocks * TIMEOUT_MS // (SPARE * took)))
 
     def failed(self, now: int) -> None:
         self.rest(now)
@@ -69,6 +77,8 @@ class Sources:
 
     def __init__(self) -> None:
         self._peers: dict[bytes, Source] = {}
+        self._usual = BLOCKS_PER_REPLY
+        """What the last that answered may be asked for: as much of who never answered yet."""
         self._quickest = b""
         """Who told first of the highest block that anybody told of."""
 
@@ -101,15 +111,27 @@ class Sources:
             if request is None or not request.ahead or request.first > height:
                 continue
             if asked is source:
-                asked.request = Request(request.first, request.count, now + TIMEOUT_MS)
+                asked.request = Request(request.first, request.count, now + TIMEOUT_MS, now)
             elif request.until_ms is None:
-                asked.request = Request(request.first, request.count, now + GRACE_MS, ahead=True)
+                asked.request = Request(request.first, request.count, now + GRACE_MS, now, ahead=True)
 
     def rose(self, tip: int) -> None:
         """What was asked for ahead came from elsewhere."""
         for source in self._peers.values():
             if source.request is not None and source.request.ahead and source.request.first <= tip:
                 source.request = None
+
+    def answered(self, peer: bytes, blocks: int, now: int) -> None:
+        """*peer* sent so many of the blocks that it was asked for."""
+        source = self._peers[peer]
+        if source.request is not None:
+            source.answered(blocks, source.request.count, now)
+            self._usual = source.span
+
+    @property
+    def highest(self) -> int:
+        """What anybody claims, or is supposed to have."""
+        return max((max(source.claimed, source.supposed) for source in self._peers.values()), default=0)
 
     def suppose(self, height: int) -> None:
         for source in self._peers.values():
@@ -127,6 +149,7 @@ class Sources:
                 source.request = None
                 source.put_off(now, GRACE_MS)
             else:
+                source.span, source.known = max(1, request.count // SPARE), True
                 source.failed(now)
                 late.append(peer)
         return late
@@ -145,7 +168,7 @@ class Sources:
         peer = min(able)[-1]
         source = self._peers[peer]
         source.asked.take(now)
-        source.request = Request(tip + 1, 1, None, ahead=True)
+        source.request = Request(tip + 1, 1, None, now, ahead=True)
         return peer, source.request
 
     def assign(self, *, tip: int, held: Collection[int], replies: int, now: int) -> list[tuple[bytes, Request]]:
@@ -163,9 +186,10 @@ class Sources:
             if peer is None:
                 break
             source = self._peers[peer]
-            count = min(count, source.span, max(source.claimed, source.supposed) - first + 1)
+            span = source.span if source.known else min(source.span, self._usual)
+            count = min(count, span, max(source.claimed, source.supposed) - first + 1)
             source.asked.take(now)
-            source.request = Request(first, count, now + TIMEOUT_MS)
+            source.request = Request(first, count, now + TIMEOUT_MS, now)
             assigned.append((peer, source.request))
         return assigned
 
@@ -193,7 +217,7 @@ class Sources:
 
     def _gap(self, tip: int, held: Collection[int]) -> tuple[int, int] | None:
         """(first, count) of the lowest heights in the window that are neither held nor asked for."""
-        target = max((max(source.claimed, source.supposed) for source in self._peers.values()), default=0)
+        target = self.highest
         asked = {
             height
             for source in self._peers.values()

@@ -38,6 +38,8 @@ READ_BUFFER_BYTES = 64 * 1024
 _UNSENT_BYTES = 32 * 1024
 """What the kernel may hold unsent: more of it is blob in front of a vote."""
 _PREFIX_BYTES = 2
+BEHIND_S = 10.0
+"""A line that was behind is expected to be so again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +110,9 @@ class Link:
         self._outbox = Outbox()
         self._deflater: Deflater | None = None
         self._inflater = Inflater()
-        self._behind = False
-        """The kernel did not take all of what was written last: the line, not this machine, is what limits."""
+        self._behind_until = -BEHIND_S
+        """The kernel did not take all of what was written: the line, not this machine, is what limits, and will be
+        for a while."""
         self._work = asyncio.Event()
         self._ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self._heard = clock()
@@ -220,7 +223,8 @@ class Link:
                 self._work.clear()
                 while batch := self._seal_batch():
                     writer.write(batch)
-                    self._behind = writer.transport.get_write_buffer_size() > 0
+                    if writer.transport.get_write_buffer_size() > 0:
+                        self._behind_until = self._clock() + BEHIND_S
                     await writer.drain()
         except OSError:
             self.end(Ending("the peer hung up"))
@@ -238,7 +242,7 @@ class Link:
     def _shortened(self, frame: Frame) -> bytes:
         """*frame* as bytes, deflated where the line is behind and it may help."""
         encoded = encode_frame(frame)
-        if not self._behind or len(encoded) < LEAST_BYTES:
+        if len(encoded) < LEAST_BYTES or self._clock() >= self._behind_until:
             return encoded
         if not isinstance(frame, Fragment) or frame.channel not in DEFLATED_CHANNELS:
             return encoded

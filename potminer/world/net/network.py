@@ -193,6 +193,11 @@ class Network:
         link = self._links.get(peer)
         return link is not None and link.offer(*self._pack(message))
 
+    def is_behind(self, peer: bytes) -> bool:
+        """Whether anything waits for the line to *peer*."""
+        link = self._links.get(peer)
+        return link is not None and link.queued_bytes > 0
+
     def close_peer(self, peer: bytes) -> None:
         link = self._links.get(peer)
         if link is not None:
