@@ -118,8 +118,8 @@ class Own(Folder):
     """A folder that somebody else's process goes on with elsewhere."""
 
     def move(self, root: Path) -> None:
-        shutil.copytree(self._root, root, copy_function=os.link, dirs_exist_ok=True)
-        self._root = root
+        shutil.copytree(self.root, root, copy_function=os.link, dirs_exist_ok=True)
+        self.root = root
 
 
 def update(folder: Folder, spec: TaskSpec, unit: Unit, blob: bytes) -> Floats:
