@@ -167,6 +167,20 @@ def test_while_another_unit_is_shown_it_gets_ready_and_says_nothing() -> None:
     assert said(node.tell(own(), after_ms=1)) == [ShowSnapshots(*PLACE)]
 
 
+def test_after_a_showing_that_failed_it_looks_again_at_what_it_took_to_be_here() -> None:
+    """A file that the power left behind broken is only found out when a judge asks for a piece of it."""
+    node = Node(have=tuple(NEEDED))
+    node.tell(DutyChanged(True))
+    assert said(node.tell(own())) == [ShowSnapshots(*PLACE)]
+    failed = own(replace(UNIT, tries=1))
+    assert fetched(node.tell(failed, after_ms=30_000)) == NEEDED
+    for each in (*DATA, *SNAPSHOTS[:2]):
+        assert said(node.tell(BlobFetched(each, True))) == []
+    (job,) = jobs(node.tell(BlobFetched(SNAPSHOTS[2], False)))
+    assert said(node.tell(trained(job))) == [ShowSnapshots(*PLACE)]
+    assert fetched(node.tell(failed, after_ms=1)) == set(), "once a try"
+
+
 # ---- judges ------------------------------------------------------------------------------
 
 

@@ -37,6 +37,7 @@ class Presenter:
         self._seen = HeldSeen()
         self._found: dict[Looking, AuditVerdict] = {}
         self._rests: dict[Place, int] = {}
+        self._tries: dict[Place, int] = {}
         self._vain: set[Place] = set()
         """Made again, and not what was revealed: another device, or other settings, may do better after a restart."""
 
@@ -47,6 +48,17 @@ class Presenter:
         own = {_place(each.unit) for each in seen.own}
         self._rests = {place: until for place, until in self._rests.items() if place in own}
         self._vain &= own
+        for each in seen.own:
+            self._doubt(each)
+        self._tries = {_place(each.unit): each.unit.tries for each in seen.own}
+
+    def _doubt(self, each: HiddenSeen) -> None:
+        """After a showing that failed look again at what we took to be here: that a file is broken shows when it is
+        asked for."""
+        if each.unit.tries > self._tries.get(_place(each.unit), each.unit.tries):
+            blobs = {blob for blob, _ in _blobs(each, each.unit.segments)}
+            self._means.blobs -= blobs
+            self._means.unavailable -= blobs
 
     def is_timely(self, looking: Looking) -> bool:
         return any(looking == each for shown in self._seen.shown for each, _ in _lookings(shown.unit))

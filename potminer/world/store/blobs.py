@@ -1,9 +1,9 @@
 """The blob folder: large content by its digest, safe against a kill at any instant.
 
 A blob appears under its name complete or not at all (write aside, sync, rename). The GPU child
-shares the folder and puts blobs there the same way. What nobody pinned goes, least recently used
-first, when the folder's bound is reached. Methods block on the disk and may be called from
-several threads.
+shares the folder and puts blobs there the same way, but for the sync: what goes with the power is
+made again. What nobody pinned goes, least recently used first, when the folder's bound is reached.
+Methods block on the disk and may be called from several threads.
 
 Layout: ``ab/cdef...`` complete blobs (``base.blobs.file_name``), ``partial/`` what is being
 fetched, ``aside/`` what is being written.
