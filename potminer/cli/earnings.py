@@ -126,7 +126,7 @@ def _units(detail: EarningsDetail) -> _Cells:
 def print_earnings(detail: EarningsDetail, view: ProvenView) -> None:
     from potminer.cli.status import print_backing
     from potminer.view.earnings import day_table, device_table, earnings_facts, energy_facts, task_table
-    from potminer.view.proven import BOOKS, backing_alerts, owed_by_task
+    from potminer.view.proven import BOOKS, backing_alerts, owed_by_round, owed_by_task
     from potminer.view.text import shorten
     from potminer.view.training import unit_table
 
@@ -140,7 +140,8 @@ def print_earnings(detail: EarningsDetail, view: ProvenView) -> None:
     if len(detail.devices) > 1:
         tables.append((f"devices: {BOOKS}", device_table(detail)))
     if detail.units:
-        tables.append((f"units: {BOOKS}", unit_table(detail.units)))
+        units = unit_table(detail.units, owed_by_round(view))
+        tables.append((f"units: {BOOKS}, beside what their rounds are proven to owe", units))
     for title, table in tables:
         say("")
         say(title)

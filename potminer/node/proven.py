@@ -33,8 +33,8 @@ BYTES_ASKED: Final = 2_097_152
 """Of what tasks owe: rounds of thousands of units are not all fetched again and again."""
 EPOCHS_ASKED: Final = 512
 """Followed at one look: a chain of years is followed in several."""
-BEHIND: Final = 20
-"""Blocks below what is proven where a daemon is no longer merely a moment late."""
+BEHIND_MS: Final = 60_000
+"""Block time between what a daemon says and the newest block proven: above it, it is more than a moment late."""
 _LOOK_S: Final = 0.4
 _MILD: Final = frozenset({Flaw.FUTURE, Flaw.EXPIRED, Flaw.STALE, Flaw.UNKNOWN_EPOCH})
 """Flaws that a clock or a pause explains: no lie."""
@@ -113,6 +113,7 @@ class _Look:
         standing, wrong = await self._judge(
             key, photograph.chain.height, stands, lambda found: _of_photograph(photograph, found, self._follower)
         )
+        spoken_ms = standing.certified.header.time_ms
         if detail is not None and detail.height is not None:
             standing, more = await self._judge(key, detail.height, stands, lambda found: _of_detail(detail, found))
             wrong = [*wrong, *(each for each in more if each.what not in {one.what for one in wrong})]
@@ -122,9 +123,10 @@ class _Look:
             told = f"{first.what}: it says {first.said}, proven is {first.proven}"
             contradicted = _because(view, Backing.CONTRADICTED, told)
             return replace(contradicted, contradictions=tuple(wrong[:CONTRADICTIONS]))
-        behind = self._follower.trust.height - photograph.chain.height
-        if behind > BEHIND:
-            return _because(view, Backing.WORD, f"it stands {behind:,} blocks behind what is proven")
+        trust = self._follower.trust
+        if trust.time_ms - spoken_ms > BEHIND_MS:
+            behind = trust.height - photograph.chain.height
+            return _because(view, Backing.WORD, f"what it says is {behind:,} blocks behind what is proven")
         if not view.anchored:
             return _because(view, Backing.WORD, "there is no genesis of our own: this committee is its word")
         return replace(view, backing=Backing.PROVEN)

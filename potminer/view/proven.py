@@ -73,6 +73,13 @@ def owed_by_task(view: ProvenView | None) -> Mapping[str, int] | None:
     return owed
 
 
+def owed_by_round(view: ProvenView | None) -> Mapping[tuple[str, int], int] | None:
+    """Proven grains by task and round; None where nothing is proven."""
+    if view is None or view.height is None or not view.anchored:
+        return None
+    return {(each.task, each.round): each.amount for each in view.rounds}
+
+
 def backing_alerts(view: ProvenView | None, now_ms: int) -> tuple[AlertRow, ...]:
     """One for each thing that the daemon says otherwise than the committee."""
     if view is None or view.backing not in LOUD:

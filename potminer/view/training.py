@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from potminer.view import text
 from potminer.view.reasons import EXPLAINED
@@ -34,6 +35,7 @@ _UNITS = (
     Column("paid", 12, right=True),
     Column("block", 9, right=True, look=Look.QUIET, wide=True),
 )
+_ROUND_OWES = Column("round owes", 11, right=True)
 _NO_UNITS = ("This rig has not worked on a unit yet.",)
 _OUTCOMES = {
     Outcome.PENDING: ("◌ pending", Tone.PLAIN),
@@ -77,8 +79,18 @@ def _spent(each: RoundView, phases: tuple[str, ...]) -> str:
     return text.seconds(sum(known)) if known else text.UNKNOWN
 
 
-def unit_table(units: Sequence[UnitOutcome]) -> Table:
-    return Table(_UNITS, tuple(_unit(unit) for unit in units), _NO_UNITS)
+def unit_table(units: Sequence[UnitOutcome], owed: Mapping[tuple[str, int], int] | None = None) -> Table:
+    """*owed*: what each task and round is proven to owe this rig for all it did there; None where nothing is proven."""
+    rows = tuple(_unit(unit) for unit in units)
+    if owed is None:
+        return Table(_UNITS, rows, _NO_UNITS)
+    at = 1 + next(n for n, each in enumerate(_UNITS) if each.title == "paid")
+    cells = (owed.get((unit.task, unit.round)) for unit in units)
+    shown = tuple(text.UNKNOWN if grains is None else text.pot(grains) for grains in cells)
+    backed = (
+        replace(row, cells=(*row.cells[:at], cell, *row.cells[at:])) for row, cell in zip(rows, shown, strict=True)
+    )
+    return Table((*_UNITS[:at], _ROUND_OWES, *_UNITS[at:]), tuple(backed), _NO_UNITS)
 
 
 def _unit(unit: UnitOutcome) -> Row:

@@ -160,8 +160,9 @@ async def test_a_daemon_far_behind_what_is_proven_is_not_accused_and_not_proven(
         for _ in range(2):
             world.add()
         await late.keep_up()
-        for _ in range(30):
+        for _ in range(29):
             world.add()
+        world.step(after_ms=60_000)
         await ahead.keep_up()
         follower = Follower(world.trust, Terms(), clock=lambda: world.now)
         async with Client(there) as client:
@@ -231,6 +232,7 @@ async def test_status_and_earnings_say_what_is_proven_and_begin_there_the_next_t
         code, seen = await told(capsys, node, client, place, "earnings", "--units", "9")
         assert code == Exit.OK
         assert "days: the daemon's own books" in seen
+        assert "round owes" in seen
         assert "by 3 of 4 validators" in seen
         assert max(map(len, seen.splitlines())) <= 80
 

@@ -233,7 +233,7 @@ def richer(photograph: Snapshot) -> Snapshot:
 PROVEN = ProvenView(
     backing=Backing.PROVEN, taken_ms=TAKEN - 4_000, key=key(1), height=1_204_310, signers=3, members=4, anchored=True,
     payout=key(2), balance=41_250_000_000, bond=20_000_000_000, unbonding=0, held=0, validator_bond=0, owed=420_000_000,
-    rounds=(RoundOwed(task=TASK, round=40, amount=420_000_000),),
+    rounds=(RoundOwed(task=TASK, round=41, amount=420_000_000),),
 )  # fmt: skip
 LIE = replace(
     PROVEN, backing=Backing.CONTRADICTED, why="pending: it says 9,420,000,000 grains, proven is 420,000,000 grains",

@@ -15,7 +15,7 @@ from potminer.dashboard.widgets.grid import Grid
 from potminer.dashboard.widgets.vouched import Vouched
 from potminer.view import text
 from potminer.view.earnings import day_bars, day_table, device_table, energy_facts, task_table
-from potminer.view.proven import owed_by_task
+from potminer.view.proven import owed_by_round, owed_by_task
 from potminer.view.table import Table
 from potminer.view.training import unit_table
 from potminer.wire.answers import EarningsDetail
@@ -68,7 +68,7 @@ class EarningsScreen(Board):
         self.query_one("#perday", Chart).show(day_bars(detail.days, picture.now_ms, _DAYS), _caption)
         self.fill("days", day_table(detail))
         self.fill("tasks", task_table(detail, owed_by_task(picture.proven)))
-        self.fill("units", unit_table(detail.units))
+        self.fill("units", unit_table(detail.units, owed_by_round(picture.proven)))
         self.fill("bydevice", device_table(detail))
 
 
