@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from textual.pilot import Pilot
 
 from potminer.base.errors import NotPermitted, Unreachable
-from potminer.cli.sources import Recording
+from potminer.cli.recording import Recording
 from potminer.dashboard.app import DashboardApp
 from potminer.dashboard.proving import Proving, Subject
 from potminer.dashboard.screens.board import Board
@@ -330,7 +330,7 @@ async def test_a_source_that_proves_nothing_is_its_word_with_the_reason(photogra
     file.write_bytes(to_json(photograph("training")))
     proving = Proving((Berth("recording", Recording(file)),), lambda: NOW, lambda: None)
     view = await proving._look(Subject(0, photograph("training")))
-    assert (view.backing, view.why) == (Backing.WORD, "a recording holds photographs only")
+    assert (view.backing, view.why) == (Backing.WORD, "a recording proves nothing")
 
 
 async def test_a_look_that_takes_long_holds_up_no_paint(photograph: Load, scripted: Any) -> None:
