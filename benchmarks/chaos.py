@@ -380,10 +380,10 @@ ROWS = (
 # ---- one network -------------------------------------------------------------------------
 
 
-def funded(plan: Plan) -> None:
-    """The plan's genesis again, with SENDERS funded accounts."""
+def funded(plan: Plan, senders: int = SENDERS) -> None:
+    """The plan's genesis again, with *senders* funded accounts."""
     genesis = read_genesis(plan.genesis)
-    accounts = tuple(GenesisAccount(key("sender", index).public, GRAINS) for index in range(SENDERS))
+    accounts = tuple(GenesisAccount(key("sender", index).public, GRAINS) for index in range(senders))
     genesis = type(genesis)(
         genesis.network, genesis.time_ms, genesis.parameters, genesis.validators, accounts, genesis.seed
     )

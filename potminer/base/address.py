@@ -6,6 +6,7 @@ The checksum finds every error of up to four characters; mixed case is refused.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from potminer.base.errors import Malformed
 
@@ -53,7 +54,7 @@ def decode_address(text: str) -> bytes:
 
 def encode_bech32m(prefix: str, values: Iterable[int]) -> str:
     data = list(values)
-    residue = _polymod([*_expand(prefix), *data, *[0] * _CHECK]) ^ _BECH32M
+    residue = _polymod([*data, *[0] * _CHECK], _begun(prefix)) ^ _BECH32M
     check = [residue >> 5 * (_CHECK - 1 - i) & 31 for i in range(_CHECK)]
     return prefix + "1" + "".join(_ALPHABET[v] for v in data + check)
 
@@ -71,17 +72,18 @@ def decode_bech32m(text: str) -> tuple[str, bytes]:
     values = tail.encode().translate(_VALUES)
     if not separator or not prefix or len(values) < _CHECK or _STRANGE in values:
         raise Malformed("one is pot1 and 58 letters and digits")
-    if _polymod([*_expand(prefix), *values]) != _BECH32M:
+    if _polymod(values, _begun(prefix)) != _BECH32M:
         raise Malformed("the address's checksum does not match: check it for a typing error")
     return prefix, values[:-_CHECK]
 
 
-def _expand(prefix: str) -> list[int]:
-    return [ord(c) >> 5 for c in prefix] + [0] + [ord(c) & 31 for c in prefix]
+@lru_cache(maxsize=16)
+def _begun(prefix: str) -> int:
+    """What the checksum has become of *prefix*, which almost all addresses share."""
+    return _polymod([ord(c) >> 5 for c in prefix] + [0] + [ord(c) & 31 for c in prefix], 1)
 
 
-def _polymod(values: Iterable[int]) -> int:
-    residue = 1
+def _polymod(values: Iterable[int], residue: int) -> int:
     for value in values:
         residue = (residue & 0x1FFFFFF) << 5 ^ value ^ _FEEDBACK[residue >> 25]
     return residue

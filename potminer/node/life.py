@@ -72,9 +72,8 @@ async def lives(
 def _spare_collector() -> None:
     """What stands when a node begins stays as long as it, and what it does afterwards makes hardly a cycle: the
     collector need not walk through all of it ten times a second. ``potminer run`` stopped it at the start, when
-    everything that is made stays."""
+    everything that is made stays: so it is not walked through now either, a tenth of a start for 2,000 dead objects."""
     gc.enable()
-    gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, 20, 20)
 
