@@ -308,7 +308,7 @@ def _drawn(world: World, segments: int, price: int, stake: int, draws: int) -> I
         draft = Draft(world.state)
         draft.put(records.CHAIN, replace(draft.head, beacon=blob("beacon", at)))
         current = world.round
-        units = [world.unit(slot) for slot in range(len(current.slots))]
+        units = [replace(world.unit(slot), stake=stake) for slot in range(len(current.slots))]
         for trainer in set(current.slots):
             account = draft.need(records.Trainer, records.trainer_key(trainer))
             draft.put(records.trainer_key(trainer), replace(account, bond=stake))
