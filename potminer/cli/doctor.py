@@ -73,6 +73,8 @@ def examine(place: Place) -> list[Finding]:
     found += _check_host(paths, config)
     found += _check_cards(config)
     found += _check_network(paths, config, snapshot)
+    if snapshot is None and not config.store.url and paths.database.exists():
+        found.append(_check_store(paths))
     return found
 
 
@@ -167,6 +169,31 @@ def _check_network(paths: Paths, config: Config, snapshot: Snapshot | None) -> l
         )
     )
     return found
+
+
+def _check_store(paths: Paths) -> Finding:
+    """Whether a daemon could start on the chain that lies here: one that runs has shown it."""
+    from potminer.core.ledger.apply import RULES
+    from potminer.node.owned import OWNER
+    from potminer.world.keys import NODE_KEY, load_key
+    from potminer.world.rig.finding import Finding, Level
+    from potminer.world.store.peek import peek
+
+    hint = "Move it away: the node fetches the chain from its peers. Keys are kept elsewhere."
+    try:
+        told = peek(paths.database, OWNER)
+        key = paths.keys / NODE_KEY
+        own = load_key(key).public if key.exists() else None
+    except PotminerError as error:
+        return Finding("store", Level.FAULT, error.what, error.hint)
+    if told.newer:
+        return Finding("store", Level.FAULT, f"{paths.database} was written by a newer potminer", "Upgrade potminer.")
+    if told.rules not in (None, RULES):
+        text = f"the chain here was made under rules {told.rules} of the ledger; this potminer applies rules {RULES}"
+        return Finding("store", Level.FAULT, text, f"Keep the potminer that made it, or: {hint}")
+    if None not in (told.noted, own) and told.noted != own:
+        return Finding("store", Level.FAULT, "the chain here was written by another node's key", hint)
+    return Finding("store", Level.OK, f"{paths.database.stat().st_size:,} bytes, of this node and these rules")
 
 
 # ---- on a screen -------------------------------------------------------------------------

@@ -23,9 +23,11 @@ _REPORT_BYTES = 200_000
 
 
 def print_json(value: object) -> None:
-    """*value* as one line of JSON; a dict gets the schema version where it has none."""
+    """*value* as one line of JSON; a dict or a Struct gets the schema version where it has none."""
     import msgspec
 
+    if isinstance(value, msgspec.Struct) and "schema" not in value.__struct_fields__:
+        value = msgspec.structs.asdict(value)
     if isinstance(value, dict):
         value = {"schema": 1, **value}
     click.echo(msgspec.json.encode(value).decode())

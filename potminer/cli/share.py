@@ -39,13 +39,14 @@ def redaction(place: Place) -> Redaction:
     paths, home = place.paths(), os.path.expanduser("~")
     try:
         config = read_config(place)
-        rig, seeds = config.rig.name, [seed.host for seed in config.node.bootstrap]
+        rig = config.rig.name
+        seeds = [seed.host for seed in config.node.bootstrap if "." in seed.host and seed.host != "127.0.0.1"]
     except ConfigError:
         rig, seeds = "", []
     users = (os.environ.get(name, "") for name in ("USER", "USERNAME", "LOGNAME", "SUDO_USER"))
     names = {"host": platform.node(), "rig": rig}
     names |= {f"user{at or ''}": name for at, name in enumerate(dict.fromkeys((*users, Path(home).name)))}
-    names |= {f"node{at or ''}": host for at, host in enumerate(dict.fromkeys(seeds)) if "." in host}
+    names |= {f"node{at or ''}": host for at, host in enumerate(dict.fromkeys(seeds))}
     return Redaction(
         folders={"datadir": str(paths.datadir), "config": str(paths.config), "runtime": str(paths.runtime),
                  "home": home},

@@ -157,7 +157,7 @@ def _shrink(report: Report, kind: Kind, *, as_json: bool) -> None:
     shrunk = shrink(whole, fails_as(report, town=kind.town), stop=lambda: monotonic() - begun > PATIENCE_S)
     data = to_json(shrunk.plan)
     if as_json:
-        click.echo(json.dumps({"shrunk": json.loads(data), "tries": shrunk.tries}))
+        click.echo(json.dumps({"schema": 1, "shrunk": json.loads(data), "tries": shrunk.tries}))
         return
     click.echo(
         f"shrunk in {shrunk.tries} runs, size {size_of(whole)} to {size_of(shrunk.plan)}: {shrunk.plan.nodes} nodes, "
@@ -169,7 +169,7 @@ def _shrink(report: Report, kind: Kind, *, as_json: bool) -> None:
 
 def _show(report: Report, *, replay: str, as_json: bool, alone: bool) -> None:
     if as_json:
-        click.echo(json.dumps({**asdict(report), "replay": replay}))
+        click.echo(json.dumps({"schema": 1, **asdict(report), "replay": replay}))
         return
     if alone:
         click.echo(
@@ -200,7 +200,8 @@ def _twins(leads: str, cut: str, *, index: int | None, limit: int | None, jobs: 
     took, total = monotonic() - begun, together(tallies)
     if as_json:
         found = [{"index": n, "violations": v, "replay": _replay(space, n)} for n, v in total.violating]
-        click.echo(json.dumps({**asdict(total), "violating": found, "of": space.size, "seconds": round(took, 3)}))
+        told = {**asdict(total), "violating": found, "of": space.size, "seconds": round(took, 3)}
+        click.echo(json.dumps({"schema": 1, **told}))
     else:
         click.echo(
             f"twins, led by {leads}, cut at {cut}: {total.played} of {space.size} scenarios, {len(total.violating)} "
@@ -231,7 +232,7 @@ def _summary(reports: list[Report], failed: int, took_s: float, cpu_s: float, *,
     a_second, a_cpu_second = round(events / max(took_s, 0.001)), round(events / max(cpu_s, 0.001))
     if as_json:
         click.echo(json.dumps({
-            "seeds": len(reports), "failed": failed, "events": events, "seconds": round(took_s, 3),
+            "schema": 1, "seeds": len(reports), "failed": failed, "events": events, "seconds": round(took_s, 3),
             "cpu_seconds": round(cpu_s, 3), "events_per_second": a_second, "events_per_cpu_second": a_cpu_second,
         }))  # fmt: skip
         return

@@ -39,6 +39,7 @@ def check(file: Path, *, as_json: bool) -> None:
     if sound.paid_rounds < sound.rounds:
         say(f"         with all {sound.max_trainers} trainers the budget ends after round {sound.paid_rounds:,}")
     taskorder.say_audits(sound)
+    say(f"speed    what it does on this computer: potminer bench --task {file}")
 
 
 def _summary(file: TaskFile) -> dict[str, object]:

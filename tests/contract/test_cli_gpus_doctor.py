@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -13,13 +14,17 @@ import pytest
 from test_api import Rig, photograph
 
 from potminer.base.errors import Exit
-from potminer.cli.doctor import print_findings
+from potminer.cli.doctor import _check_store, print_findings
 from potminer.cli.main import main
 from potminer.cli.redact import Redaction
+from potminer.core.ledger.apply import RULES
+from potminer.node.owned import OWNER
 from potminer.wire.control import DeviceKind, DeviceState, DeviceView, Snapshot
 from potminer.world.api.serve import ApiServer
+from potminer.world.keys import create_key
 from potminer.world.paths import locate
 from potminer.world.rig.finding import Finding, Level
+from potminer.world.store.store import Store
 
 BUS = "0000:0a:00.0"
 
@@ -112,6 +117,35 @@ def test_doctor_names_every_part_and_ends_with_a_fault(tmp_path: Path) -> None:
     assert {"genesis", "port", "clock"} <= names
     assert all(check["level"] == "ok" or check["hint"] for check in said["checks"])
     assert (code, said["verdict"]) == (Exit.FAILURE, "fault"), "there is no genesis"
+
+
+@pytest.mark.parametrize(
+    ("rules", "owner", "said"),
+    [
+        (RULES, None, "of this node and these rules"),
+        (RULES - 1, None, f"rules {RULES - 1} of the ledger"),
+        (RULES, bytes(32), "another node's key"),
+        (None, None, "not a potminer store"),
+    ],
+)
+async def test_doctor_sees_a_chain_that_no_daemon_could_start_on(
+    rules: int | None, owner: bytes | None, said: str, tmp_path: Path
+) -> None:
+    key = create_key(tmp_path / "keys/node.key")
+    path = tmp_path / "potminer.sqlite"
+    if rules is None:
+        with sqlite3.connect(path) as other:
+            other.execute("CREATE TABLE birds (name TEXT)")
+    else:
+        async with Store.open(path) as store:
+            await store.persist([(OWNER, owner or key.public)])
+        with sqlite3.connect(path) as written:
+            written.execute("INSERT OR REPLACE INTO meta VALUES ('rules', ?)", (rules,))
+    before = path.read_bytes()
+    finding = _check_store(locate({}, datadir=tmp_path))
+    assert said in finding.text
+    assert (finding.level is Level.OK) == ("these rules" in said)
+    assert path.read_bytes() == before
 
 
 def test_a_broken_config_is_one_finding_among_others(tmp_path: Path) -> None:

@@ -14,8 +14,14 @@ import pytest
 from potminer import __version__
 from potminer.base.errors import Exit, NoDevice
 from potminer.cli.main import COMMANDS, Door, cli, main
-from potminer.cli.output import print_table, report_bug
+from potminer.cli.output import print_json, print_table, report_bug
 from potminer.cli.span import parse_span
+from potminer.wire.control import AccountView, TaskDetail, TaskView
+
+TASK = TaskView(
+    task="ab" * 32, name="digits", requester="pot1", status="open", round=0, rounds=1, phase="train", trainers=0,
+    escrow=0, price_per_unit=1,
+)
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -130,6 +136,13 @@ def test_version_is_json_with_a_schema(capsys: pytest.CaptureFixture[str]) -> No
     assert code == 0
     assert json.loads(out)["schema"] == 1
     assert json.loads(out)["potminer"] == __version__
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, TaskDetail(task=TASK), AccountView(**dict.fromkeys(
+    ("balance", "pending", "bond", "nonce", "height"), 0), address="pot1")])  # fmt: skip
+def test_whatever_is_printed_as_json_has_a_schema(value: object, capsys: pytest.CaptureFixture[str]) -> None:
+    print_json(value)
+    assert json.loads(capsys.readouterr().out)["schema"] == 1
 
 
 def test_completion_completes(capsys: pytest.CaptureFixture[str]) -> None:
