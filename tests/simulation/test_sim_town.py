@@ -60,6 +60,13 @@ def test_wiped_members_leap_past_false_servers_and_contradict_nothing(seed: int)
     assert report.leaps >= 2
 
 
+def test_members_that_began_with_a_clock_ahead_do_not_wait_for_a_chain_that_waits_for_them() -> None:
+    """Two of seven began 27 s ahead: the first block seemed older than their disks, so they took themselves for
+    wiped and were silent until the chain would be younger. One more was dead, and the chain waited for them."""
+    report = run_town(drawn("swarm", 3_100_018))
+    assert not report.violations, report.violations
+
+
 def test_an_equivocator_is_accused_on_the_ledger_and_nobody_else() -> None:
     """The steward's evidence, through gossip, mempool, block and ledger."""
     accused: set[bytes] = set()

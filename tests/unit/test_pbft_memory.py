@@ -45,7 +45,7 @@ def test_a_chain_older_than_the_disk_shows_that_the_disk_is_not_the_first() -> N
     assert fresh.met(SINCE_MS - START_MS) == (fresh, [])
     lost, written = fresh.met(SINCE_MS - START_MS - 1)
     assert lost.lost
-    assert written == [Persist(LOST, b"\x01")]
+    assert written == [Persist(LOST, (SINCE_MS - START_MS - 1).to_bytes(8, "big"))]
 
 
 def test_it_survives_a_restart() -> None:
@@ -142,3 +142,37 @@ def test_a_clock_that_was_set_right_does_not_make_a_disk_older_again() -> None:
         assert again.told(behind_ms) == (replace(again, heard=True), [])
     assert not again.told(0)[0].reaches(at(SINCE_MS + HOUR_MS + SILENT_MS - 1))
     assert again.told(0)[0].reaches(at(SINCE_MS + HOUR_MS + SILENT_MS))
+
+
+@pytest.mark.parametrize("ahead_ms", [-27_000, -HOUR_MS])
+def test_who_began_with_a_clock_that_was_ahead_is_not_taken_for_one_that_forgot(ahead_ms: int) -> None:
+    """A new member of a new network. The chain needed its vote and it waited for the chain: both for ever."""
+    one = wiped(Chain(head=genesis(CHAIN), committee=committee_of(4), counts_turns=False), Memory(SINCE_MS))
+    first = SINCE_MS + ahead_ms + 5_000
+    one.handle(Executed(1, bytes([1]) * 32, bytes(32), first), SINCE_MS + 5_100)
+    assert not says(one.handle(TimerFired(STATUS), SINCE_MS + 6_000)), "it may have been here before, by its clock"
+    clocks(one, SINCE_MS + 6_000, ahead_ms)
+    assert not says(one.handle(TimerFired(STATUS), SINCE_MS + 6_001)), "no quorum was heard"
+    assert Persist(LOST, None) in clocks(one, SINCE_MS + 6_002, ahead_ms, ahead_ms)
+    assert says(one.handle(TimerFired(STATUS), SINCE_MS + 7_000))
+
+
+def test_nor_is_who_began_with_a_clock_that_was_set_back_since() -> None:
+    """seed 3100018 of the towns."""
+    one = wiped(Chain(head=genesis(CHAIN), committee=committee_of(4), counts_turns=False), Memory(SINCE_MS + 27_000))
+    one.handle(Executed(1, bytes([1]) * 32, bytes(32), SINCE_MS + 1_000), SINCE_MS + 28_000)
+    told = one.handle(TimerFired(STATUS), SINCE_MS + 4_000)
+    assert Persist(SINCE, (SINCE_MS + 4_000).to_bytes(8, "big")) in told
+    clocks(one, SINCE_MS + 4_001, 0, 0)
+    assert says(one.handle(TimerFired(STATUS), SINCE_MS + 5_000))
+
+
+def test_no_third_makes_an_old_chain_look_young() -> None:
+    """Nor a clock that is set back: what is older than the disk by the quorum's clock is older."""
+    one = wiped(Chain(head=genesis(CHAIN), committee=committee_of(4), counts_turns=False), Memory(SINCE_MS))
+    one.handle(Executed(1, bytes([1]) * 32, bytes(32), SINCE_MS - HOUR_MS), SINCE_MS + 100)
+    clocks(one, SINCE_MS + 200, -(10**12), 0, 0)
+    assert not says(one.handle(TimerFired(STATUS), SINCE_MS + 1_000))
+    for _ in range(2):
+        clocks(one, SINCE_MS - HOUR_MS, HOUR_MS, HOUR_MS)
+    assert not says(one.handle(TimerFired(STATUS), SINCE_MS - HOUR_MS + 1))

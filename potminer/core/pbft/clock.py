@@ -36,7 +36,7 @@ class CommitteeClock:
     def weigh(self, committee: Committee, me: int) -> int | None:
         """Asks the committee anew. How far we are off where that became or ceased to be more than is tolerated,
         or moved by as much; else None."""
-        before, self._off_ms = self._off_ms, self._median(committee, me)
+        before, self._off_ms = self._off_ms, self.median(committee, me) or 0
         if abs(self._off_ms) <= TOLERANCE_MS:
             self._off_ms = 0
         return self._off_ms if abs(self._off_ms - before) > TOLERANCE_MS else None
@@ -45,11 +45,12 @@ class CommitteeClock:
         """The committee's time where ours is *now*."""
         return now + self._off_ms
 
-    def _median(self, committee: Committee, me: int) -> int:
+    def median(self, committee: Committee, me: int) -> int | None:
+        """How far a quorum, ourselves among it, is ahead of us; None where no quorum was heard."""
         ahead = {seat: max(self._ahead[key]) for seat, key in enumerate(committee.members) if key in self._ahead}
-        ahead[me] = 0
+        ahead |= {me: 0} if me >= 0 else {}
         if not committee.is_quorum(ahead):
-            return 0
+            return None
         whole = left = committee.power_of(ahead)
         for _, seat in sorted([(ms, seat) for seat, ms in ahead.items()]):
             left -= committee.powers[seat]

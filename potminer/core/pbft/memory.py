@@ -26,25 +26,30 @@ TOLERANCE_MS: Final = 1_000
 """A clock that is behind by less is left alone: so much is the network's."""
 SINCE: Final = b"memory/since"
 TRUE: Final = b"memory/true"
+_TIME_BYTES: Final = 8
 LOST: Final = b"memory/lost"
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
     """*since_ms* is when the disk began by its own clock, *true_ms* by the committee's, where that is later.
-    *lost*: the key is older than the disk, or the chain is. *heard*: the committee's clocks were, in this life."""
+    *lost*: the key is older than the disk, or the chain is; *first_ms* is the time of its first block, where nothing
+    else speaks for it. *heard*: the committee's clocks were, in this life."""
 
     since_ms: int = 0
     lost: bool = False
     silent_ms: int = SILENT_MS
     true_ms: int = 0
     heard: bool = False
+    first_ms: int | None = None
 
     @staticmethod
     def of(journal: Mapping[bytes, bytes], *, silent_ms: int = SILENT_MS) -> Memory:
         """As ``begun`` and ``met`` wrote it. A journal of before they did is whole."""
         since = int.from_bytes(journal.get(SINCE, b""), "big")
-        return Memory(since, LOST in journal, silent_ms, int.from_bytes(journal.get(TRUE, b""), "big"))
+        lost, true_ms = journal.get(LOST, b""), int.from_bytes(journal.get(TRUE, b""), "big")
+        first_ms = int.from_bytes(lost, "big") if len(lost) == _TIME_BYTES else None
+        return Memory(since, bool(lost), silent_ms, true_ms, first_ms=first_ms)
 
     @property
     def until_ms(self) -> int:
@@ -61,7 +66,14 @@ class Memory:
         older than the disk the chain is, and the key may have spoken from another disk."""
         if self.lost or first_ms >= self.since_ms - START_MS:
             return self, []
-        return replace(self, lost=True), [Persist(LOST, b"\x01")]
+        lost = Persist(LOST, first_ms.to_bytes(_TIME_BYTES, "big"))
+        return replace(self, lost=True, first_ms=first_ms), [lost]
+
+    def seen(self, now: int) -> tuple[Memory, list[Persist]]:
+        """A disk did not begin later than *now*: a clock that says so was set back since."""
+        if self.since_ms <= now:
+            return self, []
+        return replace(self, since_ms=now), [Persist(SINCE, now.to_bytes(_TIME_BYTES, "big"))]
 
     def told(self, behind_ms: int) -> tuple[Memory, list[Persist]]:
         """The committee's clocks are *behind_ms* ahead of ours. A word that a disk began later than it believes counts
@@ -79,12 +91,19 @@ class Memory:
         """Whether all that this key ever signed above *head* is known."""
         return not self.lost or (self.heard and head.time_ms >= self.until_ms)
 
-    def regained(self, head: Head) -> tuple[Memory, list[Persist]]:
+    def regained(self, head: Head, off_ms: int | None) -> tuple[Memory, list[Persist]]:
         """Above *head* everything is known, and it is on this disk: nothing more has to be heard, in later lives
-        neither."""
-        if not self.lost or not self.reaches(head):
+        neither. Nor is there anything to know where the chain only seemed older than the disk: the committee, a quorum
+        of it with us, says that our clock was ahead (*off_ms* below 0)."""
+        if not self.lost or not (self.reaches(head) or self._is_the_first(off_ms)):
             return self, []
-        return replace(self, lost=False), [Persist(LOST, None)]
+        return replace(self, lost=False, first_ms=None), [Persist(LOST, None)]
+
+    def _is_the_first(self, off_ms: int | None) -> bool:
+        """Whether the chain's first block is, by the committee's clock, no older than the disk."""
+        if self.first_ms is None or off_ms is None:
+            return False
+        return self.first_ms >= max(self.since_ms + min(0, off_ms), self.true_ms) - START_MS
 
 
 WHOLE: Final = Memory()

@@ -83,12 +83,16 @@ class Repair:
         if behind_ms is not None:
             self._memory, written = self._memory.told(behind_ms)
             self._out += written
-            self._regain_memory()
+            self._regain_memory(now)
 
-    def _regain_memory(self) -> None:
+    def _regain_memory(self, now: int | None = None) -> None:
         """Whether this key speaks at this height."""
-        self._memory, written = self._memory.regained(self._head)
-        self._out += written
+        if self._memory.lost:
+            self._memory, clamped = self._memory.seen(self._memory.since_ms if now is None else now)
+            if clamped:
+                self._clock.forget_all_but(())  # what they said was said beside another clock of ours
+            self._memory, found = self._memory.regained(self._head, self._clock.median(self._committee, self._me))
+            self._out += [*clamped, *found]
         self._member = self._me >= 0 and self._memory.reaches(self._head)
 
     def _take_checkpoint(self) -> None:
@@ -102,6 +106,8 @@ class Repair:
         """Once per status period: say where we stand, ask again for what is missing, relay what is left out."""
         self._out.append(SetTimer(STATUS, self._parameters.status_ms))
         self._served.clear()
+        if self._memory.lost:
+            self._regain_memory(now)
         if not self._member:
             return
         self._out.append(Broadcast(Status(height=self.height, view=self._at.view, time_ms=now)))
