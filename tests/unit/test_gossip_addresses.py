@@ -50,6 +50,28 @@ def test_a_new_link_is_asked_for_addresses_and_only_its_answer_counts() -> None:
     assert it.records() == [record(1)]
 
 
+def test_a_link_that_replaces_another_may_bring_the_answers_to_both_questions() -> None:
+    it = gossip()
+    it.handle(PeerUp(PEER, outbound=True), 0)
+    it.handle(PeerDown(PEER), 1)
+    it.handle(PeerUp(PEER, outbound=False), 2)
+    assert it.handle(MessageArrived(PEER, Addresses((record(1),))), 3) == []
+    assert it.handle(MessageArrived(PEER, Addresses((record(2),))), 4) == [], "an answer goes to a key, not to a link"
+    [again] = it.handle(MessageArrived(PEER, Addresses((record(3),))), 5)
+    assert isinstance(again, Penalize)
+
+
+def test_who_was_asked_on_a_link_of_long_ago_is_expected_no_more() -> None:
+    it = gossip(exchange_ms=1_000)
+    it.handle(PeerUp(PEER, outbound=True), 0)
+    it.handle(PeerDown(PEER), 1)
+    it.handle(TimerFired(HEARTBEAT), 2_000)
+    it.handle(PeerUp(PEER, outbound=False), 2_001)
+    assert it.handle(MessageArrived(PEER, Addresses((record(1),))), 2_002) == []
+    [again] = it.handle(MessageArrived(PEER, Addresses((record(2),))), 2_003)
+    assert isinstance(again, Penalize)
+
+
 def test_a_forged_record_is_a_penalty() -> None:
     good = record(1)
     forged = AddressRecord(good.key, "9.9.9.9", 1, 2, good.signature)

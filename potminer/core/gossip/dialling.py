@@ -8,6 +8,7 @@ Sought keys (the committee) are dialled beyond that count.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from potminer.base import limits
 from potminer.base.draw import below, shuffled
@@ -17,6 +18,11 @@ from potminer.core.gossip.parameters import Parameters
 from potminer.core.machine import Offence, Penalize, Send
 from potminer.wire.gossip import Addresses, AddressesWanted, AddressRecord
 
+_LINKS: Final = 2
+"""An answer goes to a key. Where both ends dialled, the link that stays brings what was asked on the other one too."""
+_REMEMBERED: Final = 4 * limits.PEERS
+"""Of those that were asked, and perhaps left: a flood of links must not fill memory."""
+
 
 class Dialling:
     def __init__(self, book: AddressBook, parameters: Parameters, chance: Iterator[int]) -> None:
@@ -24,7 +30,8 @@ class Dialling:
         self.own: AddressRecord | None = None
         self._book, self._parameters, self._chance = book, parameters, chance
         self._hosts: dict[bytes, str] = {}
-        self._asked: dict[bytes, int] = {}
+        self._asked: dict[bytes, tuple[int, int]] = {}
+        """How many answers may still come from whom, and when it was asked last."""
         self._answered: dict[bytes, int] = {}
         self._next_exchange_ms = 0
 
@@ -36,8 +43,10 @@ class Dialling:
 
     def down(self, peer: bytes, now: int) -> None:
         self._book.left(peer, now)
-        for table in (self._hosts, self._asked, self._answered):
+        for table in (self._hosts, self._answered):
             table.pop(peer, None)
+        if len(self._asked) > _REMEMBERED:
+            self._asked.pop(peer, None)
 
     def wanted(self, peer: bytes, now: int) -> list[Send]:
         """Answer, but seldom: a peer must not read the whole book at will."""
@@ -48,8 +57,11 @@ class Dialling:
         return [Send(peer, Addresses((*own, *self._book.sample(limits.ADDRESSES_PER_EXCHANGE - len(own)))))]
 
     def told(self, peer: bytes, records: tuple[AddressRecord, ...]) -> list[Penalize]:
-        if self._asked.pop(peer, None) is None:
+        awaited, asked_ms = self._asked.pop(peer, (0, 0))
+        if not awaited:
             return [Penalize(peer, Offence.UNEXPECTED, "addresses nobody asked for")]
+        if awaited > 1:
+            self._asked[peer] = (awaited - 1, asked_ms)
         for record in records:
             if not self._book.add(record, source=peer):
                 return [Penalize(peer, Offence.FORGED, "an address record without its key's signature")]
@@ -57,6 +69,7 @@ class Dialling:
 
     def beat(self, peers: Mapping[bytes, bool], refused: Refused, now: int) -> list[Dial | Send]:
         self._book.expire_dials(now, self.sought)
+        self._forget(peers, now)
         effects: list[Dial | Send] = []
         sought, others = self._parameters.sought_per_beat, self._parameters.dials_per_beat
         while sought and others and (entry := self._choose(peers, refused, now)) is not None:
@@ -72,8 +85,16 @@ class Dialling:
         return effects
 
     def _ask(self, peer: bytes, now: int) -> Send:
-        self._asked[peer] = now
+        awaited, _ = self._asked.get(peer, (0, 0))
+        self._asked[peer] = (min(awaited + 1, _LINKS), now)
         return Send(peer, AddressesWanted())
+
+    def _forget(self, peers: Mapping[bytes, bool], now: int) -> None:
+        """Whoever left is not awaited for ever; one that is back at once may still answer what its last link asked."""
+        before = now - self._parameters.exchange_ms
+        left = [peer for peer, (_, at) in self._asked.items() if peer not in peers and at <= before]
+        for peer in left:
+            del self._asked[peer]
 
     def _choose(self, peers: Mapping[bytes, bool], refused: Refused, now: int) -> Entry | None:
         if len(peers) >= limits.PEERS:
