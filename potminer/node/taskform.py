@@ -238,7 +238,9 @@ class AggregationSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSection:
-    rate_ppm: int = setting(integer(30_000, 1_000_000), "least share of units that is audited, in ppm", default=100_000)
+    rate_ppm: int = setting(
+        integer(30_000, 1_000_000), "share of the work that is audited once bonds are full, in ppm", default=30_000
+    )
     tolerance_ppm: int = setting(
         integer(10, 20_000), "most relative error that calibration may allow a segment, in ppm", default=1_000
     )

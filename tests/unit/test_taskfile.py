@@ -291,7 +291,7 @@ def test_numbers_to_reach_are_read(folder: Path) -> None:
 
 def test_defaults_fill_what_is_optional(folder: Path) -> None:
     task = load(folder)
-    assert (task.audit.rate_ppm, task.audit.tolerance_ppm) == (100_000, 1_000)
+    assert (task.audit.rate_ppm, task.audit.tolerance_ppm) == (30_000, 1_000)
     assert task.deadlines.commit_ms == 60_000
     assert task.seed == 0
 
