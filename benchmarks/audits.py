@@ -221,10 +221,10 @@ class Counting(Company):
 def cost(options: argparse.Namespace, folder: Folder, place: Path) -> Figures:
     names, rounds, price = tuple(f"trainer-{at}" for at in range(6)), options.rounds, 10**9
     spec = task(
-        folder, Mlp(64, (8,), 10), digits(folder), seed=1, rounds=rounds, units_per_trainer=2,
+        folder, Mlp(64, (8,), 10), digits(folder), seed=1, rounds=rounds, units_per_trainer=options.units,
         segments=options.segments, micro_batch=8,
         inner=InnerSpec(Momentum(900_000_000), rate_nano=20_000_000), audit=AuditSpec(30_000, 1_000), min_trainers=2,
-        max_trainers=len(names), reward=Reward(rounds * len(names) * 2 * price, price),
+        max_trainers=len(names), reward=Reward(rounds * len(names) * options.units * price, price),
     )  # fmt: skip
     world = World(bond=10**6, epoch_blocks=10**6, second_audit_ppm=50_000, calibrated=False)
     company = Counting(world, folder, random.Random(1), names)
@@ -239,6 +239,7 @@ def cost(options: argparse.Namespace, folder: Folder, place: Path) -> Figures:
     return {
         "rounds": done,
         "segments of a unit": spec.segments,
+        "units of a trainer": spec.units_per_trainer,
         "units": done * len(names) * spec.units_per_trainer,
         "recomputed of trained": company.share(0, done),
         **{f"rounds {a + 1} to {b}": company.share(a, b) for a, b in pairwise(cuts)},
@@ -346,6 +347,7 @@ def main() -> None:
     made.add_argument("--audits", type=int, default=10_000)
     made.add_argument("--rounds", type=int, default=60)
     made.add_argument("--segments", type=int, default=8, help="of a unit, in cost")
+    made.add_argument("--units", type=int, default=2, help="of a trainer in a round, in cost")
     made.add_argument("--draws", type=int, default=500)
     options: argparse.Namespace = made.parse_args()
     with tempfile.TemporaryDirectory(prefix="potminer-audits-") as place:
