@@ -56,8 +56,8 @@ FASHION = Path("/usr/share/datasets/fashion-mnist")
 PHASES = {"compute": ("commit",), "network": ("reveal", "aggregate"), "consensus": ("draw",),
           "audit": ("audit", "open", "dispute")}  # fmt: skip
 TRAINERS = 2
-GROWN = 200 * GRAINS_PER_POT
-"""Bond in grains at which a task of one POT a unit is audited at its own rate; it asks for a tenth of a segment."""
+GROWN = 334 * GRAINS_PER_POT
+"""Bond in grains that is full for a task of one POT a unit: its work is audited at the task's rate, 3 %."""
 VALIDATION = 500
 """Nobody scores the model here: it would be on the cores that train."""
 WALK = InnerSpec(Momentum(900_000_000), rate_nano=20_000_000)
