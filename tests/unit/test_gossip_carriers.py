@@ -169,6 +169,10 @@ def test_only_a_lot_that_came_whole_is_acknowledged() -> None:
     (said,) = messages(gossip.handle(MessageArrived(OTHERS[0], Carried(DOOR, lot)), 0), Got)
     assert said == (DOOR, Got(lot_name(names)))
     assert not messages(gossip.handle(MessageArrived(OTHERS[0], Carried(b"?" * 32, lot)), 0), Got)
+    rig = b"r" * 32
+    gossip.handle(PeerUp(rig, outbound=False), 0)
+    assert not messages(gossip.handle(MessageArrived(OTHERS[0], Carried(rig, lot)), 0), Got), "members alone bring lots"
+    assert not messages(gossip.handle(MessageArrived(rig, Carried(DOOR, lot)), 0), Got)
 
 
 def test_loads_are_bounded_and_forgotten() -> None:

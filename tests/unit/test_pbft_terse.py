@@ -8,7 +8,7 @@ from potminer.base import limits
 from potminer.core.machine import Broadcast, MessageArrived, Send, SetTimer, TimerFired
 from potminer.core.pbft.breadth import CUT, STEP, Breadth
 from potminer.core.pbft.events import WorkArrived
-from potminer.core.pbft.terse import LEAST, PATIENCE_MS, TIMER, Terse, at_length, in_brief, shortened
+from potminer.core.pbft.terse import KNOWN, LEAST, PATIENCE_MS, TIMER, Names, Terse, at_length, in_brief, shortened
 from potminer.sim.scenarios import SCENARIOS
 from potminer.sim.world import simulate
 from potminer.wire.block import Block
@@ -157,6 +157,15 @@ def test_one_of_each_member_is_kept_and_none_of_strangers() -> None:
         one.hear(1, brief)
         one.do(MessageArrived(KEYS[7].public, brief))
     assert one.replica.footprint() == bench().replica.footprint() + 1
+
+
+def test_names_of_a_height_that_lasts_are_not_kept_for_ever() -> None:
+    names = Names()
+    for at in range(0, 3 * KNOWN, 1_000):
+        names.learn(bytes(32), iter([number.to_bytes(32, "big") for number in range(at, at + 1_000)]))
+        assert len(names._known) <= KNOWN + 1_000
+    last = (3 * KNOWN - 1).to_bytes(32, "big")
+    assert not names.missing([shortened(bytes(32), last)])
 
 
 def test_a_name_is_a_whole_number_of_bytes_or_nothing() -> None:

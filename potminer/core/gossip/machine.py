@@ -255,8 +255,9 @@ class Gossip:
         """Pushed; who brought it in hears of it where nothing was left out on the way."""
         effects = self._pushed(peer, message.items, now)
         ids = [item_digest(item) for item in message.items]
-        origin = message.origin
-        if origin in self._peers and all(each in self._seen or each in self._waiting for each in ids):
+        origin, sought = message.origin, self._dialling.sought
+        known = all(each in self._seen or each in self._waiting for each in ids)
+        if known and peer in sought and origin in sought and origin in self._peers:
             effects.append(Send(origin, Got(lot_name(ids))))
         return effects
 
@@ -436,7 +437,7 @@ class Gossip:
         inside = draw.shuffled(self._chance, [peer for peer in able if peer in members])
         effects: list[Effect] = []
         for peer in [*outside, *inside][: self._parameters.lazy]:
-            ids = islice((item_id for item_id, held in newest if peer not in held.holders), most)
+            ids = islice((each for each, held in newest if peer not in held.holders and not held.settled), most)
             effects += self._have(peer, topic, list(ids))
         return effects
 
@@ -459,7 +460,7 @@ class Gossip:
         if upper and peer not in upper:
             return []
         for topic in Topic:
-            ids = [item_id for item_id, _ in self._cache.newest(topic)]
+            ids = [item_id for item_id, held in self._cache.newest(topic) if not held.settled]
             effects += self._have(peer, topic, ids[: self._parameters.announce_items])
         return effects
 

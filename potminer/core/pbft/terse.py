@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
+from potminer.base import limits
 from potminer.core.machine import Broadcast, Executed, MessageArrived, Send, SetTimer, TimerFired
 from potminer.core.pbft.application import Application, Head, Timers
 from potminer.core.pbft.events import Effect, Event, WorkArrived
@@ -30,6 +31,7 @@ LEAST: Final = 32
 PATIENCE_MS: Final = 500
 """So long nothing more of it came: then it is asked for whole."""
 BRINGS: Final = (WorkArrived, Executed)
+KNOWN: Final = 4 * limits.MEMPOOL_TRANSACTIONS
 
 
 def shortened(parent: bytes, leaf: bytes) -> bytes:
@@ -78,8 +80,9 @@ class Names:
         self._known: set[bytes] = set()
 
     def learn(self, parent: bytes, leaves: Iterator[bytes]) -> list[bytes]:
-        """The names of those of *leaves* that are new."""
-        if parent != self._parent:
+        """The names of those of *leaves* that are new. A height that lasts is begun anew, lest what comes and goes
+        meanwhile be kept for ever."""
+        if parent != self._parent or len(self._known) > KNOWN:
             self._parent, self._leaves, self._known = parent, {}, set()
         fresh = []
         for leaf in leaves:
@@ -115,6 +118,8 @@ class Terse(Replica):
         self._briefs: dict[bytes, Kept] = {}
         self._names = Names()
         self._timer = False
+        self._shortest: tuple[Wire, Wire] | None = None
+        """What was said in brief last, and how."""
 
     def footprint(self) -> int:
         return super().footprint() + len(self._briefs)
@@ -143,7 +148,9 @@ class Terse(Replica):
         return said
 
     def _in_brief(self, effect: Broadcast | Send, message: PrePrepare | NewView, *, whole: bool) -> list[Effect]:
-        brief = in_brief(message, self.least)
+        if self._shortest is None or self._shortest[0] is not message:
+            self._shortest = message, in_brief(message, self.least)
+        brief = self._shortest[1]
         if isinstance(effect, Broadcast):
             return [Broadcast(brief)]
         if brief is message:
