@@ -219,7 +219,8 @@ class Counting(Company):
 
 
 def cost(options: argparse.Namespace, folder: Folder, place: Path) -> Figures:
-    names, rounds, price = tuple(f"trainer-{at}" for at in range(6)), options.rounds, 10**9
+    names, rounds = tuple(f"trainer-{at}" for at in range(6)), options.rounds
+    price = 2 * 10**9 // options.units
     spec = task(
         folder, Mlp(64, (8,), 10), digits(folder), seed=1, rounds=rounds, units_per_trainer=options.units,
         segments=options.segments, micro_batch=8,
