@@ -29,6 +29,7 @@ from potminer.dashboard.screens.settings import SettingsScreen
 from potminer.dashboard.screens.training import TrainingScreen
 from potminer.dashboard.seen import Picture, Seen
 from potminer.dashboard.source import Berth, Source
+from potminer.dashboard.terminal import watched
 from potminer.dashboard.themes import THEMES
 from potminer.dashboard.widgets.drawing import Pen
 from potminer.dashboard.widgets.heading import SCREENS
@@ -38,6 +39,7 @@ from potminer.view.text import clean
 from potminer.wire.control import Command, Mode, Pause, Resume, SetMode
 
 _PAINT_S = 0.5
+_TERMINAL_S = 2.0
 
 
 class DashboardApp(App[None]):
@@ -120,6 +122,8 @@ class DashboardApp(App[None]):
         self.run_worker(self._inquire(), name="questions")
         self.run_worker(self.proving.run(self._subjects), name="proofs")
         self.set_interval(_PAINT_S, self.paint)
+        gone = watched()
+        self.set_interval(_TERMINAL_S, lambda: self.exit() if gone() else None)
 
     @property
     def _source(self) -> Source:
