@@ -15,6 +15,7 @@ import pytest
 from msgspec.structs import replace as replace_fields
 
 from potminer.base.blobs import file_name
+from potminer.base.bounded import GRAINS_PER_POT
 from potminer.devnet.course import Course, Requester, bench_worker
 from potminer.devnet.plan import PARAMETERS, make_plan
 from potminer.devnet.processes import Processes
@@ -32,6 +33,9 @@ pytestmark = pytest.mark.e2e
 
 ABSENT = ("late", "not-revealed", "not-opened")
 """Ends of a unit that say only that a machine was slow."""
+
+BOND = 500 * GRAINS_PER_POT
+"""Of a trainer: more than is full for any task here, so that little of its work is audited."""
 
 PLAIN_PYTORCH = """
 import sys, torch
@@ -143,7 +147,8 @@ def test_a_validator_that_says_two_things_loses_its_bond_and_every_epoch_is_judg
 async def test_a_validator_and_a_trainer_killed_in_mid_run_come_back_to_equal_ledgers(tmp_path: Path) -> None:
     task = replace(load_task_file(asset("tasks/digits.toml")), rounds=6)
     task = replace(task, deadlines=type(task.deadlines)(6_000, 6_000, 6_000, 20_000, 20_000))
-    plan = make_plan(tmp_path / "net", validators=4, trainers=3, seed=5, byzantine=[])
+    # Grown bonds: of newcomers all is audited, and a dead auditor's segments last their deadlines.
+    plan = make_plan(tmp_path / "net", validators=4, trainers=3, seed=5, byzantine=[], trainer_bond=BOND)
     killed = (plan.validators[3], plan.trainers[0])
 
     reached: dict[int, asyncio.Event] = {2: asyncio.Event(), 4: asyncio.Event()}
@@ -156,6 +161,7 @@ async def test_a_validator_and_a_trainer_killed_in_mid_run_come_back_to_equal_le
     async with bench_worker(plan.folder) as (child, blobs):
         async with Processes(plan) as processes:
             requester = Requester(plan, processes, child, blobs, tell)
+            await requester.bond_trainers()
             spec = await requester.order(task)
             following = asyncio.create_task(requester.follow(spec))
             await _until(reached[2], following)

@@ -111,6 +111,12 @@ async def test_a_newcomer_is_elected_proposes_is_needed_and_leaves_while_members
     async with Processes(plan) as processes:
         network = Network(plan, processes)
         await network.pay(newcomer.key, 2 * BOND)
+
+        async def proves() -> bool:
+            """What a block did is proven by the next one, and its own node is asked."""
+            return (await network.chain(newcomer)).provable_last is not None
+
+        await network.until(proves)
         assert (await said("register", f"{BOND}grains"))["status"] == "applied"
 
         async def sits() -> bool:
